@@ -1,0 +1,5 @@
+//! Tidegate, a Kafka-native event gateway. Begin reading at `app`, then follow an event: `ingest`, `matching`, `lanes`,
+//! `deliver`.
+
+pub mod model;
+pub mod stream;

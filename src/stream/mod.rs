@@ -1,0 +1,5 @@
+//! The log port that stages are written against, and what runs them. Nothing here knows a broker.
+
+pub mod log;
+pub mod metadata;
+pub mod stage;
