@@ -3,3 +3,4 @@
 
 pub mod model;
 pub mod stream;
+pub mod telemetry;
