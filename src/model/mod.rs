@@ -5,6 +5,7 @@ pub mod ids;
 pub mod integration;
 pub mod org;
 pub mod pattern;
+pub mod problem;
 pub mod record;
 pub mod retry;
 pub mod time;
