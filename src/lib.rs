@@ -2,5 +2,7 @@
 //! `deliver`.
 
 pub mod catalog;
+pub mod config;
 pub mod model;
 pub mod stream;
+pub mod telemetry;
