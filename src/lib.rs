@@ -2,5 +2,6 @@
 //! `deliver`.
 
 pub mod matching;
+pub mod catalog;
 pub mod model;
 pub mod stream;

@@ -3,6 +3,7 @@
 pub mod event;
 pub mod ids;
 pub mod integration;
+pub mod org;
 pub mod pattern;
 pub mod record;
 pub mod retry;
