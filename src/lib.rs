@@ -1,7 +1,7 @@
 //! Tidegate, a Kafka-native event gateway. Begin reading at `app`, then follow an event: `ingest`, `matching`, `lanes`,
 //! `deliver`.
 
-pub mod matching;
 pub mod catalog;
+pub mod matching;
 pub mod model;
 pub mod stream;

@@ -2,4 +2,3 @@
 
 pub mod dedupe;
 pub mod index;
-
