@@ -2,6 +2,8 @@
 //! `deliver`.
 
 pub mod catalog;
+pub mod config;
 pub mod matching;
 pub mod model;
 pub mod stream;
+pub mod telemetry;

@@ -1,5 +1,6 @@
 //! The log port that stages are written against, and what runs them. Nothing here knows a broker.
 
 pub mod log;
+pub mod map;
 pub mod metadata;
 pub mod stage;
