@@ -1,5 +1,6 @@
 //! All configuration: records of the compacted `catalog` topic, held in every process as an immutable snapshot.
 
+pub mod current;
 pub mod handle;
 #[cfg(test)]
 pub mod samples;
