@@ -4,6 +4,7 @@
 pub mod catalog;
 pub mod config;
 pub mod matching;
+pub mod deliver;
 pub mod model;
 pub mod stream;
 pub mod telemetry;
