@@ -5,6 +5,7 @@ pub mod event;
 pub mod ids;
 pub mod integration;
 pub mod pattern;
+pub mod problem;
 pub mod record;
 pub mod rejected;
 pub mod retry;
