@@ -1,9 +1,11 @@
 //! Pure types and rules: nothing here does I/O, reads a clock or knows a broker.
 
+pub mod duration;
 pub mod delivery_id;
 pub mod event;
 pub mod ids;
 pub mod integration;
+pub mod org;
 pub mod pattern;
 pub mod problem;
 pub mod record;

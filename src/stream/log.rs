@@ -144,22 +144,26 @@ pub struct PartitionCommit {
     pub metadata: String,
 }
 
-/// Why a flush was not committed. Nothing of it was written.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum CommitError {
-    /// These partitions are no longer this member's. The rest may be tried again without them.
-    #[error("{} partitions are no longer assigned", .0.len())]
-    Revoked(Vec<(Partition, Epoch)>),
-    #[error(transparent)]
-    Log(#[from] LogError),
+/// What one partition adds to a flush: its offset, and the outputs that depend on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub commit: PartitionCommit,
+    pub outputs: Vec<Output>,
+}
+
+/// What became of a flush: every part was committed, but for those whose partition is no longer this member's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flushed {
+    pub left_out: Vec<(Partition, Epoch)>,
 }
 
 #[async_trait]
 pub trait Committer: Send + Sync {
-    /// Writes the outputs and the offsets in one transaction. Retries by itself after aborts, lost producers and
-    /// unknown outcomes, for as long as the partitions are assigned; returns once it is known to be committed, or when
-    /// it never will be. One call at a time: a second waits.
-    async fn commit(&self, offsets: Vec<PartitionCommit>, outputs: Vec<Output>) -> Result<(), CommitError>;
+    /// Writes the offsets and outputs of all parts in one transaction, but leaves out the parts whose partition was revoked
+    /// (all of them: nothing is written). Retries by itself after aborts, lost producers and unknown outcomes, for as
+    /// long as a partition of it is assigned; returns once it is known to be committed, or when it never will be. One
+    /// call at a time: a second waits.
+    async fn commit(&self, parts: Vec<Part>) -> Result<Flushed, LogError>;
 
     /// May this member act for the partition now? False once the epoch is void, and while the membership cannot be sure of
     /// itself (its last sign of life is older than half a session). Cheap: asked before every request.

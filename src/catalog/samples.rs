@@ -1,0 +1,58 @@
+//! Resources for tests.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::model::ids::{IntegrationId, OrgId};
+use crate::model::integration::{OutboundIntegration, Scope, WhenDisabled};
+use crate::model::org::Organization;
+use crate::model::pattern::EventPattern;
+use crate::model::retry::RetryPolicy;
+use crate::model::time::Timestamp;
+
+pub fn organization(id: &str) -> Organization {
+    Organization {
+        org_id: OrgId::parse(id).unwrap(),
+        name: format!("Clinic {id}"),
+        description: String::new(),
+        labels: BTreeMap::new(),
+        code: None,
+        email: None,
+        phone: None,
+        address: None,
+        tags: Vec::new(),
+        region: None,
+        timezone: None,
+        version: 1,
+        created_at: Timestamp(0),
+        updated_at: Timestamp(0),
+    }
+}
+
+/// Every event of the organisation, to a receiver on loopback.
+pub fn integration(org: &str, id: &str) -> OutboundIntegration {
+    OutboundIntegration {
+        id: IntegrationId::parse(id).unwrap(),
+        org_id: OrgId::parse(org).unwrap(),
+        name: id.to_owned(),
+        description: String::new(),
+        labels: BTreeMap::new(),
+        event_types: vec![EventPattern::parse("*").unwrap()],
+        org_unit: None,
+        scope: Scope::default(),
+        excluded_entity_rids: Vec::new(),
+        is_active: true,
+        when_disabled: WhenDisabled::default(),
+        target_url: "http://127.0.0.1:9/hook".parse().unwrap(),
+        method: http::Method::POST,
+        timeout: Duration::from_secs(30),
+        headers: Vec::new(),
+        event_headers: true,
+        retry: RetryPolicy::default(),
+        delivery_ttl: Duration::from_secs(168 * 3_600),
+        max_in_flight: 64,
+        version: 1,
+        created_at: Timestamp(0),
+        updated_at: Timestamp(0),
+    }
+}

@@ -1,0 +1,154 @@
+//! Names of settings: which environment variable sets which key, and what to say about a name that is none.
+
+use figment::error::Kind;
+use figment::value::{Dict, Map, Value};
+use figment::{Metadata, Profile, Provider};
+
+/// Every key that one variable can set.
+const KEYS: &[&str] = &[
+    "engine",
+    "listen",
+    "instance",
+    "admin_key",
+    "secret_key",
+    "data_dir",
+    "kafka.brokers",
+    "kafka.topic_prefix",
+    "egress.allow",
+    "log.filter",
+    "log.format",
+    "topology.file",
+    "topology.profile",
+];
+
+/// Names that scripts rely on, the stronger of two later.
+const ALIASES: &[(&str, &str)] = &[
+    ("KAFKA_BOOTSTRAP_SERVERS", "kafka.brokers"),
+    ("KAFKA_BROKERS", "kafka.brokers"),
+    ("KAFKA_TOPIC_PREFIX", "kafka.topic_prefix"),
+    ("TIDEGATE_LOG", "log.filter"),
+    ("TIDEGATE_LOG_FORMAT", "log.format"),
+    ("TIDEGATE_EGRESS_ALLOW", "egress.allow"),
+    ("TIDEGATE_ADMIN_KEY", "admin_key"),
+    ("TIDEGATE_SECRET_KEY", "secret_key"),
+    ("TIDEGATE_DATA_DIR", "data_dir"),
+];
+
+const PROPERTY: &str = "TIDEGATE_KAFKA__PROPERTIES__";
+
+/// Settings found in the environment: (variable, key, value), in rising strength.
+#[derive(Debug, Default)]
+pub(super) struct Environment {
+    pub values: Vec<(String, String, String)>,
+    pub warnings: Vec<String>,
+    pub contradiction: Option<String>,
+}
+
+pub(super) fn read(environment: impl Iterator<Item = (String, String)>) -> Environment {
+    let all: std::collections::BTreeMap<String, String> = environment.collect();
+    let mut found = Environment::default();
+    for (name, value) in &all {
+        if let Some(property) = name.strip_prefix(PROPERTY) {
+            let key = format!("kafka.properties.{}", property.to_lowercase().replace('_', "."));
+            found.values.push((name.clone(), key, value.clone()));
+        } else if let Some(rest) = name.strip_prefix("TIDEGATE_") {
+            let key = rest.to_lowercase().replace("__", ".");
+            let by_rule = KEYS.contains(&key.as_str());
+            let by_name = ALIASES.iter().any(|(alias, _)| alias == name) || name.starts_with("TIDEGATE_TEST_");
+            match (by_rule, by_name) {
+                (true, false) => found.values.push((name.clone(), key, value.clone())),
+                (false, false) => found.warnings.push(format!("{name} is not a setting and is ignored{}", hint(&key))),
+                _ => {}
+            }
+        }
+    }
+    for (alias, key) in ALIASES {
+        if let Some(value) = all.get(*alias) {
+            found.values.push(((*alias).into(), (*key).into(), value.clone()));
+        }
+    }
+    found.contradiction = contradiction(&all);
+    found
+}
+
+fn contradiction(all: &std::collections::BTreeMap<String, String>) -> Option<String> {
+    let enabled = all.get("KAFKA_ENABLED")?;
+    match enabled.to_lowercase().as_str() {
+        "true" | "1" | "yes" => None,
+        "false" | "0" | "no" if all.get("TIDEGATE_ENGINE").is_some_and(|e| e == "kafka") => {
+            Some("KAFKA_ENABLED is false but TIDEGATE_ENGINE is `kafka`: remove one of them".into())
+        }
+        "false" | "0" | "no" => Some(
+            "KAFKA_ENABLED is false, but this version has the `kafka` engine only: remove it or set it to true".into(),
+        ),
+        other => Some(format!("KAFKA_ENABLED `{other}`: must be true or false")),
+    }
+}
+
+fn hint(key: &str) -> String {
+    let nearest = KEYS.iter().map(|k| (strsim::jaro_winkler(key, k), k)).max_by(|a, b| a.0.total_cmp(&b.0));
+    match nearest {
+        Some((score, near)) if score > 0.8 => {
+            format!("; did you mean TIDEGATE_{}?", near.to_uppercase().replace('.', "__"))
+        }
+        _ => String::new(),
+    }
+}
+
+/// One value from one place, named in errors.
+pub(super) struct Single {
+    pub origin: String,
+    pub path: String,
+    pub value: String,
+}
+
+impl Provider for Single {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.origin.clone())
+    }
+
+    fn data(&self) -> figment::error::Result<Map<Profile, Dict>> {
+        let leaf = match self.path.as_str() {
+            "egress.allow" => Value::from(
+                self.value.split(',').map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect::<Vec<_>>(),
+            ),
+            _ => Value::from(self.value.clone()),
+        };
+        let (mut path, mut dict) = (self.path.as_str(), leaf);
+        // A librdkafka property's own name has dots; it is one key.
+        if let Some(property) = path.strip_prefix("kafka.properties.") {
+            dict = Value::from(Dict::from([(property.to_owned(), dict)]));
+            path = "kafka.properties";
+        }
+        for key in path.rsplit('.') {
+            dict = Value::from(Dict::from([(key.to_owned(), dict)]));
+        }
+        Ok(Profile::Default.collect(dict.into_dict().unwrap_or_default()))
+    }
+}
+
+/// figment's error as a sentence: where, what, and what was probably meant.
+pub(super) fn explain(error: figment::Error) -> String {
+    let lines = error.into_iter().map(|e| {
+        let place = match (&e.metadata, e.path.join(".")) {
+            (Some(m), path) => {
+                let source = m.source.as_ref().map_or_else(|| m.name.to_string(), |s| s.to_string());
+                if path.is_empty() { source } else { format!("{source}: `{path}`") }
+            }
+            (None, path) => format!("`{path}`"),
+        };
+        match &e.kind {
+            Kind::UnknownField(field, expected) => {
+                let near =
+                    expected.iter().map(|k| (strsim::jaro_winkler(field, k), k)).max_by(|a, b| a.0.total_cmp(&b.0));
+                let hint = match near {
+                    Some((score, near)) if score > 0.7 => format!("did you mean `{near}`?"),
+                    _ => format!("known keys: {}", expected.join(", ")),
+                };
+                format!("{place}: unknown key `{field}`; {hint}")
+            }
+            kind => format!("{place}: {kind}"),
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,172 @@
+//! Configuration: `tidegate.toml` < environment < flags. Everything is checked before anything is touched.
+
+mod keys;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Format as _, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+
+use crate::telemetry::logs::LogFormat;
+use keys::Environment;
+
+/// What is wrong with the configuration, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+/// Which engine keeps the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    Kafka,
+}
+
+/// Everything that can be set. Field names are the keys of `tidegate.toml`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub engine: Engine,
+    /// Address of API, probes and metrics.
+    pub listen: SocketAddr,
+    /// A stable name for this process, part of its transactional ids; set, it also makes group membership static.
+    pub instance: Option<String>,
+    /// An `X-API-Key` with the role ADMIN. Without one the API refuses every call.
+    pub admin_key: Option<String>,
+    /// Seals secrets inside resources. Nothing is sealed yet; it is accepted so that deployments can set it already.
+    pub secret_key: Option<String>,
+    /// Where a single-process set-up keeps its files.
+    pub data_dir: PathBuf,
+    pub kafka: Kafka,
+    pub egress: Egress,
+    pub log: Log,
+    pub topology: Topology,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kafka {
+    /// Bootstrap servers, comma-separated.
+    pub brokers: String,
+    pub topic_prefix: String,
+    /// Any librdkafka property, passed through to every client.
+    pub properties: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Egress {
+    /// CIDRs and hosts that are reached although they are not public, by plain http too.
+    pub allow: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    pub filter: String,
+    /// `pretty` or `json`; by default pretty on a terminal and JSON elsewhere.
+    pub format: Option<LogFormat>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Topology {
+    /// Replaces the compiled-in `topologies/gateway.yaml`.
+    pub file: Option<PathBuf>,
+    /// A profile of the topology file, such as `small`.
+    pub profile: Option<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            engine: Engine::Kafka,
+            listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
+            instance: None,
+            admin_key: None,
+            secret_key: None,
+            data_dir: PathBuf::from(".tidegate"),
+            kafka: Kafka {
+                brokers: "localhost:9092".into(),
+                topic_prefix: "tidegate".into(),
+                properties: BTreeMap::new(),
+            },
+            egress: Egress { allow: Vec::new() },
+            log: Log { filter: "info".into(), format: None },
+            topology: Topology { file: None, profile: None },
+        }
+    }
+}
+
+/// A configuration and what its reader should be told once logs are up.
+#[derive(Debug)]
+pub struct Loaded {
+    pub config: Config,
+    pub warnings: Vec<String>,
+}
+
+/// Values from the command line, by key (`kafka.brokers`); they win over all else.
+pub type Flags = BTreeMap<&'static str, String>;
+
+/// Reads defaults, the file, the environment and flags, in rising order, and checks the result. Without `file`,
+/// `tidegate.toml` in the working directory is read where there is one.
+pub fn load(
+    file: Option<&Path>,
+    environment: impl Iterator<Item = (String, String)>,
+    flags: &Flags,
+) -> Result<Loaded, ConfigError> {
+    let path = file.unwrap_or(Path::new("tidegate.toml"));
+    let mut figment = Figment::from(Serialized::defaults(Config::default()));
+    if path.exists() {
+        figment = figment.merge(Toml::file_exact(path));
+    } else if file.is_some() {
+        return Err(ConfigError(format!("{}: there is no such file", path.display())));
+    }
+    let Environment { values, warnings, contradiction } = keys::read(environment);
+    if let Some(text) = contradiction {
+        return Err(ConfigError(text));
+    }
+    for (origin, path, value) in values {
+        figment = figment.merge(keys::Single { origin, path, value });
+    }
+    for (path, value) in flags {
+        figment = figment.merge(keys::Single {
+            origin: "the command line".into(),
+            path: (*path).into(),
+            value: value.clone(),
+        });
+    }
+    let config: Config = figment.extract().map_err(|e| ConfigError(keys::explain(e)))?;
+    check(&config)?;
+    Ok(Loaded { config, warnings })
+}
+
+fn check(config: &Config) -> Result<(), ConfigError> {
+    let prefix = &config.kafka.topic_prefix;
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    if prefix.is_empty() || prefix.len() > 200 || !prefix.bytes().all(legal) {
+        return Err(ConfigError(format!(
+            "KAFKA_TOPIC_PREFIX `{prefix}`: must be 1-200 of A-Z a-z 0-9 . _ - (what Kafka takes in a topic name)"
+        )));
+    }
+    if config.kafka.brokers.split(',').any(|b| b.trim().is_empty()) {
+        return Err(ConfigError("KAFKA_BROKERS: must be `host:port`, several separated by commas".into()));
+    }
+    if let Some(name) = &config.instance
+        && (name.is_empty() || name.len() > 128 || !name.bytes().all(legal))
+    {
+        return Err(ConfigError(format!("TIDEGATE_INSTANCE `{name}`: must be 1-128 of A-Z a-z 0-9 . _ -")));
+    }
+    if let Some(key) = &config.admin_key
+        && key.len() < 8
+    {
+        return Err(ConfigError("TIDEGATE_ADMIN_KEY: must have at least 8 characters".into()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

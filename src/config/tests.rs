@@ -1,0 +1,77 @@
+use super::*;
+
+fn loaded(toml: &str, env: &[(&str, &str)], flags: &Flags) -> Result<Loaded, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("tidegate.toml");
+    std::fs::write(&file, toml).unwrap();
+    let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+    load(Some(&file), env, flags).map_err(|e| e.to_string())
+}
+
+#[test]
+fn flags_win_over_the_environment_and_that_over_the_file() {
+    let toml = "listen = '127.0.0.1:1'\n[kafka]\nbrokers = 'file:1'\ntopic_prefix = 'file'";
+    let env = [("KAFKA_BROKERS", "env:2"), ("TIDEGATE_LISTEN", "127.0.0.1:2")];
+    let flags = Flags::from([("listen", "127.0.0.1:3".to_owned())]);
+    let config = loaded(toml, &env, &flags).unwrap().config;
+    assert_eq!(config.listen.port(), 3);
+    assert_eq!(config.kafka.brokers, "env:2");
+    assert_eq!(config.kafka.topic_prefix, "file");
+}
+
+#[test]
+fn the_stronger_of_two_names_for_the_brokers_wins() {
+    let env = [("KAFKA_BROKERS", "a:1"), ("KAFKA_BOOTSTRAP_SERVERS", "b:1")];
+    assert_eq!(loaded("", &env, &Flags::new()).unwrap().config.kafka.brokers, "a:1");
+}
+
+#[test]
+fn an_unknown_key_in_the_file_is_an_error_that_says_what_was_meant() {
+    let error = loaded("[kafka]\nbroker = 'a:1'", &[], &Flags::new()).unwrap_err();
+    assert!(error.contains("unknown key `broker`") && error.contains("did you mean `brokers`"), "{error}");
+    let error = loaded("admin_kee = 'x'", &[], &Flags::new()).unwrap_err();
+    assert!(error.contains("did you mean `admin_key`"), "{error}");
+}
+
+#[test]
+fn an_unknown_variable_warns_and_no_more() {
+    let env = [("TIDEGATE_SERVICE_PORT", "8080"), ("TIDEGATE_LISTN", "x")];
+    let warnings = loaded("", &env, &Flags::new()).unwrap().warnings;
+    assert_eq!(warnings.len(), 2);
+    assert!(warnings.iter().any(|w| w.contains("TIDEGATE_LISTN") && w.contains("TIDEGATE_LISTEN")), "{warnings:?}");
+}
+
+#[test]
+fn properties_of_the_client_pass_through_from_file_and_environment() {
+    let toml = "[kafka.properties]\n'security.protocol' = 'sasl_ssl'";
+    let env = [("TIDEGATE_KAFKA__PROPERTIES__SASL_MECHANISM", "PLAIN")];
+    let properties = loaded(toml, &env, &Flags::new()).unwrap().config.kafka.properties;
+    assert_eq!(properties.get("security.protocol").map(String::as_str), Some("sasl_ssl"));
+    assert_eq!(properties.get("sasl.mechanism").map(String::as_str), Some("PLAIN"));
+}
+
+#[test]
+fn bad_values_are_refused_with_their_name() {
+    let cases = [
+        (("KAFKA_TOPIC_PREFIX", "a b"), "KAFKA_TOPIC_PREFIX"),
+        (("KAFKA_BROKERS", ","), "KAFKA_BROKERS"),
+        (("TIDEGATE_INSTANCE", "a/b"), "TIDEGATE_INSTANCE"),
+        (("TIDEGATE_ADMIN_KEY", "short"), "TIDEGATE_ADMIN_KEY"),
+        (("TIDEGATE_LISTEN", "nowhere"), "TIDEGATE_LISTEN"),
+        (("TIDEGATE_ENGINE", "pulsar"), "TIDEGATE_ENGINE"),
+        (("KAFKA_ENABLED", "perhaps"), "KAFKA_ENABLED"),
+        (("KAFKA_ENABLED", "false"), "KAFKA_ENABLED"),
+        (("TIDEGATE_LOG_FORMAT", "xml"), "TIDEGATE_LOG_FORMAT"),
+    ];
+    for (variable, name) in cases {
+        let error = loaded("", &[variable], &Flags::new()).unwrap_err();
+        assert!(error.contains(name), "{variable:?}: {error}");
+    }
+}
+
+#[test]
+fn a_list_in_the_environment_is_split_at_commas() {
+    let env = [("TIDEGATE_EGRESS_ALLOW", "127.0.0.0/8, ::1/128,")];
+    let config = loaded("", &env, &Flags::new()).unwrap().config;
+    assert_eq!(config.egress.allow, ["127.0.0.0/8", "::1/128"]);
+}

@@ -1,0 +1,255 @@
+//! Runs a `Map` stage: records in, records out, offsets and outputs in one transaction, in input order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use crate::model::ids::{Offset, Partition};
+use crate::model::record::Output;
+use crate::model::time::{Clock, Timestamp};
+use crate::model::topic::Topic;
+use crate::stream::log::{
+    Assignment, Committer, Credit, Epoch, Flushed, From, Log, LogError, Member, Membership, Part, PartitionCommit,
+    Signal,
+};
+use crate::stream::metadata::Progress;
+use crate::stream::stage::Map;
+use crate::telemetry::metrics::TRANSACTION_SECONDS;
+
+/// A transaction is closed at the latest with so many outputs or bytes; sooner when the input runs dry.
+const FLUSH_RECORDS: usize = 1_000;
+const FLUSH_BYTES: usize = 4 << 20;
+/// Records read again at a time when a partition's recent past is recalled.
+const RECALL_BATCH: usize = 5_000;
+
+/// Owns a `Map` stage and its membership. `run` returns when told to stop, or when the log has failed for good.
+pub struct MapRunner<M> {
+    log: Arc<dyn Log>,
+    clock: Arc<dyn Clock>,
+    membership: Membership,
+    stage: M,
+}
+
+/// A partition in hand.
+struct Owned {
+    epoch: Epoch,
+    /// The number of its last flush.
+    flush: u64,
+    /// The next offset to map: everything below is in `pending` or committed.
+    position: Offset,
+    committed: Offset,
+    pending: Vec<Output>,
+    /// Input records since the last flush, and their bytes: owed to the credit.
+    records: usize,
+    bytes: usize,
+}
+
+/// A flush under way and the credit to give back after it.
+struct Flight {
+    done: BoxFuture<'static, Result<Flushed, LogError>>,
+    records: usize,
+    bytes: usize,
+    since: Instant,
+}
+
+struct Session<M> {
+    log: Arc<dyn Log>,
+    clock: Arc<dyn Clock>,
+    topic: Topic,
+    name: &'static str,
+    stage: M,
+    committer: Arc<dyn Committer>,
+    credit: Arc<dyn Credit>,
+    owned: BTreeMap<Partition, Owned>,
+    flight: Option<Flight>,
+}
+
+impl<M: Map> MapRunner<M> {
+    pub fn new(log: Arc<dyn Log>, clock: Arc<dyn Clock>, membership: Membership, stage: M) -> Self {
+        MapRunner { log, clock, membership, stage }
+    }
+
+    /// Runs until `stop`, then flushes what was mapped and leaves the group.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), LogError> {
+        let (topic, name) = (self.membership.topic, self.membership.stage);
+        let Member { mut signals, committer, credit } = self.log.join(self.membership).await?;
+        let mut session = Session {
+            log: self.log,
+            clock: self.clock,
+            topic,
+            name,
+            stage: self.stage,
+            committer,
+            credit,
+            owned: BTreeMap::new(),
+            flight: None,
+        };
+        loop {
+            if session.flight.is_none() && (signals.is_empty() || session.full()) {
+                session.start_flush();
+            }
+            let full = session.full();
+            tokio::select! {
+                done = landed(&mut session.flight) => session.landed(done)?,
+                signal = signals.recv(), if !full => match signal {
+                    Some(signal) => session.handle(signal).await?,
+                    None => return Ok(()),
+                },
+                () = stop.cancelled() => break,
+            }
+        }
+        session.settle().await
+    }
+}
+
+/// Waits for the flush under way; for ever where there is none.
+async fn landed(flight: &mut Option<Flight>) -> Result<Flushed, LogError> {
+    match flight {
+        Some(flight) => (&mut flight.done).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl<M: Map> Session<M> {
+    async fn handle(&mut self, signal: Signal) -> Result<(), LogError> {
+        match signal {
+            Signal::Assigned(assignments) => {
+                for assignment in assignments {
+                    self.assign(assignment).await?;
+                }
+            }
+            Signal::Records { partition, epoch, records, position } => {
+                let bytes = records.iter().map(|r| r.record.size()).sum();
+                match self.owned.get_mut(&partition).filter(|o| o.epoch == epoch) {
+                    Some(owned) => {
+                        for record in &records {
+                            self.stage.map(record, &mut owned.pending);
+                        }
+                        owned.position = position;
+                        owned.records += records.len();
+                        owned.bytes += bytes;
+                    }
+                    None => self.credit.release(records.len(), bytes),
+                }
+            }
+            Signal::Skipped { partition, epoch, to, .. } => {
+                if let Some(owned) = self.owned.get_mut(&partition).filter(|o| o.epoch == epoch) {
+                    owned.position = owned.position.max(to);
+                }
+            }
+            Signal::Revoked { partitions, drained, .. } => {
+                self.settle().await?;
+                self.drop_partitions(&partitions);
+                drop(drained);
+            }
+            Signal::Lost { partitions } => self.drop_partitions(&partitions),
+            Signal::Failed(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    async fn assign(&mut self, assignment: Assignment) -> Result<(), LogError> {
+        let Assignment { partition, epoch, committed } = assignment;
+        let progress = Progress::decode(committed.as_ref());
+        let memory = self.stage.memory();
+        if memory > Duration::ZERO && committed.is_some() {
+            self.recall(partition, progress.watermark, memory).await?;
+        }
+        let start = progress.watermark;
+        self.owned.insert(
+            partition,
+            Owned {
+                epoch,
+                flush: progress.flush,
+                position: start,
+                committed: start,
+                pending: Vec::new(),
+                records: 0,
+                bytes: 0,
+            },
+        );
+        Ok(())
+    }
+
+    /// Shows the stage the recent past of a partition, up to where mapping begins.
+    async fn recall(&mut self, partition: Partition, end: Offset, memory: Duration) -> Result<(), LogError> {
+        let since = Timestamp(self.clock.now().as_millis() - i64::try_from(memory.as_millis()).unwrap_or(i64::MAX));
+        let mut reader = self.log.read(self.topic, partition, From::Time(since)).await?;
+        loop {
+            let batch = reader.next(RECALL_BATCH, Duration::from_millis(500)).await?;
+            for record in batch.records.iter().filter(|r| r.offset < end) {
+                self.stage.recall(record);
+            }
+            if batch.position >= end {
+                return Ok(());
+            }
+        }
+    }
+
+    fn full(&self) -> bool {
+        let (outputs, bytes) =
+            self.owned.values().fold((0, 0), |(n, b), o| (n + o.pending.len().max(o.records), b + o.bytes));
+        outputs >= FLUSH_RECORDS || bytes >= FLUSH_BYTES
+    }
+
+    /// Hands everything that is pending to the committer; the next batch is mapped meanwhile.
+    fn start_flush(&mut self) {
+        let (mut records, mut bytes) = (0, 0);
+        let mut parts = Vec::new();
+        for (&partition, owned) in self.owned.iter_mut().filter(|(_, o)| o.position > o.committed) {
+            owned.flush += 1;
+            owned.committed = owned.position;
+            records += std::mem::take(&mut owned.records);
+            bytes += std::mem::take(&mut owned.bytes);
+            let progress = Progress { watermark: owned.position, flush: owned.flush, done: Vec::new() };
+            let commit =
+                PartitionCommit { partition, epoch: owned.epoch, offset: owned.position, metadata: progress.encode() };
+            parts.push(Part { commit, outputs: std::mem::take(&mut owned.pending) });
+        }
+        if parts.is_empty() {
+            return;
+        }
+        let committer = self.committer.clone();
+        let done = async move { committer.commit(parts).await }.boxed();
+        self.flight = Some(Flight { done, records, bytes, since: Instant::now() });
+    }
+
+    fn landed(&mut self, result: Result<Flushed, LogError>) -> Result<(), LogError> {
+        if let Some(flight) = self.flight.take() {
+            self.credit.release(flight.records, flight.bytes);
+            metrics::histogram!(TRANSACTION_SECONDS, "stage" => self.name).record(flight.since.elapsed().as_secs_f64());
+        }
+        self.drop_partitions(&result?.left_out);
+        Ok(())
+    }
+
+    /// Flushes until nothing is pending.
+    async fn settle(&mut self) -> Result<(), LogError> {
+        loop {
+            if self.flight.is_none() {
+                self.start_flush();
+            }
+            if self.flight.is_none() {
+                return Ok(());
+            }
+            let done = landed(&mut self.flight).await;
+            self.landed(done)?;
+        }
+    }
+
+    fn drop_partitions(&mut self, partitions: &[(Partition, Epoch)]) {
+        for (partition, epoch) in partitions {
+            if self.owned.get(partition).is_some_and(|o| o.epoch == *epoch) {
+                let owned = self.owned.remove(partition);
+                self.stage.forget(*partition);
+                if let Some(owned) = owned {
+                    self.credit.release(owned.records, owned.bytes);
+                }
+            }
+        }
+    }
+}
