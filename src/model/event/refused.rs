@@ -27,6 +27,8 @@ pub enum NotAnEvent {
     UnknownFormat(String),
     #[error("not JSON: {0}")]
     NotJson(String),
+    #[error("an event is a JSON object, this is another value")]
+    NotAnObject,
     #[error("{0}")]
     BadData(&'static str),
     #[error("nested deeper than {0} levels")]
@@ -60,6 +62,7 @@ impl NotAnEvent {
             NotAnEvent::TooManyAttributes(_) => "too_many_attributes",
             NotAnEvent::UnknownFormat(_) => "unknown_format",
             NotAnEvent::NotJson(_) => "not_json",
+            NotAnEvent::NotAnObject => "not_an_object",
             NotAnEvent::BadData(_) => "bad_data",
             NotAnEvent::TooDeep(_) => "too_deep",
             NotAnEvent::PayloadTooLarge { .. } => "payload_too_large",
