@@ -3,6 +3,7 @@
 
 pub mod catalog;
 pub mod config;
+pub mod matching;
 pub mod model;
 pub mod stream;
 pub mod telemetry;

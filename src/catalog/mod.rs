@@ -3,6 +3,7 @@
 pub mod change;
 #[cfg(test)]
 pub mod fake;
+pub mod current;
 mod fields;
 pub mod follow;
 pub mod handle;

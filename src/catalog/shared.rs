@@ -4,6 +4,8 @@
 use std::borrow::Borrow;
 use std::sync::Arc;
 
+use rustc_hash::FxHashSet;
+
 /// Entries in one chunk at most. A change copies one chunk and the list of chunks.
 const CHUNK: usize = 256;
 
@@ -14,6 +16,13 @@ type Chunk<K, V> = Arc<Vec<(K, V)>>;
 pub struct SharedMap<K, V> {
     chunks: Vec<Chunk<K, V>>,
     len: usize,
+}
+
+/// How a map differs from an older one; a changed entry is in both lists.
+#[derive(Debug)]
+pub struct Changes<'a, K, V> {
+    pub removed: Vec<(&'a K, &'a V)>,
+    pub added: Vec<(&'a K, &'a V)>,
 }
 
 impl<K, V> Default for SharedMap<K, V> {
@@ -83,6 +92,35 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
         self.iter().map(|(_, v)| v)
     }
 
+    /// Entries of `older` that are not in this map as they were, and entries of this one that were not in `older`. Chunks
+    /// that both share are not looked at, so that after a change it costs a chunk, not the map.
+    pub fn changes_since<'a>(&'a self, older: &'a Self, same: impl Fn(&V, &V) -> bool) -> Changes<'a, K, V> {
+        let pointers = |map: &Self| map.chunks.iter().map(Arc::as_ptr).collect::<FxHashSet<_>>();
+        let (mine, theirs) = (pointers(self), pointers(older));
+        let mut added = self.apart_from(&theirs).peekable();
+        let mut changes = Changes { removed: Vec::new(), added: Vec::new() };
+        for (key, was) in older.apart_from(&mine) {
+            while let Some(earlier) = added.next_if(|(k, _)| *k < key) {
+                changes.added.push(earlier);
+            }
+            match added.next_if(|(k, _)| *k == key) {
+                Some((_, is)) if same(was, is) => {}
+                Some(entry) => {
+                    changes.removed.push((key, was));
+                    changes.added.push(entry);
+                }
+                None => changes.removed.push((key, was)),
+            }
+        }
+        changes.added.extend(added);
+        changes
+    }
+
+    fn apart_from(&self, shared: &FxHashSet<*const Vec<(K, V)>>) -> impl Iterator<Item = (&K, &V)> {
+        let own = self.chunks.iter().filter(|chunk| !shared.contains(&Arc::as_ptr(chunk)));
+        own.flat_map(|chunk| chunk.iter().map(|(k, v)| (k, v)))
+    }
+
     /// The chunk that holds `key`, or would.
     fn chunk_of<Q: Ord + ?Sized>(&self, key: &Q) -> usize
     where
@@ -118,6 +156,30 @@ mod tests {
                 prop_assert_eq!(shared.get(&key), plain.get(&key));
             }
             prop_assert!(shared.iter().eq(plain.iter()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_changes_turn_the_older_map_into_the_newer(
+            first in proptest::collection::btree_map(0..900u32, 0..3u32, 0..900),
+            steps in proptest::collection::vec((any::<bool>(), 0..900u32, 0..3u32), 0..600),
+        ) {
+            let mut older = SharedMap::default();
+            first.into_iter().for_each(|(key, value)| older.insert(key, value));
+            let mut newer = older.clone();
+            for (put, key, value) in steps {
+                if put { newer.insert(key, value) } else { newer.remove(&key); }
+            }
+            let changes = newer.changes_since(&older, |a, b| a == b);
+            let mut replayed: BTreeMap<u32, u32> = older.iter().map(|(k, v)| (*k, *v)).collect();
+            for (key, value) in &changes.removed {
+                prop_assert_eq!(replayed.remove(key), Some(**value));
+            }
+            for (key, value) in &changes.added {
+                prop_assert_eq!(replayed.insert(**key, **value), None);
+            }
+            prop_assert!(newer.iter().eq(replayed.iter()));
         }
     }
 

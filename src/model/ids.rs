@@ -15,6 +15,8 @@ pub enum IdError {
     EventType,
     #[error("must be 1-256 bytes without control characters")]
     Text,
+    #[error("must be 1-2048 bytes without control characters")]
+    Label,
     #[error("must be a UUID")]
     Uuid,
 }
@@ -37,6 +39,10 @@ fn text_id(text: &str) -> Result<(), IdError> {
     if (1..=256).contains(&text.len()) && !text.chars().any(char::is_control) { Ok(()) } else { Err(IdError::Text) }
 }
 
+fn label(text: &str) -> Result<(), IdError> {
+    if (1..=2048).contains(&text.len()) && !text.chars().any(char::is_control) { Ok(()) } else { Err(IdError::Label) }
+}
+
 macro_rules! text_newtype {
     ($(#[$doc:meta])* $name:ident, $check:path) => {
         $(#[$doc])*
@@ -45,8 +51,13 @@ macro_rules! text_newtype {
 
         impl $name {
             pub fn parse(text: &str) -> Result<Self, IdError> {
-                $check(text)?;
+                Self::check(text)?;
                 Ok($name(text.into()))
+            }
+
+            /// Whether `parse` would take the text, without keeping it.
+            pub fn check(text: &str) -> Result<(), IdError> {
+                $check(text)
             }
 
             pub fn as_str(&self) -> &str {
@@ -116,6 +127,12 @@ text_newtype!(
     /// Where an event comes from (CloudEvents `source`).
     Source,
     text_id
+);
+
+text_newtype!(
+    /// What an event carries along for people and receivers and no rule reads: correlation id, schema, content type.
+    Label,
+    label
 );
 
 /// JSON strings as they are, whole numbers as their digits: producers send `648` and `"648"`.

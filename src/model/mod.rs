@@ -1,5 +1,6 @@
 //! Pure types and rules: nothing here does I/O, reads a clock or knows a broker.
 
+pub mod delivery_id;
 pub mod duration;
 pub mod event;
 pub mod ids;
@@ -8,6 +9,7 @@ pub mod org;
 pub mod pattern;
 pub mod problem;
 pub mod record;
+pub mod rejected;
 pub mod retry;
 pub mod time;
 pub mod topic;

@@ -34,22 +34,38 @@ impl EventPattern {
         (!self.0.contains('*')).then_some(self.0.as_str())
     }
 
+    /// Takes time by the product of both segment counts at most, whatever a tenant and a producer choose.
     pub fn matches(&self, event_type: &str) -> bool {
-        fn from(pattern: &[&str], segments: &[&str]) -> bool {
-            match (pattern.split_first(), segments.split_first()) {
-                (None, None) => true,
-                (Some((&"*", rest)), Some((_, tail))) => from(rest, tail) || from(pattern, tail),
-                (Some((p, rest)), Some((s, tail))) => p == s && from(rest, tail),
-                _ => false,
-            }
-        }
         if self.0 == "*" {
             return true;
         }
         if !self.0.contains('*') {
             return self.0 == event_type;
         }
-        from(&self.0.split('.').collect::<Vec<_>>(), &event_type.split('.').collect::<Vec<_>>())
+        let (mut pattern, mut segments) = (self.0.split('.'), event_type.split('.'));
+        // Only the last star is ever widened: what an earlier one could gain, a later one can too.
+        let mut last_star = None;
+        loop {
+            let fits = match (pattern.next(), segments.next()) {
+                (None, None) => return true,
+                (Some(_), None) => return false,
+                (Some("*"), Some(_)) => {
+                    last_star = Some((pattern.clone(), segments.clone()));
+                    true
+                }
+                (Some(p), Some(s)) => p == s,
+                (None, Some(_)) => false,
+            };
+            if fits {
+                continue;
+            }
+            let Some((after_star, mut rest)) = last_star.take() else { return false };
+            if rest.next().is_none() {
+                return false;
+            }
+            (pattern, segments) = (after_star.clone(), rest.clone());
+            last_star = Some((after_star, rest));
+        }
     }
 }
 
@@ -92,6 +108,10 @@ mod tests {
             ("*.created", "created", false),
             ("a.*.z", "a.b.c.z", true),
             ("a.*.z", "a.z", false),
+            ("*.*", "a", false),
+            ("*.*", "a.b.c", true),
+            ("a.*.b.*.c", "a.x.b.y.b.z.c", true),
+            ("a.*.b.*.c", "a.b.b.c", false),
         ];
         for (pattern, event_type, expected) in cases {
             let parsed = EventPattern::parse(pattern).unwrap();
@@ -103,6 +123,33 @@ mod tests {
     fn a_pattern_with_a_star_inside_a_segment_is_refused() {
         for bad in ["", "appoint*", "a.b*", "a b", "**"] {
             assert_eq!(EventPattern::parse(bad), Err(PatternError), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_of_many_stars_cannot_stall_the_match_stage() {
+        let pattern = EventPattern::parse(&format!("{}x", "*.".repeat(60))).unwrap();
+        assert!(!pattern.matches(&format!("a{}", ".a".repeat(126))));
+    }
+
+    /// The definition, tried in every way.
+    fn by_definition(pattern: &[&str], segments: &[&str]) -> bool {
+        match (pattern.split_first(), segments.split_first()) {
+            (None, None) => true,
+            (Some((&"*", rest)), Some((_, tail))) => by_definition(rest, tail) || by_definition(pattern, tail),
+            (Some((p, rest)), Some((s, tail))) => p == s && by_definition(rest, tail),
+            _ => false,
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn matching_keeps_to_its_definition(pattern in "[ab*](\\.[ab*]){0,5}", event_type in "[ab](\\.[ab]){0,7}") {
+            let expected = by_definition(
+                &pattern.split('.').collect::<Vec<_>>(),
+                &event_type.split('.').collect::<Vec<_>>(),
+            );
+            proptest::prop_assert_eq!(EventPattern::parse(&pattern).unwrap().matches(&event_type), expected);
         }
     }
 }

@@ -12,7 +12,13 @@ use crate::model::time::Timestamp;
 /// A stage that turns records into records: synchronous, in input order, its outputs committed with its input.
 ///
 /// It must never block or sleep, and never fail: what it cannot understand becomes an output to `rejected`.
+#[async_trait]
 pub trait Map: Send + 'static {
+    /// Waits until what these records need is known, such as configuration newer than this process has seen. The runner calls
+    /// it with the records of one partition that it gives to `map` next, and only then. The one place where a `Map` may
+    /// wait, holding its input back; dropped half-way when the partition is revoked, so it must change nothing.
+    async fn prepare(&mut self, _records: &[Received]) {}
+
     /// Appends what the record turns into. Called once for each record of an assignment, in offset order.
     fn map(&mut self, record: &Received, out: &mut Vec<Output>);
 

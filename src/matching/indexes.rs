@@ -1,0 +1,61 @@
+//! The indexes of the organisations whose events come by, kept in step with the catalog at the price of what changed.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use crate::catalog::{OrgView, Snapshot};
+use crate::matching::index::OrgIndex;
+use crate::model::ids::OrgId;
+
+/// An index for each organisation that was asked for, and the view it was made from. One that got no event costs nothing.
+#[derive(Debug, Default)]
+pub struct Indexes {
+    orgs: FxHashMap<OrgId, Indexed>,
+}
+
+#[derive(Debug)]
+struct Indexed {
+    view: Arc<OrgView>,
+    index: OrgIndex,
+}
+
+impl Indexes {
+    /// The index of an organisation as it stands in the snapshot; `None` where there is no such organisation.
+    pub fn of(&mut self, snapshot: &Snapshot, org: &str) -> Option<&OrgIndex> {
+        let view = snapshot.org(org).filter(|view| view.organization().is_some());
+        let Some(view) = view else {
+            self.orgs.remove(org);
+            return None;
+        };
+        if !self.orgs.contains_key(org) {
+            self.forget_deleted(snapshot);
+            let id = view.organization()?.org_id.clone();
+            let index = OrgIndex::of(view.integrations().values());
+            self.orgs.insert(id, Indexed { view: Arc::clone(view), index });
+        }
+        let indexed = self.orgs.get_mut(org)?;
+        indexed.follow(view);
+        Some(&indexed.index)
+    }
+
+    /// Keeps the indexes from outnumbering the organisations, so that deleted ones do not pile up.
+    fn forget_deleted(&mut self, snapshot: &Snapshot) {
+        if self.orgs.len() > snapshot.orgs().len() {
+            self.orgs.retain(|org, _| snapshot.org(org.as_str()).is_some());
+        }
+    }
+}
+
+impl Indexed {
+    fn follow(&mut self, view: &Arc<OrgView>) {
+        if Arc::ptr_eq(&self.view, view) {
+            return;
+        }
+        let changes = view.integrations().changes_since(self.view.integrations(), Arc::ptr_eq);
+        changes.removed.iter().for_each(|(_, old)| self.index.remove(old));
+        changes.added.iter().for_each(|(_, new)| self.index.insert(new));
+        drop(changes);
+        self.view = Arc::clone(view);
+    }
+}

@@ -1,0 +1,217 @@
+//! Structured mode: a whole event as one JSON object (CloudEvents JSON event format 1.0.2).
+
+use std::borrow::Cow;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::attributes::shown;
+use super::{Attributes, JSON, NotAnEvent};
+use crate::model::record::{Headers, Record, header};
+
+/// Levels of nesting that a JSON payload may have: below the 127 that JSON parsers take by default, so that it may be
+/// wrapped in an envelope and still be read.
+pub const MAX_DEPTH: usize = 100;
+
+/// Attributes that one object may have. CloudEvents names ten, people add a handful.
+const MAX_ATTRIBUTES: usize = 100;
+
+/// An event in JSON, taken apart: attributes as text, unchecked, and the data.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Structured<'a> {
+    pub attributes: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    /// A slice of what was parsed wherever the data stood there as it is.
+    pub payload: Bytes,
+}
+
+impl<'a> Structured<'a> {
+    /// Takes apart `json`, which must lie inside `whole`: the payload becomes a slice of it.
+    pub fn parse(whole: &Bytes, json: &'a str) -> Result<Structured<'a>, NotAnEvent> {
+        let members: Members<'a> = serde_json::from_str(json).map_err(|e| NotAnEvent::NotJson(e.to_string()))?;
+        if members.too_many {
+            return Err(NotAnEvent::TooManyAttributes(MAX_ATTRIBUTES));
+        }
+        let mut attributes: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::with_capacity(members.list.len());
+        let (mut data, mut data_base64) = (None, None);
+        for (name, value) in members.list {
+            let seen = match &*name {
+                "data" => data.replace(value).is_some(),
+                "data_base64" => data_base64.replace(value).is_some(),
+                _ => attributes.iter().any(|(n, _)| *n == name),
+            };
+            if seen {
+                return Err(NotAnEvent::Duplicate(shown(&name)));
+            }
+            if !matches!(&*name, "data" | "data_base64")
+                && let Some(text) = attribute_text(&name, value)?
+            {
+                attributes.push((name, text));
+            }
+        }
+        let content_type = attributes.iter().find(|(n, _)| n == "datacontenttype").map_or(JSON, |(_, v)| v);
+        let payload = match (data, data_base64.filter(|v| v.get() != "null")) {
+            (Some(_), Some(_)) => return Err(NotAnEvent::BadData("`data` and `data_base64` exclude each other")),
+            (None, None) => Bytes::new(),
+            (Some(data), None) => payload(whole, data, content_type)?,
+            (None, Some(encoded)) => decoded(encoded)?,
+        };
+        Ok(Structured { attributes, payload })
+    }
+
+    /// The attributes by name, and those that are extensions.
+    pub fn by_name(&'a self) -> (Attributes<'a>, Vec<(&'a str, &'a str)>) {
+        let mut attributes = Attributes::default();
+        let mut extensions = Vec::new();
+        for (name, value) in &self.attributes {
+            if !attributes.take(name, value) {
+                extensions.push((&**name, &**value));
+            }
+        }
+        (attributes, extensions)
+    }
+}
+
+/// A record in structured mode as one in binary mode. Whether its attributes make an event is for its reader to check.
+pub(super) fn to_binary(content_type: &str, record: &Record) -> Result<Record, NotAnEvent> {
+    let format = media_type(content_type);
+    if !format.eq_ignore_ascii_case("application/cloudevents+json") {
+        return Err(NotAnEvent::UnknownFormat(shown(format)));
+    }
+    let value = record.value.clone().unwrap_or_default();
+    let json = std::str::from_utf8(&value).map_err(|_| NotAnEvent::NotJson("not UTF-8".to_owned()))?;
+    let event = Structured::parse(&value, json)?;
+    let mut headers = Headers::with_capacity(event.attributes.len() + 2);
+    for (name, text) in &event.attributes {
+        let text = Bytes::copy_from_slice(text.as_bytes());
+        match &**name {
+            "datacontenttype" => headers.push(header::CONTENT_TYPE, text),
+            _ => headers.push(header::intern(&format!("ce_{name}")), text),
+        }
+    }
+    if headers.get(header::CONTENT_TYPE).is_none() {
+        headers.push(header::CONTENT_TYPE, JSON);
+    }
+    for name in [header::TRACEPARENT, header::TRACESTATE] {
+        if let Some(value) = record.headers.get(name) {
+            headers.push(name, value.clone());
+        }
+    }
+    Ok(Record { key: record.key.clone(), value: Some(event.payload), headers })
+}
+
+/// Whether the content type says that the body is an event or a batch of them, in whatever format.
+pub fn is_structured(content_type: &str) -> bool {
+    let prefix = "application/cloudevents";
+    content_type.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+/// Whether a payload of this content type is JSON: `application/json`, `text/json`, `application/fhir+json`.
+pub fn is_json(content_type: &str) -> bool {
+    let subtype = media_type(content_type).rsplit('/').next().unwrap_or_default();
+    let suffix = subtype.rsplit('+').next().unwrap_or_default();
+    suffix.eq_ignore_ascii_case("json")
+}
+
+fn media_type(content_type: &str) -> &str {
+    content_type.split(';').next().unwrap_or_default().trim()
+}
+
+/// The payload in a JSON value: the value itself, byte for byte, or, where the content type is another, its text.
+pub(crate) fn payload(whole: &Bytes, data: &RawValue, content_type: &str) -> Result<Bytes, NotAnEvent> {
+    if is_json(content_type) {
+        check_depth(data.get())?;
+        return Ok(whole.slice_ref(data.get().as_bytes()));
+    }
+    match serde_json::from_str::<Text<'_>>(data.get()) {
+        Ok(Text(Cow::Borrowed(text))) => Ok(whole.slice_ref(text.as_bytes())),
+        Ok(Text(Cow::Owned(text))) => Ok(Bytes::from(text)),
+        Err(_) => Err(NotAnEvent::BadData("data that is not JSON must be a string, or `data_base64`")),
+    }
+}
+
+fn decoded(encoded: &RawValue) -> Result<Bytes, NotAnEvent> {
+    const BAD: NotAnEvent = NotAnEvent::BadData("`data_base64` must be base64 (RFC 4648) in a string");
+    let text: Text<'_> = serde_json::from_str(encoded.get()).map_err(|_| BAD)?;
+    STANDARD.decode(&*text.0).map(Bytes::from).map_err(|_| BAD)
+}
+
+/// The text of an attribute's JSON value; `null` is an attribute that is not there.
+fn attribute_text<'a>(name: &str, value: &'a RawValue) -> Result<Option<Cow<'a, str>>, NotAnEvent> {
+    let json = value.get();
+    let bad = || NotAnEvent::BadValue(shown(name));
+    match json.as_bytes().first() {
+        Some(b'"') => serde_json::from_str::<Text<'a>>(json).map(|t| Some(t.0)).map_err(|_| bad()),
+        Some(b'n') => Ok(None),
+        Some(b't' | b'f') => Ok(Some(Cow::Borrowed(json))),
+        Some(b'-' | b'0'..=b'9') if json.parse::<i64>().is_ok() => Ok(Some(Cow::Borrowed(json))),
+        _ => Err(bad()),
+    }
+}
+
+/// Whether the bytes are one JSON text in UTF-8, nested no deeper than [`MAX_DEPTH`].
+pub fn check_json(bytes: &[u8]) -> Result<(), NotAnEvent> {
+    let text = std::str::from_utf8(bytes).map_err(|_| NotAnEvent::NotJson("not UTF-8".to_owned()))?;
+    check_depth(text)?;
+    serde_json::from_str::<&RawValue>(text).map_err(|e| NotAnEvent::NotJson(e.to_string()))?;
+    Ok(())
+}
+
+/// The depth of valid JSON; of anything else, a depth that it does not exceed.
+fn check_depth(json: &str) -> Result<(), NotAnEvent> {
+    let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'{' | b'[' if !quoted => depth += 1,
+            b'}' | b']' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return Err(NotAnEvent::TooDeep(MAX_DEPTH));
+        }
+    }
+    Ok(())
+}
+
+/// A JSON string, borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The members of a JSON object, in their order, repeats included.
+struct Members<'a> {
+    list: Vec<(Cow<'a, str>, &'a RawValue)>,
+    too_many: bool,
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Members { list: Vec::with_capacity(16), too_many: false };
+                while let Some((Text(name), value)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
+                    if members.list.len() == MAX_ATTRIBUTES {
+                        members.too_many = true;
+                    } else {
+                        members.list.push((name, value));
+                    }
+                }
+                Ok(members)
+            }
+        }
+        d.deserialize_map(Collect)
+    }
+}
