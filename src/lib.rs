@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod config;
 pub mod matching;
 pub mod deliver;
+pub mod kafka;
 pub mod model;
 pub mod stream;
 pub mod telemetry;
