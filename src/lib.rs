@@ -1,5 +1,7 @@
 //! Tidegate, a Kafka-native event gateway. Begin reading at `app`, then follow an event: `ingest`, `matching`, `lanes`,
 //! `deliver`.
 
+pub mod kafka;
 pub mod model;
 pub mod stream;
+pub mod topology;
