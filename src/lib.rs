@@ -9,3 +9,7 @@ pub mod kafka;
 pub mod model;
 pub mod stream;
 pub mod telemetry;
+pub mod kafka;
+pub mod model;
+pub mod stream;
+pub mod topology;

@@ -151,3 +151,4 @@ impl Log for KafkaLog {
         self.engine.ask(|e| e.metadata.ping(PING)).await
     }
 }
+pub mod admin;
