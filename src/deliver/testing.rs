@@ -21,6 +21,8 @@ use crate::model::time::Timestamp;
 /// What a receiver does once it has read a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Does {
+    /// Writes this before anything is asked of it.
+    Greets(&'static str),
     /// Writes this and keeps the connection.
     Answers(&'static str),
     /// Writes this and is silent from then on.
@@ -82,10 +84,14 @@ impl Receiver {
 }
 
 async fn serve(mut stream: TcpStream, does: Does, seen: &Mutex<Vec<String>>) {
+    if let Does::Greets(text) = does {
+        stream.write_all(text.as_bytes()).await.unwrap();
+    }
     let mut read = Vec::new();
     while let Some(request) = next_request(&mut stream, &mut read).await {
         lock(seen).push(request);
         match does {
+            Does::Greets(_) => {}
             Does::Answers(text) => stream.write_all(text.as_bytes()).await.unwrap(),
             Does::Stops(text) => {
                 stream.write_all(text.as_bytes()).await.unwrap();
