@@ -74,3 +74,32 @@ fn span(delay: Duration) -> &'static str {
     let spans = [(1, "1s"), (5, "5s"), (30, "30s"), (300, "5m"), (1_800, "30m"), (7_200, "2h")];
     spans.iter().find(|(secs, _)| delay <= Duration::from_secs(*secs)).map_or("longer", |(_, name)| name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_million_failing_integrations_do_not_become_a_million_series() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            let metrics = DeliverMetrics::default();
+            for n in 0..INTEGRATIONS + 500 {
+                metrics.failed(&IntegrationId::parse(&format!("i{n}")).unwrap());
+            }
+            metrics.failed(&IntegrationId::parse("i0").unwrap());
+        });
+        let text = handle.render();
+        let series = text.lines().filter(|l| l.starts_with("tidegate_integration_failures_total{")).count();
+        assert_eq!(series, INTEGRATIONS + 1);
+        assert!(text.contains(r#"{integration="other"} 500"#) && text.contains(r#"{integration="i0"} 2"#));
+    }
+
+    #[test]
+    fn a_delay_is_counted_under_the_span_it_fits_in() {
+        for (ms, name) in [(1, "1s"), (1_000, "1s"), (1_001, "5s"), (7_200_000, "2h"), (7_200_001, "longer")] {
+            assert_eq!(span(Duration::from_millis(ms)), name);
+        }
+    }
+}

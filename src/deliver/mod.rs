@@ -8,6 +8,8 @@ mod metrics;
 mod prepared;
 pub mod request;
 pub mod stage;
+#[cfg(test)]
+mod testing;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

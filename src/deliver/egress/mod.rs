@@ -176,13 +176,13 @@ fn explain(error: &reqwest::Error) -> SendError {
     }
 }
 
-/// The innermost two causes: the outer ones only say that a request failed.
+/// The innermost two causes that say something: the outer ones only say that a request failed.
 fn chain(error: &reqwest::Error) -> String {
     let mut causes: Vec<String> = Vec::new();
     let mut cause = error.source();
     while let Some(inner) = cause {
         let text = inner.to_string();
-        if causes.last().is_none_or(|outer| !outer.contains(&text)) {
+        if !text.starts_with("client error") && causes.last().is_none_or(|outer| !outer.contains(&text)) {
             causes.push(text);
         }
         cause = inner.source();
