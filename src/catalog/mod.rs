@@ -1,7 +1,7 @@
 //! All configuration: records of the compacted `catalog` topic, held in every process as an immutable snapshot.
 
-mod fields;
 pub mod current;
+mod fields;
 pub mod handle;
 mod integration;
 mod neutral;
