@@ -3,6 +3,7 @@
 
 pub mod catalog;
 pub mod config;
+pub mod ingest;
 pub mod matching;
 pub mod deliver;
 pub mod kafka;

@@ -6,6 +6,8 @@ pub mod fake;
 pub mod current;
 mod fields;
 pub mod follow;
+pub mod current;
+mod fields;
 pub mod handle;
 mod integration;
 mod neutral;
