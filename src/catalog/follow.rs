@@ -134,7 +134,7 @@ fn apply(record: &Record, snapshot: &mut Snapshot) -> Result<(), Problem> {
     };
     let json = serde_json::from_slice(value).map_err(|e| Problem::new("", format!("not JSON: {e}")))?;
     let first = |problems: Vec<Problem>| problems.into_iter().next();
-    let resource = key.read(json).map_err(|e| first(e).unwrap_or_else(|| Problem::new("", "not valid")))?;
+    let resource = key.kind().read(json).map_err(|e| first(e).unwrap_or_else(|| Problem::new("", "not valid")))?;
     if resource.key() != key {
         return Err(Problem::new("", format!("the value is of {}", resource.key())));
     }

@@ -1,9 +1,9 @@
 //! All configuration: records of the compacted `catalog` topic, held in every process as an immutable snapshot.
 
 pub mod change;
+pub mod current;
 #[cfg(test)]
 pub mod fake;
-pub mod current;
 mod fields;
 pub mod follow;
 pub mod current;

@@ -16,7 +16,6 @@ use crate::catalog::change::{Change, Decision, Refusal};
 use crate::catalog::follow::PARTITION;
 use crate::catalog::handle::{Awaited, Catalog};
 use crate::catalog::resource::Resource;
-use crate::model::ids::Offset;
 use crate::model::record::{Headers, Output, Record, header};
 use crate::model::time::Clock;
 use crate::model::topic::Topic;
@@ -149,16 +148,12 @@ impl Turn<'_> {
             return Ok(seat);
         }
         let seat = self.in_time(self.writer.log.seat(SEAT)).await?;
-        let end = self.in_time(self.writer.log.end(Topic::Catalog, PARTITION)).await?;
-        self.catch_up(end).await?;
+        self.catch_up().await?;
         Ok(seat)
     }
 
-    async fn catch_up(&self, end: Offset) -> Result<(), LogError> {
-        if self.writer.catalog.reached(end, self.rest()).await {
-            return Ok(());
-        }
-        Err(LogError::Unavailable(format!("the catalog could not be read up to offset {end} in time")))
+    async fn catch_up(&self) -> Result<(), LogError> {
+        self.in_time(self.writer.catalog.catch_up(&*self.writer.log, self.rest())).await
     }
 
     /// Whoever has taken the seat meanwhile may have written what a refusal rests on; a commit would tell, a refusal does not.
@@ -166,8 +161,7 @@ impl Turn<'_> {
         let decide = || change.decide(&self.writer.catalog.snapshot(), self.writer.clock.now());
         match decide() {
             Ok(Decision::Unchanged(_)) | Err(_) => {
-                let end = self.in_time(self.writer.log.end(Topic::Catalog, PARTITION)).await?;
-                self.catch_up(end).await?;
+                self.catch_up().await?;
                 Ok(decide())
             }
             decided => Ok(decided),
