@@ -136,6 +136,7 @@ pub mod header {
         TG_CATALOG = "tg_catalog",
         TG_TRIGGER = "tg_trigger",
         TG_ATTEMPT = "tg_attempt",
+        TG_OUTCOME = "tg_outcome",
         TG_ERROR = "tg_error",
         TG_STATUS = "tg_status",
         TG_FIRST_AT = "tg_first_at",
