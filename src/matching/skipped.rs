@@ -40,7 +40,8 @@ impl<'a> Reason<'a> {
     }
 }
 
-/// The value of an `attempts` record of kind `skipped`. What an event lacks is left out.
+/// The value of an `attempts` record of kind `skipped`: the deliver stage's names for what both have. What an event lacks is
+/// left out.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Skipped<'a> {
@@ -50,8 +51,8 @@ struct Skipped<'a> {
     delivery_id: Option<DeliveryId>,
     event_id: &'a str,
     event_type: &'a str,
-    source: &'a str,
     org_id: &'a str,
+    source: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     entity_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,12 +60,19 @@ struct Skipped<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     correlation_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     integration_id: Option<&'a IntegrationId>,
-    trigger_type: &'static str,
+    direction: &'static str,
+    trigger: &'static str,
+    outcome: &'static str,
     status: &'static str,
     reason: &'static str,
-    at: Timestamp,
+    /// The log's time of the event.
+    started_at: Timestamp,
 }
+
+const SKIPPED: &str = "SKIPPED";
 
 /// The record that tells of an event skipped `at` the log's time of it. Its key is the delivery's id, or, where
 /// there is no integration, `<orgId>/<event id>`.
@@ -76,25 +84,46 @@ pub fn skipped(event: &EventHeaders<'_>, at: Timestamp, why: Reason<'_>) -> Outp
         delivery_id: delivery,
         event_id: &event.id,
         event_type: event.event_type,
-        source: event.source,
         org_id: event.org,
+        source: event.source,
         entity_id: event.entity_id,
         entity_rid: event.entity_rid,
         correlation_id: event.correlation_id,
+        trace_id: event.traceparent.and_then(|trace| trace.split('-').nth(1)),
         integration_id: why.integration(),
-        trigger_type: "EVENT",
-        status: "SKIPPED",
+        direction: "OUTBOUND",
+        trigger: "EVENT",
+        outcome: SKIPPED,
+        status: SKIPPED,
         reason: why.word(),
-        at,
+        started_at: at,
     };
-    let key = delivery.map_or_else(|| format!("{}/{}", event.org, event.id), |id| id.to_string());
-    let mut headers = Headers::with_capacity(2);
-    headers.push(header::CONTENT_TYPE, crate::model::event::JSON);
-    if let Some(trace) = event.traceparent {
-        headers.push(header::TRACEPARENT, Bytes::copy_from_slice(trace.as_bytes()));
-    }
     // Texts, an id and a time always have a JSON form.
     let json = serde_json::to_vec(&value).unwrap_or_default();
+    let key = delivery.map_or_else(|| format!("{}/{}", event.org, event.id), |id| id.to_string());
+    let headers = headers(event, delivery, why);
     let record = Record { key: Some(key.into()), value: Some(json.into()), headers };
     Output { topic: Topic::Attempts, partition: None, record }
+}
+
+/// The headers tell the story to whoever reads the topic with a Kafka tool.
+fn headers(event: &EventHeaders<'_>, delivery: Option<DeliveryId>, why: Reason<'_>) -> Headers {
+    let mut headers = Headers::with_capacity(9);
+    let mut put = |name: &'static str, text: &str| headers.push(name, Bytes::copy_from_slice(text.as_bytes()));
+    put(header::CE_ID, &event.id);
+    put(header::CE_TYPE, event.event_type);
+    put(header::CE_ORGID, event.org);
+    if let Some(trace) = event.traceparent {
+        put(header::TRACEPARENT, trace);
+    }
+    if let Some(delivery) = delivery {
+        put(header::TG_DELIVERY, &delivery.to_string());
+    }
+    if let Some(integration) = why.integration() {
+        put(header::TG_INTEGRATION, integration.as_str());
+    }
+    put(header::TG_OUTCOME, SKIPPED);
+    put(header::TG_STATUS, SKIPPED);
+    put(header::REJECT_REASON, why.word());
+    headers
 }

@@ -183,8 +183,8 @@ fn a_skip_names_the_event_and_the_integration_that_it_passed_by() {
     let id = value["deliveryId"].take();
     assert_eq!(skip.record.key.as_deref(), id.as_str().map(str::as_bytes));
     let expected = json!({"kind": "skipped", "deliveryId": null, "eventId": "e1", "eventType": "t", "source": "/his",
-        "orgId": "648", "entityRid": "u1", "integrationId": "asleep", "triggerType": "EVENT", "status": "SKIPPED",
-        "reason": "inactive", "at": NOW.to_string()});
+        "orgId": "648", "entityRid": "u1", "integrationId": "asleep", "direction": "OUTBOUND", "trigger": "EVENT",
+        "outcome": "SKIPPED", "status": "SKIPPED", "reason": "inactive", "startedAt": NOW.to_string()});
     assert_eq!(value, expected);
 }
 
