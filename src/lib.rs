@@ -3,14 +3,12 @@
 
 pub mod catalog;
 pub mod config;
-pub mod ingest;
-pub mod matching;
 pub mod deliver;
+pub mod ingest;
 pub mod kafka;
+pub mod lanes;
+pub mod matching;
 pub mod model;
 pub mod stream;
 pub mod telemetry;
-pub mod kafka;
-pub mod model;
-pub mod stream;
 pub mod topology;

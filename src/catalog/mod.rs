@@ -6,8 +6,6 @@ pub mod current;
 pub mod fake;
 mod fields;
 pub mod follow;
-pub mod current;
-mod fields;
 pub mod handle;
 mod integration;
 mod neutral;

@@ -274,6 +274,7 @@ fn failure_of(verdict: Verdict, answer: Answer, error: Option<&SendError>) -> Op
 fn outcome(verdict: Verdict, account: &Account<'_>) -> Outcome {
     match verdict {
         Verdict::Delivered => Outcome::Delivered,
+        Verdict::Dead { status: DeliveryStatus::Abandoned, .. } => Outcome::Abandoned,
         Verdict::Dead { .. } => Outcome::Dead,
         Verdict::Retry { due, .. } => Outcome::Retry {
             due,

@@ -1,7 +1,7 @@
 //! Pure types and rules: nothing here does I/O, reads a clock or knows a broker.
 
-pub mod delivery_id;
 pub mod delivery;
+pub mod delivery_id;
 pub mod duration;
 pub mod event;
 pub mod ids;
