@@ -270,3 +270,43 @@ impl Account<'_> {
 fn told_error(failure: &Failure) -> String {
     format!("{}: {}", failure.category, failure.message)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_header_flood_is_told_in_part_and_credentials_are_not() {
+        let mut headers = HeaderMap::new();
+        headers.insert("set-cookie", "secret".parse().unwrap());
+        headers.insert("proxy-authorization", "secret".parse().unwrap());
+        for n in 0..500 {
+            let name = http::HeaderName::from_bytes(format!("x-{n}").as_bytes()).unwrap();
+            headers.insert(name, "v".repeat(1_000).parse().unwrap());
+        }
+        let text = serde_json::to_string(&Shown(&headers)).unwrap();
+        assert!(text.len() > 7_000 && text.len() < 9_000 && !text.contains("secret"), "{}", text.len());
+    }
+
+    #[test]
+    fn a_text_cut_within_a_character_is_still_shown_as_text() {
+        let body = |bytes: &[u8], truncated| Body { bytes: bytes.to_vec(), truncated };
+        let euro = "a€".as_bytes();
+        assert_eq!(shown(&body(&euro[..3], true)), ("a".into(), "text"));
+        assert_eq!(shown(&body(&euro[..3], false)), ("YeKC".into(), "base64"));
+        assert_eq!(shown(&body(b"a\xff", true)), ("Yf8=".into(), "base64"));
+        assert_eq!(shown(&body(b"", false)), ("".into(), "text"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_whole_body_is_told_without_loss(bytes: Vec<u8>) {
+            let body = Body { bytes, truncated: false };
+            let (text, encoding) = shown(&body);
+            let back = if encoding == "text" { text.as_bytes().to_vec() } else { STANDARD.decode(&*text).unwrap() };
+            prop_assert_eq!(back, body.bytes);
+        }
+    }
+}

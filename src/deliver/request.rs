@@ -133,3 +133,67 @@ fn encoded(value: &Bytes) -> HeaderValue {
 fn ascii(value: Bytes) -> HeaderValue {
     HeaderValue::from_maybe_shared(value).unwrap_or(HeaderValue::from_static(""))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_attribute_is_encoded_as_the_cloudevents_binding_says() {
+        let cases = [
+            ("plain/value:1", "plain/value:1"),
+            ("Euro € 😀", "Euro%20%E2%82%AC%20%F0%9F%98%80"),
+            (r#"say "50%""#, "say%20%2250%25%22"),
+            ("line\r\nx-evil: 1", "line%0D%0Ax-evil:%201"),
+            ("\u{7f}", "%7F"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(encoded(&Bytes::from_static(text.as_bytes())), expected);
+        }
+    }
+
+    #[test]
+    fn a_correlation_id_is_changed_only_where_http_could_not_carry_it() {
+        let cases = [("a b%20", "a b%20"), ("é", "%C3%A9"), (" a", "%20a"), ("a\nb", "a%0Ab")];
+        for (text, expected) in cases {
+            assert_eq!(as_it_is(&Bytes::from_static(text.as_bytes())), expected);
+        }
+    }
+
+    #[test]
+    fn configuration_cannot_take_what_names_the_delivery_or_frames_the_message() {
+        let own =
+            ["user-agent", "x-correlation-id", "traceparent", "tracestate", "idempotency-key", "ce-id", "ce-anything"];
+        let framing =
+            ["host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "upgrade", "expect"];
+        for name in own.iter().chain(&framing) {
+            assert!(reserved(&HeaderName::from_static(name)), "{name}");
+        }
+        for name in ["content-type", "authorization", "accept", "x-ce-id", "cookie"] {
+            assert!(!reserved(&HeaderName::from_static(name)), "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_encoded_value_is_a_header_and_decodes_to_itself(value: Vec<u8>) {
+            let encoded = encoded(&value.clone().into());
+            let text = encoded.to_str().unwrap().as_bytes();
+            let mut decoded = Vec::new();
+            let mut at = 0;
+            while at < text.len() {
+                if text[at] == b'%' {
+                    let hex = std::str::from_utf8(&text[at + 1..at + 3]).unwrap();
+                    decoded.push(u8::from_str_radix(hex, 16).unwrap());
+                    at += 3;
+                } else {
+                    decoded.push(text[at]);
+                    at += 1;
+                }
+            }
+            prop_assert_eq!(decoded, value);
+        }
+    }
+}

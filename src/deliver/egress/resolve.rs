@@ -24,7 +24,7 @@ pub(super) struct GuardedResolver {
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let (allow, wire) = (self.allow.clone(), self.wire);
-        let lookup = self.lookups.find(name.as_str());
+        let lookup = self.lookups.find(name.as_str(), system);
         Box::pin(async move {
             let found = lookup.await.map_err(LookupFailed)?;
             let host = name.as_str();
@@ -60,8 +60,14 @@ pub(super) struct Lookups(std::sync::Mutex<FxHashMap<String, WeakShared<Lookup>>
 /// Entries of lookups that have ended are swept when there are this many.
 const SWEEP_AT: usize = 1_024;
 
+/// The system's resolver, on a thread that may block.
+fn system(host: String) -> Lookup {
+    Box::pin(async move { Ok(tokio::net::lookup_host((host.as_str(), 0)).await.map_err(Arc::new)?.collect()) })
+}
+
 impl Lookups {
-    fn find(&self, host: &str) -> Shared<Lookup> {
+    /// The lookup of this name that runs, else a new one.
+    fn find(&self, host: &str, look_up: impl FnOnce(String) -> Lookup) -> Shared<Lookup> {
         let mut running = lock(&self.0);
         if let Some(lookup) = running.get(host).and_then(WeakShared::upgrade) {
             return lookup;
@@ -69,12 +75,7 @@ impl Lookups {
         if running.len() >= SWEEP_AT {
             running.retain(|_, lookup| lookup.upgrade().is_some());
         }
-        let name = host.to_owned();
-        let lookup = async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await.map_err(Arc::new)?;
-            Ok(found.collect())
-        };
-        let lookup = lookup.boxed().shared();
+        let lookup = look_up(host.to_owned()).shared();
         if let Some(weak) = lookup.downgrade() {
             running.insert(host.to_owned(), weak);
         }
@@ -85,5 +86,36 @@ impl Lookups {
 impl fmt::Debug for Lookups {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Lookups")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::pending;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_dead_name_server_takes_one_thread_for_a_name_however_many_ask() {
+        let lookups = Lookups::default();
+        let first = lookups.find("dead.example", |_| pending().boxed());
+        let asked = (0..100).map(|_| lookups.find("dead.example", |_| panic!("looked up twice")));
+        let asked: Vec<_> = asked.collect();
+        assert_eq!((asked.len(), lock(&lookups.0).len()), (100, 1));
+        drop((first, asked));
+
+        let found: Arc<[SocketAddr]> = Arc::from(["192.0.2.1:0".parse().unwrap()]);
+        let again = found.clone();
+        let lookup = lookups.find("dead.example", |_| async { Ok(again) }.boxed());
+        assert_eq!(lookup.await.unwrap(), found);
+    }
+
+    #[test]
+    fn names_that_were_looked_up_are_not_kept_for_ever() {
+        let lookups = Lookups::default();
+        for n in 0..10 * SWEEP_AT {
+            drop(lookups.find(&format!("h{n}.example"), |_| pending().boxed()));
+        }
+        assert!(lock(&lookups.0).len() <= SWEEP_AT);
     }
 }
