@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Mutex, MutexGuard, Semaphore};
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -58,6 +58,9 @@ impl Default for Limits {
     }
 }
 
+/// The seat, while this process believes to have it.
+type Held = Option<Box<dyn Seat>>;
+
 /// Takes changes one at a time. One for each process; share it as `Arc<Writer>`.
 pub struct Writer {
     log: Arc<dyn Log>,
@@ -66,13 +69,12 @@ pub struct Writer {
     limits: Limits,
     queue: Semaphore,
     /// Taken out while it is used: a write that is dropped half-way loses the seat, and the next one settles it.
-    seat: Mutex<Option<Box<dyn Seat>>>,
+    seat: Mutex<Held>,
 }
 
 /// One write, from its turn on.
 struct Turn<'a> {
     writer: &'a Writer,
-    seat: MutexGuard<'a, Option<Box<dyn Seat>>>,
     write: Uuid,
     awaited: Awaited<'a>,
     deadline: Instant,
@@ -102,10 +104,10 @@ impl Writer {
         let deadline = Instant::now() + self.limits.patience;
         let busy = || WriteError::Unavailable("too many changes wait for their turn; try again".to_owned());
         let _place = self.queue.try_acquire().map_err(|_| busy())?;
-        let seat = tokio::time::timeout_at(deadline, self.seat.lock()).await.map_err(|_| busy())?;
+        let mut held = tokio::time::timeout_at(deadline, self.seat.lock()).await.map_err(|_| busy())?;
         let write = Uuid::new_v4();
-        let turn = Turn { writer: self, seat, write, awaited: self.catalog.watch_for(write), deadline };
-        turn.run(&change).await
+        let turn = Turn { writer: self, write, awaited: self.catalog.watch_for(write), deadline };
+        turn.run(&change, &mut held).await
     }
 
     async fn pause(&self) {
@@ -115,12 +117,12 @@ impl Writer {
 }
 
 impl Turn<'_> {
-    async fn run(mut self, change: &Change) -> Result<Resource, WriteError> {
+    async fn run(self, change: &Change, held: &mut Held) -> Result<Resource, WriteError> {
         let mut unsettled: Option<Unsettled> = None;
         for _ in 0..self.writer.limits.tries {
-            let seat = match (self.sit().await, unsettled.take()) {
+            let seat = match (self.sit(held).await, unsettled.take()) {
                 (Ok(seat), Some(open)) if self.awaited.is_held() => {
-                    *self.seat = Some(seat);
+                    *held = Some(seat);
                     return Ok(open.outcome);
                 }
                 (Ok(seat), _) => seat,
@@ -130,7 +132,7 @@ impl Turn<'_> {
                 }
                 (Err(error), None) => return Err(WriteError::Unavailable(error.to_string())),
             };
-            match self.attempt(seat, change).await? {
+            match self.attempt(seat, change, held).await? {
                 Tried::Done(resource) => return Ok(resource),
                 Tried::Fenced => self.writer.pause().await,
                 Tried::Unknown(open) => unsettled = Some(open),
@@ -143,8 +145,8 @@ impl Turn<'_> {
     }
 
     /// The seat that is held already, or a fresh one with a snapshot that nothing is missing from.
-    async fn sit(&mut self) -> Result<Box<dyn Seat>, LogError> {
-        if let Some(seat) = self.seat.take() {
+    async fn sit(&self, held: &mut Held) -> Result<Box<dyn Seat>, LogError> {
+        if let Some(seat) = held.take() {
             return Ok(seat);
         }
         let seat = self.in_time(self.writer.log.seat(SEAT)).await?;
@@ -169,23 +171,23 @@ impl Turn<'_> {
     }
 
     /// Decides over the snapshot and commits. The seat is kept only where the next write may rely on the snapshot.
-    async fn attempt(&mut self, mut seat: Box<dyn Seat>, change: &Change) -> Result<Tried, WriteError> {
+    async fn attempt(&self, mut seat: Box<dyn Seat>, change: &Change, held: &mut Held) -> Result<Tried, WriteError> {
         let (outcome, record) = match self.decide(change).await? {
             Ok(Decision::Put(resource)) => (resource.clone(), self.record(&resource, Some(resource.to_bytes()))),
             Ok(Decision::Remove(resource)) => (resource.clone(), self.record(&resource, None)),
             Ok(Decision::Unchanged(resource)) => {
-                *self.seat = Some(seat);
+                *held = Some(seat);
                 return Ok(Tried::Done(resource));
             }
             Err(refusal) => {
-                *self.seat = Some(seat);
+                *held = Some(seat);
                 return Err(refusal.into());
             }
         };
         match tokio::time::timeout_at(self.deadline, seat.commit(vec![record])).await {
             Ok(Ok(())) => {
                 if self.awaited.held(self.rest()).await {
-                    *self.seat = Some(seat);
+                    *held = Some(seat);
                 }
                 Ok(Tried::Done(outcome))
             }

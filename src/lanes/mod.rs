@@ -40,6 +40,7 @@ mod place;
 mod queue;
 mod read;
 mod rules;
+pub mod runner;
 mod send;
 mod window;
 
