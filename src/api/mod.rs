@@ -4,6 +4,7 @@ mod answer;
 mod auth;
 mod conditions;
 pub mod error;
+pub mod events;
 mod integrations;
 pub mod json;
 mod listing;
