@@ -5,6 +5,8 @@ use super::*;
 use crate::model::ids::{Offset, Partition};
 use crate::model::record::Received;
 
+type Header<'a> = (&'a str, &'a str);
+
 const NOW: Timestamp = Timestamp(1_763_712_000_250);
 const JSON_TYPE: (&str, &str) = ("content-type", "application/json; charset=utf-8");
 const STRUCTURED: (&str, &str) = ("content-type", "application/cloudevents+json");
@@ -55,7 +57,7 @@ fn every_format_becomes_the_event_it_says() {
         list.extend_from_slice(more);
         list
     };
-    let cases: Vec<(Vec<(&str, &str)>, Option<&str>, &str, &str)> = vec![
+    let cases: Vec<(Vec<Header<'_>>, Option<&str>, &str, &str)> = vec![
         (vec![JSON_TYPE], Some("648"), r#"{"eventType":"a.b","payload":{}}"#, "648 a.b rest uuid - - - {}"),
         (vec![], Some("648"), r#"{"eventType":"a.b","payload":{}}"#, "648 a.b rest uuid - - - {}"),
         (vec![JSON_TYPE], None, r#"{"orgId":648,"eventType":"a.b","payload":null}"#, "648 a.b rest uuid - - - null"),
@@ -164,7 +166,7 @@ fn a_cloud_event_that_breaks_a_rule_is_refused() {
         list.extend(change.iter().filter(|(_, v)| !v.is_empty()));
         list
     };
-    let cases: Vec<(Vec<(&str, &str)>, &[u8], u16, &str)> = vec![
+    let cases: Vec<(Vec<Header<'_>>, &[u8], u16, &str)> = vec![
         (with(&[("ce-specversion", "")]), b"{}", 400, "`specversion` is required"),
         (with(&[("ce-specversion", "0.3")]), b"{}", 400, "`specversion` must be 1.0"),
         (with(&[("ce-source", "")]), b"{}", 400, "`source` is required"),
