@@ -4,8 +4,12 @@
 pub mod api;
 pub mod catalog;
 pub mod config;
+pub mod deliver;
 pub mod ingest;
+pub mod kafka;
+pub mod lanes;
 pub mod matching;
 pub mod model;
 pub mod stream;
 pub mod telemetry;
+pub mod topology;

@@ -58,13 +58,6 @@ impl Fields {
         }
     }
 
-    /// Takes fields out that are told by the server and change nothing when a client sends them back.
-    pub fn ignore(&mut self, names: &[&'static str]) {
-        for name in names {
-            self.take(name);
-        }
-    }
-
     pub fn wrong(&mut self, path: impl Into<String>, message: impl Into<String>) {
         if self.problems.len() < MAX_PROBLEMS {
             self.problems.push(Problem::new(path, message));
@@ -158,14 +151,15 @@ impl Fields {
             self.wrong(name, format!("must have at most {max} elements"));
             return None;
         }
-        let mut parsed = Vec::with_capacity(texts.len());
-        for (i, text) in texts.iter().enumerate() {
-            match parse(text) {
-                Ok(element) => parsed.push(element),
-                Err(error) => self.wrong(format!("{name}[{i}]"), error.to_string()),
+        let parsed = texts.iter().enumerate().filter_map(|(i, text)| match parse(text) {
+            Ok(element) => Some(element),
+            Err(error) => {
+                self.wrong(format!("{name}[{i}]"), error.to_string());
+                None
             }
-        }
-        Some(parsed)
+        });
+        let parsed: Vec<T> = parsed.collect();
+        (parsed.len() == texts.len()).then_some(parsed)
     }
 
     /// An object of texts with at most `max` entries.

@@ -1,6 +1,6 @@
 //! The JSON form of an outbound integration, and its rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
@@ -96,13 +96,13 @@ pub fn read(fields: &mut Fields) -> Option<OutboundIntegration> {
 /// One pattern or a list of them.
 fn event_types(fields: &mut Fields) -> Vec<EventPattern> {
     fields.one_as_list("eventType");
-    let mut patterns = fields.list("eventType", 100, EventPattern::parse).unwrap_or_default();
-    let mut seen = std::collections::BTreeSet::new();
-    patterns.retain(|pattern| seen.insert(pattern.clone()));
-    if patterns.is_empty() {
+    let mut patterns = fields.list("eventType", 100, EventPattern::parse);
+    if patterns.as_ref().is_some_and(Vec::is_empty) {
         fields.wrong("eventType", "must name at least one event type or pattern");
     }
-    patterns
+    let mut seen = BTreeSet::new();
+    patterns.iter_mut().for_each(|list| list.retain(|pattern| seen.insert(pattern.clone())));
+    patterns.unwrap_or_default()
 }
 
 fn target_url(fields: &mut Fields) -> Option<Url> {
@@ -199,6 +199,10 @@ struct Form<'a> {
     timeout_ms: u64,
     headers: Headers<'a>,
     event_headers: bool,
+    transformation_mode: &'static str,
+    outgoing_auth_type: &'static str,
+    enable_signing: bool,
+    ordering: &'static str,
     retry: &'a RetryPolicy,
     delivery_ttl_hours: u64,
     max_in_flight: u16,
@@ -238,6 +242,10 @@ pub fn form(integration: &OutboundIntegration) -> impl Serialize {
         timeout_ms: u64::try_from(integration.timeout.as_millis()).unwrap_or(u64::MAX),
         headers: Headers(&integration.headers),
         event_headers: integration.event_headers,
+        transformation_mode: "NONE",
+        outgoing_auth_type: "NONE",
+        enable_signing: false,
+        ordering: "NONE",
         retry: &integration.retry,
         delivery_ttl_hours: integration.delivery_ttl.as_secs() / 3_600,
         max_in_flight: integration.max_in_flight,

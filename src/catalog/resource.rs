@@ -17,7 +17,47 @@ use crate::model::org::Organization;
 use crate::model::problem::Problem;
 use crate::model::time::Timestamp;
 
-/// What a resource is, and which: the key of its record, `OutboundIntegration/bills`.
+/// What a resource is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    Organization,
+    OutboundIntegration,
+}
+
+impl Kind {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Kind::Organization => "Organization",
+            Kind::OutboundIntegration => "OutboundIntegration",
+        }
+    }
+
+    /// Reads the JSON form of a resource of this kind.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it (the first hundred), each with its path.
+    pub fn read(self, json: Value) -> Result<Resource, Vec<Problem>> {
+        let mut fields = Fields::of(json)?;
+        match self {
+            Kind::Organization => {
+                let read = organization::read(&mut fields);
+                fields.finish(read).map(|org| Resource::Organization(Arc::new(org)))
+            }
+            Kind::OutboundIntegration => {
+                let read = integration::read(&mut fields);
+                fields.finish(read).map(|one| Resource::OutboundIntegration(Arc::new(one)))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Which resource: the key of its record, `OutboundIntegration/bills`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
     Organization(OrgId),
@@ -25,10 +65,10 @@ pub enum Key {
 }
 
 impl Key {
-    pub const fn kind(&self) -> &'static str {
+    pub const fn kind(&self) -> Kind {
         match self {
-            Key::Organization(_) => "Organization",
-            Key::OutboundIntegration(_) => "OutboundIntegration",
+            Key::Organization(_) => Kind::Organization,
+            Key::OutboundIntegration(_) => Kind::OutboundIntegration,
         }
     }
 
@@ -60,21 +100,6 @@ impl Key {
         match self {
             Key::Organization(id) => snapshot.remove_organization(id),
             Key::OutboundIntegration(id) => snapshot.remove_integration(id),
-        }
-    }
-
-    /// Reads the JSON form of a resource of this key's kind.
-    pub fn read(&self, json: Value) -> Result<Resource, Vec<Problem>> {
-        let mut fields = Fields::of(json)?;
-        match self {
-            Key::Organization(_) => {
-                let read = organization::read(&mut fields);
-                fields.finish(read).map(|org| Resource::Organization(Arc::new(org)))
-            }
-            Key::OutboundIntegration(_) => {
-                let read = integration::read(&mut fields);
-                fields.finish(read).map(|one| Resource::OutboundIntegration(Arc::new(one)))
-            }
         }
     }
 

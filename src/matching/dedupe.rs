@@ -119,7 +119,7 @@ impl Entry {
 
     /// Its slot among `n`: the fingerprint's top half as a fraction, so that `n` need not be a power of two.
     fn home(self, n: usize) -> usize {
-        ((self.0 >> 64) * n as u128 >> 64) as usize
+        (((self.0 >> 64) * n as u128) >> 64) as usize
     }
 }
 

@@ -23,7 +23,7 @@ struct Indexed {
 impl Indexes {
     /// The index of an organisation as it stands in the snapshot; `None` where there is no such organisation.
     pub fn of(&mut self, snapshot: &Snapshot, org: &str) -> Option<&OrgIndex> {
-        let view = snapshot.org(org).filter(|view| view.organization().is_some());
+        let view = snapshot.orgs().get(org).filter(|view| view.organization().is_some());
         let Some(view) = view else {
             self.orgs.remove(org);
             return None;
@@ -42,7 +42,7 @@ impl Indexes {
     /// Keeps the indexes from outnumbering the organisations, so that deleted ones do not pile up.
     fn forget_deleted(&mut self, snapshot: &Snapshot) {
         if self.orgs.len() > snapshot.orgs().len() {
-            self.orgs.retain(|org, _| snapshot.org(org.as_str()).is_some());
+            self.orgs.retain(|org, _| snapshot.org(org).is_some());
         }
     }
 }

@@ -2,3 +2,8 @@
 
 pub mod dedupe;
 pub mod index;
+pub mod indexes;
+pub mod skipped;
+pub mod stage;
+
+pub use stage::Match;

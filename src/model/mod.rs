@@ -1,5 +1,6 @@
 //! Pure types and rules: nothing here does I/O, reads a clock or knows a broker.
 
+pub mod delivery;
 pub mod delivery_id;
 pub mod duration;
 pub mod event;

@@ -3,6 +3,7 @@
 mod partition;
 mod payloads;
 mod reads;
+mod tell;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::ids::{Offset, Partition};
 use crate::model::time::Clock;
+use crate::model::topic::Topic;
 use crate::stream::flusher::{FlushQueue, Flusher};
 use crate::stream::log::{Assignment, Committer, Credit, Epoch, Log, LogError, Member, Membership, Signal};
 use crate::stream::stage::Work;
@@ -38,6 +40,7 @@ pub struct WorkRunner<W> {
 struct Session<W> {
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
+    topic: Topic,
     work: Arc<W>,
     changed: watch::Receiver<Option<Offset>>,
     committer: Arc<dyn Committer>,
@@ -57,13 +60,14 @@ impl<W: Work> WorkRunner<W> {
         // A batch has at least one record and gives its credit back when it is taken, so no mailbox ever fills: posting
         // never waits for a partition that is slow, and never refuses.
         let mailbox = self.membership.max_records + 64;
-        let stage = self.membership.stage;
+        let (stage, topic) = (self.membership.stage, self.membership.topic);
         let Member { mut signals, committer, credit } = self.log.join(self.membership).await?;
         let (flushes, flusher) = Flusher::new(stage, committer.clone(), partitions);
         let mut flushing = tokio::spawn(flusher.run());
         let mut session = Session {
             log: self.log,
             clock: self.clock,
+            topic,
             work: self.work,
             changed: self.changed,
             committer,
@@ -131,6 +135,7 @@ impl<W: Work> Session<W> {
         let means = Means {
             log: self.log.clone(),
             clock: self.clock.clone(),
+            topic: self.topic,
             work: self.work.clone(),
             committer: self.committer.clone(),
             credit: self.credit.clone(),
@@ -160,7 +165,8 @@ impl<W: Work> Session<W> {
         &mut self,
         ended: Result<(Partition, Epoch, Result<(), LogError>), tokio::task::JoinError>,
     ) -> Result<(), LogError> {
-        let (partition, epoch, result) = ended.map_err(|e| LogError::Fatal(format!("a partition's actor broke: {e}")))?;
+        let (partition, epoch, result) =
+            ended.map_err(|e| LogError::Fatal(format!("a partition's actor broke: {e}")))?;
         if self.actors.get(&partition).is_some_and(|(e, _)| *e == epoch) {
             self.actors.remove(&partition);
         }
