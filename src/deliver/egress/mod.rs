@@ -100,9 +100,10 @@ impl Egress {
         let lookups = Arc::new(Lookups::default());
         let resolver = |wire| GuardedResolver { allow: allow.clone(), wire, lookups: lookups.clone() };
         let plain = connect::plain(resolver(Wire::Plain));
-        let tls = connect::tls(resolver(Wire::Tls)).map_err(|e| e.to_string());
+        let hint = "install ca-certificates or set SSL_CERT_FILE";
+        let tls = connect::tls(resolver(Wire::Tls)).map_err(|e| format!("{e}: {hint}"));
         if let Err(cause) = &tls {
-            tracing::warn!(cause, "no delivery over https is possible: install ca-certificates or set SSL_CERT_FILE");
+            tracing::warn!(cause, "no delivery over https is possible");
         }
         Egress { allow, plain, tls }
     }
