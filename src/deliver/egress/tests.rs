@@ -1,8 +1,34 @@
+use std::sync::atomic::Ordering;
+
 use super::*;
+use crate::deliver::testing::{Does, Receiver};
+
+const WAIT: Duration = Duration::from_secs(20);
+
+/// Ten answers whose bodies come after their heads; how many connections that took.
+async fn connections_for_ten(keep: bool) -> usize {
+    let receiver = Receiver::that(Does::Halves("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", "ok")).await;
+    let egress = Egress::new("127.0.0.1".parse().unwrap());
+    for _ in 0..10 {
+        let request = Request::post(receiver.url()).body(Full::default()).unwrap();
+        let response = egress.send(Wire::Plain, request, WAIT).await.unwrap();
+        receiver.go.notify_one();
+        if keep {
+            response.discard(WAIT).await;
+        }
+    }
+    receiver.connections.load(Ordering::SeqCst)
+}
+
+#[tokio::test]
+async fn a_small_body_is_read_to_its_end_so_that_its_connection_serves_again() {
+    assert!(connections_for_ten(true).await <= 5);
+    assert_eq!(connections_for_ten(false).await, 10);
+}
 
 #[test]
 fn a_target_is_judged_by_its_text_before_anything_is_sent() {
-    let egress = Egress::new("10.0.0.0/8".parse().unwrap()).unwrap();
+    let egress = Egress::new("10.0.0.0/8".parse().unwrap());
     let plain = |host: &str| Err(Refused::Plain(host.to_owned()));
     let private = |host: &str| Err(Refused::NotPublic(host.to_owned()));
     let cases = [
@@ -22,6 +48,13 @@ fn a_target_is_judged_by_its_text_before_anything_is_sent() {
         ("file:///etc/passwd", Err(Refused::Scheme("file".to_owned()))),
     ];
     for (target, expected) in cases {
-        assert_eq!(egress.route(&target.parse().unwrap()), expected, "{target}");
+        assert_eq!(egress.target(&target.parse().unwrap()).map(|t| t.wire), expected, "{target}");
     }
+}
+
+#[test]
+fn a_password_in_a_target_is_not_sent_as_part_of_the_host() {
+    let egress = Egress::new(EgressAllow::default());
+    let target = egress.target(&"https://user:secret@erp.example:8443/a%20b?c=d|e#f".parse().unwrap()).unwrap();
+    assert_eq!(target.uri, "https://erp.example:8443/a%20b?c=d|e");
 }
