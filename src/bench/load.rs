@@ -1,6 +1,7 @@
 //! Events onto the log: a backlog as fast as it goes, or a steady stream that does not wait for anybody.
 
 use std::ops::Range;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -10,6 +11,13 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, Threa
 
 use crate::bench::broker::Broker;
 use crate::bench::sample::{self, Kind};
+
+/// When the first event of a stream is due, and how far the next is behind it.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    pub start: Instant,
+    pub every: Duration,
+}
 
 /// Appends events to one topic of `events`, as any Kafka client may.
 pub struct Sender {
@@ -33,12 +41,14 @@ impl Sender {
     }
 
     /// One after the other at a fixed distance, the moment each is due written into it: an answer that comes late does not
-    /// hide how long the next would have waited (coordinated omission).
-    pub fn stream(&self, numbers: Range<u64>, start: Instant, every: Duration) -> anyhow::Result<()> {
+    /// hide how long the next would have waited (coordinated omission). Ends early when the other end of `stop` is dropped.
+    pub fn stream(&self, numbers: Range<u64>, pace: Pace, stop: &mpsc::Receiver<()>) -> anyhow::Result<()> {
         let first = numbers.start;
         for number in numbers {
-            let due = start + every * u32::try_from(number - first).unwrap_or(u32::MAX);
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            let due = pace.start + pace.every * u32::try_from(number - first).unwrap_or(u32::MAX);
+            if stop.recv_timeout(due.saturating_duration_since(Instant::now())) == Err(RecvTimeoutError::Disconnected) {
+                break;
+            }
             self.send(number, due)?;
         }
         self.settle()
@@ -57,7 +67,7 @@ impl Sender {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     record = back;
-                    std::thread::sleep(Duration::from_millis(1));
+                    std::thread::park_timeout(Duration::from_millis(1));
                 }
                 Err((error, _)) => return Err(error).context("an event could not be produced"),
             }

@@ -1,6 +1,7 @@
 //! The course of a run: which system does what, in which order, and what is kept of it.
 
 use std::ops::Range;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -10,7 +11,7 @@ use crate::bench::Extent;
 use crate::bench::bare::Bare;
 use crate::bench::broker::Broker;
 use crate::bench::gateway::{Gateway, Setup, Usage};
-use crate::bench::load::Sender;
+use crate::bench::load::{Pace, Sender};
 use crate::bench::progress::Progress;
 use crate::bench::receiver::{Receiver, Tally};
 use crate::bench::report::{Latency, Report, Row, Target, Unit, median};
@@ -198,8 +199,10 @@ impl Measuring {
         // The first events find the producer without a connection; those are in the warm-up.
         let start = Instant::now() + Duration::from_millis(100);
         self.receiver.expect(numbers.clone(), 1, start + self.extent.settle);
-        let every = Duration::from_secs(1) / rate;
-        tokio::task::spawn_blocking(move || sender.stream(numbers, start, every)).await??;
+        let pace = Pace { start, every: Duration::from_secs(1) / rate };
+        // Dropped with this future, it ends the stream.
+        let (_going, stop) = mpsc::sync_channel(0);
+        tokio::task::spawn_blocking(move || sender.stream(numbers, pace, &stop)).await??;
         self.complete("deliveries").await
     }
 

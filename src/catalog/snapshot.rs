@@ -67,9 +67,10 @@ impl Snapshot {
         self.position = position;
     }
 
-    pub fn put_organization(&mut self, organization: Organization) {
+    pub fn put_organization(&mut self, organization: impl Into<Arc<Organization>>) {
+        let organization = organization.into();
         let id = organization.org_id.clone();
-        self.edit_org(&id, |view| view.organization = Some(Arc::new(organization)));
+        self.edit_org(&id, |view| view.organization = Some(organization));
     }
 
     pub fn remove_organization(&mut self, id: &OrgId) {
@@ -78,9 +79,9 @@ impl Snapshot {
         }
     }
 
-    pub fn put_integration(&mut self, integration: OutboundIntegration) {
+    pub fn put_integration(&mut self, integration: impl Into<Arc<OutboundIntegration>>) {
+        let integration = integration.into();
         self.remove_integration_elsewhere(&integration);
-        let integration = Arc::new(integration);
         let id = integration.id.clone();
         self.integrations.insert(id.clone(), Arc::clone(&integration));
         let org = integration.org_id.clone();

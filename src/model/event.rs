@@ -20,7 +20,9 @@ use bytes::Bytes;
 
 pub use attributes::{Attributes, EventHeaders, is_traceparent};
 pub use refused::NotAnEvent;
-pub use structured::{MAX_DEPTH, Structured, check_json, is_json, is_structured};
+pub use structured::{
+    MAX_DEPTH, Member, Members, Structured, attribute_text, check_json, is_json, is_structured, payload_of,
+};
 
 use crate::model::ids::{EntityId, EventId, EventType, Label, OrgId, Rid, Source};
 use crate::model::record::{HeaderName, Headers, Received, Record, header};

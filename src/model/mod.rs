@@ -1,11 +1,14 @@
 //! Pure types and rules: nothing here does I/O, reads a clock or knows a broker.
 
+pub mod delivery;
 pub mod delivery_id;
+pub mod duration;
 pub mod event;
 pub mod ids;
 pub mod integration;
 pub mod org;
 pub mod pattern;
+pub mod problem;
 pub mod record;
 pub mod rejected;
 pub mod retry;

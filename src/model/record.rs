@@ -140,6 +140,7 @@ pub mod header {
         TG_ERROR = "tg_error",
         TG_STATUS = "tg_status",
         TG_FIRST_AT = "tg_first_at",
+        TG_WRITE = "tg_write",
         REJECT_REASON = "tg_reason",
         ERRORS_TOPIC = "__connect.errors.topic",
         ERRORS_PARTITION = "__connect.errors.partition",

@@ -103,8 +103,10 @@ pub enum Outcome {
         error: String,
         status: Option<u16>,
     },
-    /// No retry mends it, or there are none left; it is in `dlq`.
+    /// No retry mends it; it is in `dlq`.
     Dead,
+    /// No attempts are left; it is in `dlq`.
+    Abandoned,
 }
 
 /// How a record ends that is not attempted any more.

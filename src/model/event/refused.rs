@@ -19,6 +19,8 @@ pub enum NotAnEvent {
     NotText(String),
     #[error("`{0}` must be a string, a whole number or a boolean")]
     BadValue(String),
+    #[error("`{0}` must be a string")]
+    NotAString(&'static str),
     #[error("`{0}` occurs twice")]
     Duplicate(String),
     #[error("more than {0} attributes")]
@@ -27,6 +29,8 @@ pub enum NotAnEvent {
     UnknownFormat(String),
     #[error("not JSON: {0}")]
     NotJson(String),
+    #[error("an event is a JSON object, this is another value")]
+    NotAnObject,
     #[error("{0}")]
     BadData(&'static str),
     #[error("nested deeper than {0} levels")]
@@ -55,11 +59,12 @@ impl NotAnEvent {
             NotAnEvent::UnknownSpecversion => "unknown_specversion",
             NotAnEvent::BadExtension(_) => "bad_extension",
             NotAnEvent::NotText(_) => "not_text",
-            NotAnEvent::BadValue(_) => "bad_attribute",
+            NotAnEvent::BadValue(_) | NotAnEvent::NotAString(_) => "bad_attribute",
             NotAnEvent::Duplicate(_) => "duplicate_attribute",
             NotAnEvent::TooManyAttributes(_) => "too_many_attributes",
             NotAnEvent::UnknownFormat(_) => "unknown_format",
             NotAnEvent::NotJson(_) => "not_json",
+            NotAnEvent::NotAnObject => "not_an_object",
             NotAnEvent::BadData(_) => "bad_data",
             NotAnEvent::TooDeep(_) => "too_deep",
             NotAnEvent::PayloadTooLarge { .. } => "payload_too_large",
@@ -70,7 +75,9 @@ impl NotAnEvent {
     /// The CloudEvents attribute it is about, where it is about one.
     pub fn attribute(&self) -> Option<&str> {
         match self {
-            NotAnEvent::Missing(name) | NotAnEvent::Bad { attribute: name, .. } => Some(name),
+            NotAnEvent::Missing(name) | NotAnEvent::NotAString(name) | NotAnEvent::Bad { attribute: name, .. } => {
+                Some(name)
+            }
             NotAnEvent::BadTime => Some("time"),
             NotAnEvent::UnknownSpecversion => Some("specversion"),
             NotAnEvent::BadExtension(name)

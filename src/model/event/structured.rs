@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Deserialize;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::attributes::shown;
@@ -33,12 +33,14 @@ impl<'a> Structured<'a> {
     /// Takes apart `json`, which must lie inside `whole`: the payload becomes a slice of it.
     pub fn parse(whole: &Bytes, json: &'a str) -> Result<Structured<'a>, NotAnEvent> {
         let members: Members<'a> = serde_json::from_str(json).map_err(|e| NotAnEvent::NotJson(e.to_string()))?;
-        if members.too_many {
-            return Err(NotAnEvent::TooManyAttributes(MAX_ATTRIBUTES));
-        }
-        let mut attributes: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::with_capacity(members.list.len());
+        Structured::of(whole, members.list()?)
+    }
+
+    /// The event in the members of a JSON object, which must lie inside `whole`.
+    pub fn of(whole: &Bytes, members: Vec<Member<'a>>) -> Result<Structured<'a>, NotAnEvent> {
+        let mut attributes: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::with_capacity(members.len());
         let (mut data, mut data_base64) = (None, None);
-        for (name, value) in members.list {
+        for (name, value) in members {
             let seen = match &*name {
                 "data" => data.replace(value).is_some(),
                 "data_base64" => data_base64.replace(value).is_some(),
@@ -57,7 +59,7 @@ impl<'a> Structured<'a> {
         let payload = match (data, data_base64.filter(|v| v.get() != "null")) {
             (Some(_), Some(_)) => return Err(NotAnEvent::BadData("`data` and `data_base64` exclude each other")),
             (None, None) => Bytes::new(),
-            (Some(data), None) => payload(whole, data, content_type)?,
+            (Some(data), None) => payload_of(whole, data, content_type)?,
             (None, Some(encoded)) => decoded(encoded)?,
         };
         Ok(Structured { attributes, payload })
@@ -121,8 +123,9 @@ fn media_type(content_type: &str) -> &str {
     content_type.split(';').next().unwrap_or_default().trim()
 }
 
-/// The payload in a JSON value: the value itself, byte for byte, or, where the content type is another, its text.
-pub(crate) fn payload(whole: &Bytes, data: &RawValue, content_type: &str) -> Result<Bytes, NotAnEvent> {
+/// The payload in a JSON value inside `whole`: the value itself, byte for byte, or, where the content type is another than
+/// JSON, the text of the string that it must be.
+pub fn payload_of(whole: &Bytes, data: &RawValue, content_type: &str) -> Result<Bytes, NotAnEvent> {
     if is_json(content_type) {
         check_depth(data.get())?;
         return Ok(whole.slice_ref(data.get().as_bytes()));
@@ -141,7 +144,7 @@ fn decoded(encoded: &RawValue) -> Result<Bytes, NotAnEvent> {
 }
 
 /// The text of an attribute's JSON value; `null` is an attribute that is not there.
-fn attribute_text<'a>(name: &str, value: &'a RawValue) -> Result<Option<Cow<'a, str>>, NotAnEvent> {
+pub fn attribute_text<'a>(name: &str, value: &'a RawValue) -> Result<Option<Cow<'a, str>>, NotAnEvent> {
     let json = value.get();
     let bad = || NotAnEvent::BadValue(shown(name));
     match json.as_bytes().first() {
@@ -184,34 +187,82 @@ fn check_depth(json: &str) -> Result<(), NotAnEvent> {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// The members of a JSON object, in their order, repeats included.
-struct Members<'a> {
-    list: Vec<(Cow<'a, str>, &'a RawValue)>,
-    too_many: bool,
+/// One member of a JSON object: its name and its value, unread.
+pub type Member<'a> = (Cow<'a, str>, &'a RawValue);
+
+/// The members of a JSON object, in their order, repeats included; or the news that it is no object, so that one bad
+/// value does not make a whole array unreadable.
+#[derive(Debug)]
+pub enum Members<'a> {
+    Object(Vec<Member<'a>>),
+    TooMany,
+    NotAnObject,
+}
+
+impl<'a> Members<'a> {
+    pub fn list(self) -> Result<Vec<Member<'a>>, NotAnEvent> {
+        match self {
+            Members::Object(list) => Ok(list),
+            Members::TooMany => Err(NotAnEvent::TooManyAttributes(MAX_ATTRIBUTES)),
+            Members::NotAnObject => Err(NotAnEvent::NotAnObject),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        struct Collect;
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Members<'de>;
+        d.deserialize_any(Collect)
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
+struct Collect;
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-                let mut members = Members { list: Vec::with_capacity(16), too_many: false };
-                while let Some((Text(name), value)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
-                    if members.list.len() == MAX_ATTRIBUTES {
-                        members.too_many = true;
-                    } else {
-                        members.list.push((name, value));
-                    }
-                }
-                Ok(members)
+impl<'de> Visitor<'de> for Collect {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+        let mut list = Vec::with_capacity(16);
+        let mut too_many = false;
+        while let Some((Text(name), value)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
+            if list.len() == MAX_ATTRIBUTES {
+                too_many = true;
+            } else {
+                list.push((name, value));
             }
         }
-        d.deserialize_map(Collect)
+        Ok(if too_many { Members::TooMany } else { Members::Object(list) })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Members<'de>, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Members::NotAnObject)
+    }
+
+    fn visit_unit<E>(self) -> Result<Members<'de>, E> {
+        Ok(Members::NotAnObject)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Members<'de>, E> {
+        Ok(Members::NotAnObject)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Members<'de>, E> {
+        Ok(Members::NotAnObject)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Members<'de>, E> {
+        Ok(Members::NotAnObject)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Members<'de>, E> {
+        Ok(Members::NotAnObject)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Members<'de>, E> {
+        Ok(Members::NotAnObject)
     }
 }

@@ -163,7 +163,7 @@ fn a_record_that_is_no_event_is_refused_with_its_reason() {
         (binary(&[("content-type", b"application/cloudevents-batch+json")]), "unknown_format"),
         (binary(&[("content-type", b"Application/CloudEvents+Avro")]), "unknown_format"),
         (structured(""), "not_json"),
-        (structured("[]"), "not_json"),
+        (structured("[]"), "not_an_object"),
         (structured("{\"id\":\"\u{1}\"}"), "not_json"),
         (structured(r#"{"specversion":"1.0"}"#), "missing_header"),
         (structured(r#"{"specversion":1.0}"#), "bad_attribute"),

@@ -124,6 +124,7 @@ impl<M: Map> Session<M> {
             }
             Signal::Records { partition, epoch, records, position } => {
                 let bytes = records.iter().map(|r| r.record.size()).sum();
+                self.stage.prepare(&records).await;
                 match self.owned.get_mut(&partition).filter(|o| o.epoch == epoch) {
                     Some(owned) => {
                         for record in &records {
@@ -253,3 +254,6 @@ impl<M: Map> Session<M> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+//! Errors as clients see them, and the one place where errors of the domain become HTTP.
+//!
+//! A handler's `ApiError` travels in the response's extensions; `render` gives it its body, as it does for the errors that the
+//! framework itself answers with, so that all have one form.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::catalog::change::Refusal;
+use crate::catalog::writer::WriteError;
+use crate::model::problem::Problem;
+use crate::model::time::Timestamp;
+
+/// What kind of error it is, for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Code {
+    ValidationError,
+    Unauthorized,
+    Forbidden,
+    NotFound,
+    MethodNotAllowed,
+    Conflict,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+    RateLimited,
+    InternalError,
+    BadGateway,
+    ServiceUnavailable,
+    GatewayTimeout,
+}
+
+impl Code {
+    const fn status(self) -> StatusCode {
+        match self {
+            Code::ValidationError => StatusCode::BAD_REQUEST,
+            Code::Unauthorized => StatusCode::UNAUTHORIZED,
+            Code::Forbidden => StatusCode::FORBIDDEN,
+            Code::NotFound => StatusCode::NOT_FOUND,
+            Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Code::Conflict => StatusCode::CONFLICT,
+            Code::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Code::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
+            Code::BadGateway => StatusCode::BAD_GATEWAY,
+            Code::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Code::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// For errors that the framework answers with, and what they say.
+    fn of(status: StatusCode) -> (Code, &'static str) {
+        match status {
+            StatusCode::NOT_FOUND => (Code::NotFound, "there is no such thing"),
+            StatusCode::METHOD_NOT_ALLOWED => {
+                (Code::MethodNotAllowed, "this route does not have that method; see the Allow header")
+            }
+            StatusCode::PAYLOAD_TOO_LARGE => (Code::PayloadTooLarge, "the body is too large"),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => (Code::UnsupportedMediaType, "the content type is not supported"),
+            status if status.is_client_error() => (Code::ValidationError, "the request is not valid"),
+            _ => (Code::InternalError, "something went wrong here; the log says more under this request id"),
+        }
+    }
+}
+
+/// An error with its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiError {
+    pub code: Code,
+    pub message: String,
+    pub details: Vec<Problem>,
+    /// Seconds.
+    pub retry_after: Option<u32>,
+}
+
+impl ApiError {
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        ApiError { code, message: message.into(), details: Vec::new(), retry_after: None }
+    }
+
+    /// 400 with everything that is wrong; the message tells the first of it.
+    pub fn invalid(details: Vec<Problem>) -> Self {
+        let message = match details.as_slice() {
+            [] => "the request is not valid".to_owned(),
+            [only] => told(only),
+            [first, rest @ ..] => format!("{}; and {} more, see `details`", told(first), rest.len()),
+        };
+        ApiError { details, ..ApiError::new(Code::ValidationError, message) }
+    }
+
+    /// 503: the same request may go through in a moment.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        ApiError { retry_after: Some(2), ..ApiError::new(Code::ServiceUnavailable, message) }
+    }
+}
+
+fn told(problem: &Problem) -> String {
+    if problem.path.is_empty() { problem.message.clone() } else { format!("`{}` {}", problem.path, problem.message) }
+}
+
+impl From<WriteError> for ApiError {
+    fn from(error: WriteError) -> Self {
+        let message = error.to_string();
+        match error {
+            WriteError::Refused(refusal) => refusal.into(),
+            WriteError::TooLarge(_) => ApiError::new(Code::PayloadTooLarge, message),
+            WriteError::Unavailable(_) | WriteError::Unknown(_) => {
+                tracing::warn!(error = message, "a change of the catalog was not made");
+                ApiError::unavailable(message)
+            }
+        }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let message = refusal.to_string();
+        match refusal {
+            Refusal::Invalid(problems) => ApiError::invalid(problems),
+            Refusal::NotFound(_) => ApiError::new(Code::NotFound, message),
+            Refusal::Exists(_) => {
+                let details = vec![Problem::new("id", "is taken; choose another, or change the existing one with PUT")];
+                ApiError { details, ..ApiError::new(Code::Conflict, message) }
+            }
+            Refusal::VersionMismatch { .. } => ApiError::new(Code::Conflict, message),
+            Refusal::Referenced { by, .. } => {
+                let details = by.into_iter().map(|id| Problem::new(id, "uses it")).collect();
+                ApiError { details, ..ApiError::new(Code::Conflict, message) }
+            }
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.code.status().into_response();
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    error: &'a str,
+    code: Code,
+    status_code: u16,
+    timestamp: Timestamp,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "<[Problem]>::is_empty")]
+    details: &'a [Problem],
+}
+
+/// Gives an error its body. Answers that are no errors, or errors that a handler wrote as JSON itself, stay as they are.
+pub(super) fn render(mut response: Response, request_id: &str, now: Timestamp) -> Response {
+    let status = response.status();
+    let error = match response.extensions_mut().remove::<ApiError>() {
+        Some(error) => error,
+        None if (status.is_client_error() || status.is_server_error()) && !is_json(&response) => {
+            let (code, message) = Code::of(status);
+            ApiError::new(code, message)
+        }
+        None => return response,
+    };
+    let body = Body {
+        error: &error.message,
+        code: error.code,
+        status_code: status.as_u16(),
+        timestamp: now,
+        request_id,
+        details: &error.details,
+    };
+    let mut rendered = (status, Json(body)).into_response();
+    for kept in [header::ALLOW, header::RETRY_AFTER] {
+        if let Some(value) = response.headers_mut().remove(&kept) {
+            rendered.headers_mut().insert(kept, value);
+        }
+    }
+    rendered
+}
+
+fn is_json(response: &Response) -> bool {
+    let json = |value: &HeaderValue| value.as_bytes().starts_with(b"application/json");
+    response.headers().get(header::CONTENT_TYPE).is_some_and(json)
+}

@@ -1,0 +1,54 @@
+//! Request bodies as JSON: what is wrong with one is a 400 with its path.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::IntoResponse;
+use serde::de::DeserializeOwned;
+
+use crate::api::error::{ApiError, Code};
+use crate::model::problem::Problem;
+
+/// The body, read as JSON. 415 without `application/json` (or `+json`), 413 over the route's limit.
+#[derive(Debug)]
+pub struct JsonBody<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        if !says_json(request.headers()) {
+            return Err(ApiError::new(
+                Code::UnsupportedMediaType,
+                "send the body with `Content-Type: application/json`",
+            ));
+        }
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
+            match rejection.into_response().status() {
+                StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(Code::PayloadTooLarge, "the body is too large"),
+                _ => ApiError::new(Code::ValidationError, "the body could not be read to its end"),
+            }
+        })?;
+        read(&bytes).map(JsonBody).map_err(|problem| ApiError::invalid(vec![problem]))
+    }
+}
+
+fn says_json(headers: &HeaderMap) -> bool {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+/// Reads one JSON document and nothing after it.
+pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if bytes.is_empty() {
+        return Err(Problem::new("", "the body is empty; it must be a JSON document"));
+    }
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        Problem::new(if path == "." { "" } else { &path }, error.into_inner().to_string())
+    })?;
+    reader.end().map_err(|error| Problem::new("", error.to_string()))?;
+    Ok(read)
+}

@@ -1,0 +1,91 @@
+//! The HTTP API: routes, access, and the form of every answer.
+
+mod answer;
+mod auth;
+mod conditions;
+pub mod error;
+pub mod events;
+mod integrations;
+pub mod json;
+mod listing;
+mod observe;
+mod organizations;
+mod params;
+pub mod probes;
+mod settle;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Method, Uri};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{get, post};
+
+pub use auth::AdminKey;
+pub use error::{ApiError, Code};
+pub use probes::{Health, Part};
+
+use crate::catalog::{Catalog, Snapshot, Writer};
+
+/// The largest body of a request; routes that take larger ones say so themselves.
+const BODY_LIMIT: usize = 10 * 1_024 * 1_024;
+
+/// What the routes work on.
+#[derive(Clone)]
+pub struct ApiState {
+    pub catalog: Arc<Catalog>,
+    pub writer: Arc<Writer>,
+    pub admin_key: AdminKey,
+    pub health: Arc<dyn Health>,
+    /// Renders the metrics in Prometheus' text format.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+impl ApiState {
+    /// The snapshot to answer from; 503 until the catalog was read once.
+    fn snapshot(&self) -> Result<Arc<Snapshot>, ApiError> {
+        if self.catalog.is_loaded() {
+            Ok(self.catalog.snapshot())
+        } else {
+            Err(ApiError::unavailable("the catalog is still being read; try again in a moment"))
+        }
+    }
+}
+
+/// All routes. `events` brings its own, by their full paths (`/api/v1/events`), and comes under the same access rule, request
+/// ids, error form and metrics; a body limit of its own takes the place of the 10 MB.
+pub fn router(state: ApiState, events: Router) -> Router {
+    let routes = Router::new()
+        .route("/api/v1/admin/organizations", get(organizations::list).post(organizations::create))
+        .route(
+            "/api/v1/admin/organizations/{orgId}",
+            get(organizations::one).put(organizations::replace).delete(organizations::delete),
+        )
+        .route("/api/v1/outbound-integrations", get(integrations::list).post(integrations::create))
+        .route(
+            "/api/v1/outbound-integrations/{id}",
+            get(integrations::one).put(integrations::replace).delete(integrations::delete),
+        )
+        .route("/api/v1/outbound-integrations/{id}/enable", post(integrations::enable))
+        .route("/api/v1/outbound-integrations/{id}/disable", post(integrations::disable))
+        .route("/health", get(probes::health))
+        .route("/api/v1/health", get(probes::health))
+        .route("/health/live", get(probes::live))
+        .route("/health/ready", get(probes::health))
+        .route("/metrics", get(probes::metrics))
+        .with_state(state.clone());
+    // Outermost last: request id, log and metrics; body limit; access.
+    routes
+        .merge(events)
+        .fallback(no_route)
+        .layer(from_fn_with_state(state.admin_key, auth::guard))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn(observe::observe))
+}
+
+async fn no_route(method: Method, uri: Uri) -> ApiError {
+    ApiError::new(Code::NotFound, format!("there is no route {method} {}", uri.path()))
+}

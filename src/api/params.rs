@@ -1,0 +1,88 @@
+//! Query parameters: unknown ones and wrong values are told, never ignored.
+
+use std::convert::Infallible;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+
+use crate::api::error::ApiError;
+use crate::model::ids::OrgId;
+use crate::model::problem::Problem;
+
+/// The parameters of a request, taken one by one.
+#[derive(Debug, Default)]
+pub struct Params {
+    pairs: Vec<(String, String)>,
+    asked: Vec<&'static str>,
+    problems: Vec<Problem>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let query = parts.uri.query().unwrap_or_default();
+        let pairs = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        Ok(Params { pairs, ..Params::default() })
+    }
+}
+
+impl Params {
+    /// All values of a parameter that may be repeated.
+    pub fn all(&mut self, name: &'static str) -> Vec<String> {
+        self.asked.push(name);
+        self.pairs.extract_if(.., |(given, _)| given == name).map(|(_, value)| value).collect()
+    }
+
+    /// An empty value counts as absent.
+    pub fn text(&mut self, name: &'static str) -> Option<String> {
+        let mut values = self.all(name);
+        if values.len() > 1 {
+            self.wrong(name, "is given more than once");
+        }
+        values.pop().filter(|value| !value.is_empty())
+    }
+
+    /// A value parsed; what is wrong with it is told.
+    pub fn parsed<T, E: ToString>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, E>) -> Option<T> {
+        let text = self.text(name)?;
+        parse(&text).map_err(|error| self.wrong(name, error.to_string())).ok()
+    }
+
+    pub fn org(&mut self) -> Option<OrgId> {
+        self.parsed("orgId", OrgId::parse)
+    }
+
+    pub fn number(&mut self, name: &'static str, default: usize, max: usize) -> usize {
+        let parse = |text: &str| {
+            let number = text.parse().ok().filter(|n| (1..=max).contains(n));
+            number.ok_or_else(|| format!("must be a whole number from 1 to {max}"))
+        };
+        self.parsed(name, parse).unwrap_or(default)
+    }
+
+    pub fn flag(&mut self, name: &'static str) -> Option<bool> {
+        self.parsed(name, |text| match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err("must be true or false"),
+        })
+    }
+
+    /// Everything was taken and was right.
+    pub fn finish(mut self) -> Result<(), ApiError> {
+        for (name, _) in std::mem::take(&mut self.pairs) {
+            let known = self.asked.join("`, `");
+            let message = match known.is_empty() {
+                true => "is not a parameter of this route; it has none".to_owned(),
+                false => format!("is not a parameter of this route; it has `{known}`"),
+            };
+            self.wrong(&name, message);
+        }
+        if self.problems.is_empty() { Ok(()) } else { Err(ApiError::invalid(self.problems)) }
+    }
+
+    fn wrong(&mut self, name: &str, message: impl Into<String>) {
+        self.problems.push(Problem::new(name, message));
+    }
+}

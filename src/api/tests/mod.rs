@@ -1,0 +1,159 @@
+//! The routes as a client sees them, on a catalog in memory.
+
+mod access;
+mod bad_input;
+mod resources;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
+use axum::routing::post;
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tower::ServiceExt as _;
+
+use crate::api::{AdminKey, ApiState, Health, Part, router};
+use crate::catalog::fake::SharedFake;
+use crate::catalog::writer::{Limits, Writer};
+use crate::catalog::{Catalog, Follower};
+use crate::model::time::{ManualClock, Timestamp};
+
+const KEY: &str = "a-key-for-tests";
+const ORGS: &str = "/api/v1/admin/organizations";
+const INTEGRATIONS: &str = "/api/v1/outbound-integrations";
+
+struct Api {
+    router: Router,
+    log: SharedFake,
+    well: Arc<Wellness>,
+    _following: DropGuard,
+}
+
+struct Wellness(AtomicBool);
+
+impl Health for Wellness {
+    fn parts(&self) -> Vec<Part> {
+        let ok = self.0.load(Ordering::SeqCst);
+        vec![Part { name: "log".into(), ok, detail: "kafka at localhost:9092".into() }]
+    }
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Value,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The paths of `details`.
+    fn paths(&self) -> Vec<&str> {
+        let details = self.body["details"].as_array();
+        details.into_iter().flatten().filter_map(|detail| detail["path"].as_str()).collect()
+    }
+}
+
+impl Api {
+    async fn start() -> Api {
+        let api = Api::with_key(Some(KEY));
+        api.state_loaded().await;
+        api
+    }
+
+    /// With organisation 648 and its integration `bills`.
+    async fn with_bills() -> Api {
+        let api = Api::start().await;
+        let org = api.post(ORGS, json!({"orgId": "648", "name": "City Clinic"})).await;
+        assert_eq!(org.status, 201, "{}", org.body);
+        let made = api.post(&format!("{INTEGRATIONS}?orgId=648"), bills()).await;
+        assert_eq!(made.status, 201, "{}", made.body);
+        api
+    }
+
+    fn with_key(key: Option<&str>) -> Api {
+        let log = SharedFake::default();
+        let (catalog, following) = (Arc::new(Catalog::default()), CancellationToken::new());
+        tokio::spawn(Follower::new(Arc::new(log.clone()), Arc::clone(&catalog)).run(following.clone()));
+        let clock = Arc::new(ManualClock::at(Timestamp(1_763_712_930_250)));
+        let limits = Limits { patience: std::time::Duration::from_secs(5), pause_ms: 0..=1, ..Limits::default() };
+        let writer = Writer::new(Arc::new(log.clone()), Arc::clone(&catalog), clock, limits);
+        let well = Arc::new(Wellness(AtomicBool::new(true)));
+        let state = ApiState {
+            catalog,
+            writer: Arc::new(writer),
+            admin_key: AdminKey::of(key),
+            health: well.clone(),
+            metrics: Arc::new(|| "tidegate_up 1\n".to_owned()),
+        };
+        let events = Router::new().route("/api/v1/events", post(|| async { StatusCode::ACCEPTED }));
+        Api { router: router(state, events), log, well, _following: following.drop_guard() }
+    }
+
+    async fn state_loaded(&self) {
+        while self.get(ORGS).await.status == 503 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let text = || Value::String(String::from_utf8_lossy(&bytes).into_owned());
+        let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| text());
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    async fn call(&self, method: &str, uri: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+        let mut request = Request::builder().method(method).uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(body.into()).unwrap()).await
+    }
+
+    async fn get(&self, uri: &str) -> Answer {
+        self.call("GET", uri, &[("x-api-key", KEY)], "").await
+    }
+
+    async fn delete(&self, uri: &str) -> Answer {
+        self.call("DELETE", uri, &[("x-api-key", KEY)], "").await
+    }
+
+    async fn post(&self, uri: &str, body: Value) -> Answer {
+        self.write("POST", uri, &[], body.to_string()).await
+    }
+
+    async fn put(&self, uri: &str, body: Value) -> Answer {
+        self.write("PUT", uri, &[], body.to_string()).await
+    }
+
+    async fn write(&self, method: &str, uri: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+        let mut all = vec![("x-api-key", KEY), ("content-type", "application/json")];
+        all.extend(headers);
+        self.call(method, uri, &all, body).await
+    }
+}
+
+fn bills() -> Value {
+    json!({"id": "bills", "name": "Bills", "eventType": ["bill.created"], "targetUrl": "https://erp.example/bills"})
+}
+
+/// Every error has this form.
+fn assert_error(answer: &Answer, status: u16, code: &str) {
+    let body = &answer.body;
+    assert_eq!((answer.status.as_u16(), &body["code"]), (status, &json!(code)), "{body}");
+    assert_eq!(body["statusCode"], status);
+    assert!(body["error"].as_str().is_some_and(|error| !error.is_empty()), "{body}");
+    assert!(body["timestamp"].as_str().and_then(Timestamp::parse).is_some(), "{body}");
+    assert!(!answer.header("x-request-id").is_empty());
+    assert_eq!(body["requestId"], answer.header("x-request-id"));
+    assert_eq!(answer.header("content-type"), "application/json");
+}

@@ -1,0 +1,184 @@
+use super::*;
+
+#[tokio::test]
+async fn an_organisation_is_made_changed_and_deleted() {
+    let api = Api::start().await;
+    let made = api.post(ORGS, json!({"orgId": 648, "name": "City Clinic", "tags": ["north"]})).await;
+    assert_eq!(made.status, 201);
+    assert_eq!((made.header("location"), made.header("etag")), ("/api/v1/admin/organizations/648", "\"1\""));
+    assert_eq!((&made.body["orgId"], &made.body["version"]), (&json!("648"), &json!(1)));
+    assert_eq!(made.body["createdAt"], "2025-11-21T08:15:30.250Z");
+    assert_eq!(api.get(&format!("{ORGS}/648")).await.body, made.body);
+
+    let again = api.post(ORGS, json!({"orgId": "648", "name": "Other"})).await;
+    assert_error(&again, 409, "CONFLICT");
+
+    // What a client got it may send back, with its change.
+    let mut body = made.body.clone();
+    body["name"] = json!("Town Clinic");
+    let put = api.put(&format!("{ORGS}/648"), body).await;
+    assert_eq!((put.status.as_u16(), put.header("etag"), &put.body["name"]), (200, "\"2\"", &json!("Town Clinic")));
+    let put = api.put(&format!("{ORGS}/649"), json!({"name": "No"})).await;
+    assert_error(&put, 404, "NOT_FOUND");
+    let put = api.put(&format!("{ORGS}/648"), json!({"orgId": "649", "name": "No"})).await;
+    assert_eq!((put.status.as_u16(), put.paths()), (400, vec!["orgId"]));
+
+    assert_eq!(api.delete(&format!("{ORGS}/648")).await.status, 204);
+    assert_error(&api.get(&format!("{ORGS}/648")).await, 404, "NOT_FOUND");
+    assert_error(&api.delete(&format!("{ORGS}/648")).await, 404, "NOT_FOUND");
+}
+
+#[tokio::test]
+async fn an_integration_is_answered_as_it_was_sent_with_its_defaults() {
+    let api = Api::with_bills().await;
+    let mut sent = json!({
+        "name": "Bills", "eventType": ["bill.created", "bill.*"], "scope": "INCLUDE_CHILDREN", "isActive": true,
+        "targetUrl": "https://erp.example/bills", "httpMethod": "PUT", "timeoutMs": 5000, "headers": {"x-a": "b"},
+        "transformationMode": "NONE", "outgoingAuthType": "NONE", "enableSigning": false, "ordering": "NONE",
+        "retry": {"maxAttempts": 4, "baseMs": 1000, "factor": 2, "capMs": 5000, "jitter": 0.1},
+        "maxInFlight": 8, "labels": {"team": "erp"}, "description": "to the ERP",
+    });
+    let made = api.post(&format!("{INTEGRATIONS}?orgId=648"), sent.clone()).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    for (field, value) in sent.as_object().unwrap() {
+        assert_eq!(&made.body[field], value, "{field}");
+    }
+    let id = made.body["id"].as_str().unwrap();
+    assert_eq!(made.header("location"), format!("{INTEGRATIONS}/{id}"));
+    assert_eq!((&made.body["orgId"], &made.body["version"]), (&json!("648"), &json!(1)));
+    assert_eq!(made.body["createdAt"], made.body["updatedAt"]);
+
+    sent["name"] = json!("Bills 2");
+    let put = api.put(&format!("{INTEGRATIONS}/{id}"), sent).await;
+    assert_eq!((put.status.as_u16(), &put.body["name"], put.header("etag")), (200, &json!("Bills 2"), "\"2\""));
+    assert_eq!(put.body["orgId"], "648", "a body need not repeat the organisation");
+    assert_eq!(api.delete(&format!("{INTEGRATIONS}/{id}")).await.status, 204);
+    assert_error(&api.get(&format!("{INTEGRATIONS}/{id}")).await, 404, "NOT_FOUND");
+}
+
+#[tokio::test]
+async fn enabling_and_disabling_changes_that_and_nothing_else() {
+    let api = Api::with_bills().await;
+    let bills = format!("{INTEGRATIONS}/bills");
+    let off = api.call("POST", &format!("{bills}/disable"), &[("x-api-key", KEY)], "").await;
+    assert_eq!((off.status.as_u16(), &off.body["isActive"], off.header("etag")), (200, &json!(false), "\"2\""));
+    let again = api.call("POST", &format!("{bills}/disable"), &[("x-api-key", KEY)], "").await;
+    assert_eq!(again.header("etag"), "\"2\"");
+    let on = api.call("POST", &format!("{bills}/enable"), &[("x-api-key", KEY)], "").await;
+    assert_eq!((&on.body["isActive"], &on.body["name"]), (&json!(true), &json!("Bills")));
+}
+
+#[tokio::test]
+async fn a_change_over_a_version_that_has_moved_on_is_a_conflict() {
+    let api = Api::with_bills().await;
+    let uri = format!("{INTEGRATIONS}/bills");
+    let (api, uri) = (&api, &uri);
+    let put = |tag| async move { api.write("PUT", uri, &[("if-match", tag)], bills().to_string()).await };
+    assert_eq!(put("\"1\"").await.status, 200);
+    assert_error(&put("\"1\"").await, 409, "CONFLICT");
+    assert_error(&put("\"nonsense\"").await, 409, "CONFLICT");
+    assert_eq!(put("*").await.status, 200);
+    for (method, uri) in [("DELETE", uri.clone()), ("POST", format!("{uri}/disable"))] {
+        let answer = api.write(method, &uri, &[("if-match", "\"1\"")], "").await;
+        assert_error(&answer, 409, "CONFLICT");
+    }
+    assert_eq!(api.get(uri).await.header("etag"), "\"3\"");
+}
+
+#[tokio::test]
+async fn what_is_referenced_cannot_be_deleted_and_says_by_whom() {
+    let api = Api::with_bills().await;
+    let answer = api.delete(&format!("{ORGS}/648")).await;
+    assert_error(&answer, 409, "CONFLICT");
+    assert_eq!(answer.paths(), ["bills"]);
+    assert_eq!(api.delete(&format!("{INTEGRATIONS}/bills")).await.status, 204);
+    assert_eq!(api.delete(&format!("{ORGS}/648")).await.status, 204);
+}
+
+#[tokio::test]
+async fn another_organisations_integration_is_not_there() {
+    let api = Api::with_bills().await;
+    for (method, uri) in [("GET", ""), ("PUT", ""), ("DELETE", ""), ("POST", "/enable"), ("POST", "/disable")] {
+        let answer = api.write(method, &format!("{INTEGRATIONS}/bills{uri}?orgId=649"), &[], bills().to_string()).await;
+        assert_error(&answer, 404, "NOT_FOUND");
+    }
+    assert_eq!(api.get(&format!("{INTEGRATIONS}/bills?orgId=648")).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_integration_cannot_move_to_another_organisation() {
+    let api = Api::with_bills().await;
+    api.post(ORGS, json!({"orgId": "649", "name": "Other"})).await;
+    let mut body = bills();
+    body["orgId"] = json!("649");
+    let answer = api.put(&format!("{INTEGRATIONS}/bills"), body).await;
+    assert_eq!((answer.status.as_u16(), answer.paths()), (400, vec!["orgId"]), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn a_list_has_every_item_on_one_page_only() {
+    let api = Api::with_bills().await;
+    for i in 0..5 {
+        let mut one = bills();
+        one["id"] = json!(format!("i{i}"));
+        one["name"] = json!(format!("Number {i}"));
+        one["isActive"] = json!(i % 2 == 0);
+        one["eventType"] = json!([if i < 2 { "a.b" } else { "*" }]);
+        one["labels"] = json!({"team": if i == 3 { "erp" } else { "crm" }});
+        assert_eq!(api.post(&format!("{INTEGRATIONS}?orgId=648"), one).await.status, 201);
+    }
+    let list = |query: &'static str| {
+        let api = &api;
+        async move {
+            let answer = api.get(&format!("{INTEGRATIONS}?{query}")).await;
+            assert_eq!(answer.status, 200, "{query}: {}", answer.body);
+            let items = answer.body["integrations"].as_array().unwrap();
+            let ids: Vec<_> = items.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect();
+            (ids.join(","), answer.body["total"].as_u64().unwrap(), answer.body["hasMore"].as_bool().unwrap())
+        }
+    };
+    let cases = [
+        ("", "bills,i0,i1,i2,i3,i4", 6, false),
+        ("limit=4", "bills,i0,i1,i2", 6, true),
+        ("limit=4&page=2", "i3,i4", 6, false),
+        ("limit=4&page=3", "", 6, false),
+        ("limit=3&page=2", "i2,i3,i4", 6, false),
+        ("page=1000000&limit=500", "", 6, false),
+        ("orgId=649", "", 0, false),
+        ("orgId=648&isActive=false", "i1,i3", 2, false),
+        ("eventType=a.b", "i0,i1", 2, false),
+        ("eventType=*", "i2,i3,i4", 3, false),
+        ("name=number", "i0,i1,i2,i3,i4", 5, false),
+        ("search=NUMBER%203", "i3", 1, false),
+        ("label=team:erp", "i3", 1, false),
+        ("label=team%3Dcrm&isActive=true", "i0,i2,i4", 3, false),
+        ("label=team", "i0,i1,i2,i3,i4", 5, false),
+        ("label=team:erp&label=team:crm", "", 0, false),
+    ];
+    for (query, ids, total, more) in cases {
+        assert_eq!(list(query).await, (ids.to_owned(), total, more), "{query}");
+    }
+    let orgs = api.get(&format!("{ORGS}?search=city")).await.body;
+    assert_eq!((&orgs["organizations"][0]["orgId"], &orgs["total"]), (&json!("648"), &json!(1)));
+    assert_eq!((&orgs["page"], &orgs["limit"]), (&json!(1), &json!(50)));
+}
+
+#[tokio::test]
+async fn without_the_log_reads_go_on_and_changes_are_put_off() {
+    let api = Api::with_bills().await;
+    api.log.0.go_away(true);
+    assert_eq!(api.get(&format!("{INTEGRATIONS}/bills")).await.status, 200);
+    assert_eq!(api.get(INTEGRATIONS).await.body["total"], 1);
+    let answer = api.put(&format!("{INTEGRATIONS}/bills"), bills()).await;
+    assert_error(&answer, 503, "SERVICE_UNAVAILABLE");
+    assert_eq!(answer.header("retry-after"), "2");
+}
+
+#[tokio::test]
+async fn an_empty_answer_is_never_given_before_the_catalog_was_read() {
+    let api = Api::with_key(Some(KEY));
+    api.log.0.go_away(true);
+    for uri in [ORGS, INTEGRATIONS, "/api/v1/outbound-integrations/bills"] {
+        assert_error(&api.get(uri).await, 503, "SERVICE_UNAVAILABLE");
+    }
+}

@@ -1,0 +1,216 @@
+//! A log in memory for tests: one partition, transactions that leave a marker behind, and failures on demand.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+
+use crate::model::ids::{Offset, Partition};
+use crate::model::record::{Output, Received, Record};
+use crate::model::time::Timestamp;
+use crate::model::topic::Topic;
+use crate::stream::log::{Batch, From, Log, LogError, Member, Membership, PartitionReader, Seat, SeatError};
+
+/// What goes wrong at the next commit.
+#[derive(Debug)]
+pub enum Fault {
+    /// Another process takes the seat and writes these first.
+    FencedBy(Vec<Record>),
+    UnknownButWritten,
+    UnknownAndLost,
+    Unavailable,
+    TooLarge,
+}
+
+#[derive(Default)]
+struct State {
+    /// By offset; `None` is a transaction's marker.
+    records: Vec<Option<Record>>,
+    seat: u64,
+    seats_taken: usize,
+    faults: VecDeque<Fault>,
+    away: bool,
+    /// Readers see nothing at or past this offset.
+    hidden_from: Option<usize>,
+}
+
+#[derive(Default)]
+pub struct FakeLog {
+    state: Mutex<State>,
+    news: Notify,
+}
+
+impl FakeLog {
+    /// Appends records in a transaction, as another process would that has taken the seat.
+    pub fn foreign(&self, records: Vec<Record>) {
+        let mut state = self.state.lock().unwrap();
+        state.seat += 1;
+        state.records.extend(records.into_iter().map(Some).chain([None]));
+        drop(state);
+        self.news.notify_waiters();
+    }
+
+    pub fn fail_next_commit(&self, fault: Fault) {
+        self.state.lock().unwrap().faults.push_back(fault);
+    }
+
+    /// Every call fails, until told otherwise.
+    pub fn go_away(&self, away: bool) {
+        self.state.lock().unwrap().away = away;
+        self.news.notify_waiters();
+    }
+
+    /// What is written from now on stays out of sight, until told otherwise.
+    pub fn hide(&self, hidden: bool) {
+        let mut state = self.state.lock().unwrap();
+        state.hidden_from = hidden.then_some(state.records.len());
+        drop(state);
+        self.news.notify_waiters();
+    }
+
+    pub fn seats_taken(&self) -> usize {
+        self.state.lock().unwrap().seats_taken
+    }
+
+    pub fn written(&self) -> Vec<Record> {
+        self.state.lock().unwrap().records.iter().flatten().cloned().collect()
+    }
+
+    pub fn end_offset(&self) -> Offset {
+        Offset(self.state.lock().unwrap().records.len() as i64)
+    }
+
+    fn state(&self) -> Result<std::sync::MutexGuard<'_, State>, LogError> {
+        let state = self.state.lock().unwrap();
+        if state.away { Err(LogError::Unavailable("the fake is away".into())) } else { Ok(state) }
+    }
+}
+
+/// Shared, because seats and readers live on their own.
+#[derive(Clone, Default)]
+pub struct SharedFake(pub Arc<FakeLog>);
+
+struct FakeSeat {
+    log: Arc<FakeLog>,
+    number: u64,
+}
+
+struct FakeReader {
+    log: Arc<FakeLog>,
+    at: usize,
+}
+
+#[async_trait]
+impl Seat for FakeSeat {
+    async fn commit(&mut self, outputs: Vec<Output>) -> Result<(), SeatError> {
+        let fault = self.log.state()?.faults.pop_front();
+        let records = outputs.into_iter().map(|output| output.record).collect();
+        match fault {
+            Some(Fault::FencedBy(others)) => self.log.foreign(others),
+            Some(Fault::UnknownAndLost) => return Err(LogError::UnknownOutcome("lost".into()).into()),
+            Some(Fault::Unavailable) => return Err(LogError::Unavailable("not now".into()).into()),
+            Some(Fault::TooLarge) => return Err(LogError::TooLarge { topic: Topic::Catalog, bytes: 1 }.into()),
+            Some(Fault::UnknownButWritten) => {
+                self.log.foreign(records);
+                return Err(LogError::UnknownOutcome("written".into()).into());
+            }
+            None => {
+                let mut state = self.log.state()?;
+                if state.seat == self.number {
+                    state.records.extend(records.into_iter().map(Some).chain([None]));
+                    drop(state);
+                    self.log.news.notify_waiters();
+                    return Ok(());
+                }
+            }
+        }
+        Err(SeatError::Fenced)
+    }
+}
+
+#[async_trait]
+impl PartitionReader for FakeReader {
+    async fn next(&mut self, max: usize, wait: Duration) -> Result<Batch, LogError> {
+        let deadline = tokio::time::Instant::now() + wait;
+        loop {
+            let news = self.log.news.notified();
+            tokio::pin!(news);
+            news.as_mut().enable();
+            let batch = {
+                let state = self.log.state()?;
+                let end = state.hidden_from.unwrap_or(state.records.len()).max(self.at).min(self.at + max);
+                let records = state.records[self.at..end].iter().enumerate().filter_map(|(i, record)| {
+                    let offset = Offset((self.at + i) as i64);
+                    record.clone().map(|record| Received {
+                        partition: Partition(0),
+                        offset,
+                        timestamp: Timestamp(0),
+                        record,
+                    })
+                });
+                Batch { records: records.collect(), position: Offset(end as i64) }
+            };
+            let moved = batch.position.0 as usize > self.at;
+            self.at = batch.position.0 as usize;
+            if moved || tokio::time::timeout_at(deadline, news).await.is_err() {
+                return Ok(batch);
+            }
+        }
+    }
+
+    async fn seek(&mut self, offset: Offset) -> Result<(), LogError> {
+        self.at = offset.0 as usize;
+        Ok(())
+    }
+}
+
+fn unused<T>() -> Result<T, LogError> {
+    Err(LogError::Fatal("the catalog does not use this".into()))
+}
+
+#[async_trait]
+impl Log for SharedFake {
+    async fn append(&self, _: Vec<Output>) -> Result<Vec<(Partition, Offset)>, LogError> {
+        unused()
+    }
+
+    async fn join(&self, _: Membership) -> Result<Member, LogError> {
+        unused()
+    }
+
+    async fn read(&self, _: Topic, _: Partition, from: From) -> Result<Box<dyn PartitionReader>, LogError> {
+        drop(self.0.state()?);
+        let at = match from {
+            From::Start | From::Time(_) => 0,
+            From::At(offset) => offset.0 as usize,
+        };
+        Ok(Box::new(FakeReader { log: Arc::clone(&self.0), at }))
+    }
+
+    async fn end(&self, _: Topic, _: Partition) -> Result<Offset, LogError> {
+        drop(self.0.state()?);
+        Ok(self.0.end_offset())
+    }
+
+    async fn load(&self, _: Topic, _: Partition) -> Result<Vec<Received>, LogError> {
+        unused()
+    }
+
+    async fn seat(&self, _: &'static str) -> Result<Box<dyn Seat>, LogError> {
+        let mut state = self.0.state()?;
+        state.seat += 1;
+        state.seats_taken += 1;
+        Ok(Box::new(FakeSeat { log: Arc::clone(&self.0), number: state.seat }))
+    }
+
+    async fn partitions(&self, _: Topic) -> Result<i32, LogError> {
+        Ok(1)
+    }
+
+    async fn ping(&self) -> Result<(), LogError> {
+        drop(self.0.state()?);
+        Ok(())
+    }
+}

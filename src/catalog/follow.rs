@@ -1,0 +1,143 @@
+//! Follows the catalog topic: reads it from its start, then for ever, and publishes what it says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::catalog::handle::Catalog;
+use crate::catalog::resource::Key;
+use crate::catalog::snapshot::Snapshot;
+use crate::model::ids::{Offset, Partition};
+use crate::model::problem::Problem;
+use crate::model::record::{Received, Record, header};
+use crate::model::topic::Topic;
+use crate::stream::log::{From, Log, LogError};
+use crate::telemetry::metrics::{CATALOG_POSITION, CATALOG_UNREADABLE};
+
+/// The catalog topic has one partition, so that its offsets are one order of all changes.
+pub(super) const PARTITION: Partition = Partition(0);
+
+const BATCH: usize = 1_000;
+const POLL: Duration = Duration::from_secs(1);
+/// Between tries while the log is away.
+const PAUSES: [Duration; 4] =
+    [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(3)];
+
+/// Keeps a `Catalog` up to date. One for each process.
+pub struct Follower {
+    log: Arc<dyn Log>,
+    catalog: Arc<Catalog>,
+    /// What was read so far; published once it is complete.
+    working: Snapshot,
+    /// Up to here the first reading must come before anything is published; `None`: it has.
+    loading_to: Option<Offset>,
+}
+
+impl Follower {
+    pub fn new(log: Arc<dyn Log>, catalog: Arc<Catalog>) -> Self {
+        Follower { log, catalog, working: Snapshot::default(), loading_to: Some(Offset(0)) }
+    }
+
+    /// Runs until it is cancelled. While the log is away it waits, and the last snapshot stays.
+    ///
+    /// # Errors
+    /// Only what no waiting mends: `LogError::Fatal` and `LogError::InstanceShared`.
+    pub async fn run(mut self, cancelled: CancellationToken) -> Result<(), LogError> {
+        let mut failures = 0;
+        loop {
+            let before = self.working.position();
+            let error = match cancelled.run_until_cancelled(self.follow()).await {
+                None => return Ok(()),
+                Some(error) => error,
+            };
+            failures = if self.working.position() > before { 0 } else { failures + 1 };
+            match error {
+                LogError::Fatal(_) | LogError::InstanceShared(_) => return Err(error),
+                LogError::OutOfRange { asked, start, .. } => {
+                    tracing::warn!(%asked, %start, "the catalog topic lost what was not read yet; reading it again");
+                    self.start_over();
+                }
+                LogError::Unavailable(_) | LogError::UnknownOutcome(_) | LogError::TooLarge { .. } => {
+                    tracing::warn!(%error, "the catalog cannot be followed now; trying again");
+                }
+            }
+            let pause = PAUSES[failures.min(PAUSES.len() - 1)];
+            if cancelled.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn start_over(&mut self) {
+        self.working = Snapshot::default();
+        self.loading_to = Some(Offset(0));
+    }
+
+    /// Reads until something goes wrong.
+    async fn follow(&mut self) -> LogError {
+        match self.read_on().await {
+            Ok(never) => match never {},
+            Err(error) => error,
+        }
+    }
+
+    async fn read_on(&mut self) -> Result<std::convert::Infallible, LogError> {
+        let from = match self.working.position() {
+            Offset(0) => From::Start,
+            position => From::At(position),
+        };
+        let mut reader = self.log.read(Topic::Catalog, PARTITION, from).await?;
+        if self.loading_to.is_some() {
+            self.loading_to = Some(self.log.end(Topic::Catalog, PARTITION).await?);
+            self.publish_if_complete(&[]);
+        }
+        loop {
+            let batch = reader.next(BATCH, POLL).await?;
+            let moved = batch.position > self.working.position();
+            let writes: Vec<Uuid> = batch.records.iter().filter_map(|received| self.apply(received)).collect();
+            if moved {
+                self.working.advance(batch.position);
+                self.publish_if_complete(&writes);
+            }
+        }
+    }
+
+    fn publish_if_complete(&mut self, writes: &[Uuid]) {
+        let position = self.working.position();
+        if self.loading_to.is_none_or(|end| position >= end) {
+            self.loading_to = None;
+            self.catalog.publish(self.working.clone(), writes);
+            metrics::gauge!(CATALOG_POSITION).set(position.0 as f64);
+        }
+    }
+
+    /// Applies a record and tells whose write it is. One that cannot be read leaves its resource as it was.
+    fn apply(&mut self, received: &Received) -> Option<Uuid> {
+        if let Err(problem) = apply(&received.record, &mut self.working) {
+            let key = received.record.key.as_deref().map(String::from_utf8_lossy);
+            let Problem { path, message } = problem;
+            tracing::warn!(offset = %received.offset, ?key, path, message, "a catalog record cannot be read; passed over");
+            metrics::counter!(CATALOG_UNREADABLE).increment(1);
+        }
+        received.record.headers.text(header::TG_WRITE).and_then(|id| Uuid::parse_str(id).ok())
+    }
+}
+
+fn apply(record: &Record, snapshot: &mut Snapshot) -> Result<(), Problem> {
+    let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).and_then(Key::parse);
+    let key = key.ok_or_else(|| Problem::new("", "the key is not `<kind>/<id>` of a kind that this version knows"))?;
+    let Some(value) = &record.value else {
+        key.remove(snapshot);
+        return Ok(());
+    };
+    let json = serde_json::from_slice(value).map_err(|e| Problem::new("", format!("not JSON: {e}")))?;
+    let first = |problems: Vec<Problem>| problems.into_iter().next();
+    let resource = key.kind().read(json).map_err(|e| first(e).unwrap_or_else(|| Problem::new("", "not valid")))?;
+    if resource.key() != key {
+        return Err(Problem::new("", format!("the value is of {}", resource.key())));
+    }
+    resource.put(snapshot);
+    Ok(())
+}

@@ -1,0 +1,261 @@
+//! The JSON form of an outbound integration, and its rules.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Method};
+use serde::Serialize;
+use serde::ser::SerializeMap;
+use url::Url;
+
+use crate::catalog::fields::{Fields, Text};
+use crate::catalog::neutral;
+use crate::catalog::snapshot::Snapshot;
+use crate::model::ids::Rid;
+use crate::model::integration::{OutboundIntegration, Scope, WhenDisabled};
+use crate::model::pattern::EventPattern;
+use crate::model::problem::Problem;
+use crate::model::retry::RetryPolicy;
+use crate::model::time::Timestamp;
+
+const SCOPES: &[(&str, Scope)] = &[
+    ("INCLUDE_CHILDREN", Scope::IncludeChildren),
+    ("ENTITY_ONLY", Scope::EntityOnly),
+    ("ALL_ENTITIES", Scope::IncludeChildren),
+];
+const WHEN_DISABLED: &[(&str, WhenDisabled)] = &[("SKIP", WhenDisabled::Skip), ("WAIT", WhenDisabled::Wait)];
+const METHODS: &[(&str, Method)] = &[
+    ("POST", Method::POST),
+    ("GET", Method::GET),
+    ("PUT", Method::PUT),
+    ("PATCH", Method::PATCH),
+    ("DELETE", Method::DELETE),
+    ("HEAD", Method::HEAD),
+    ("OPTIONS", Method::OPTIONS),
+];
+
+/// Written by the gateway or by HTTP itself; a configured header cannot replace them. All in lower case.
+const RESERVED_HEADERS: &[&str] = &[
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "idempotency-key",
+    "keep-alive",
+    "te",
+    "traceparent",
+    "tracestate",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "x-correlation-id",
+];
+const RESERVED_PREFIXES: &[&str] = &["ce-", "proxy-", "webhook-"];
+
+/// All headers together, names and values.
+const MAX_HEADER_BYTES: usize = 16 * 1_024;
+
+/// Reads every field; `None` where a required one is missing or wrong.
+pub fn read(fields: &mut Fields) -> Option<OutboundIntegration> {
+    fields.alias("orgId", "tenantId");
+    for name in ["id", "orgId", "name", "eventType", "targetUrl"] {
+        fields.require(name);
+    }
+    neutral::read(fields);
+    let id = fields.read("id");
+    let org_id = fields.read("orgId");
+    let target_url = target_url(fields);
+    Some(OutboundIntegration {
+        name: fields.text("name", &Text::line(200)).unwrap_or_default(),
+        description: fields.text("description", &Text::lines(2_000)).unwrap_or_default(),
+        labels: fields.labels(),
+        event_types: event_types(fields),
+        org_unit: fields.read("orgUnitRid"),
+        scope: fields.choice("scope", SCOPES).unwrap_or_default(),
+        excluded_entity_rids: fields.list("excludedEntityRids", 1_000, Rid::parse).unwrap_or_default(),
+        is_active: fields.read("isActive").unwrap_or(true),
+        when_disabled: fields.choice("whenDisabled", WHEN_DISABLED).unwrap_or_default(),
+        method: fields.choice("httpMethod", METHODS).unwrap_or(Method::POST),
+        timeout: Duration::from_millis(fields.number("timeoutMs", 100..=60_000).unwrap_or(30_000)),
+        headers: headers(fields),
+        event_headers: fields.read("eventHeaders").unwrap_or(true),
+        retry: fields.read("retry").unwrap_or_default(),
+        delivery_ttl: Duration::from_secs(3_600 * fields.number("deliveryTtlHours", 1..=168).unwrap_or(168)),
+        max_in_flight: fields.number("maxInFlight", 1..=1_024).and_then(|n| u16::try_from(n).ok()).unwrap_or(64),
+        version: fields.read("version").unwrap_or(0),
+        created_at: fields.read("createdAt").unwrap_or_default(),
+        updated_at: fields.read("updatedAt").unwrap_or_default(),
+        // Last: what is not read would be taken for unknown.
+        target_url: target_url?,
+        org_id: org_id?,
+        id: id?,
+    })
+}
+
+/// One pattern or a list of them.
+fn event_types(fields: &mut Fields) -> Vec<EventPattern> {
+    fields.one_as_list("eventType");
+    let mut patterns = fields.list("eventType", 100, EventPattern::parse);
+    if patterns.as_ref().is_some_and(Vec::is_empty) {
+        fields.wrong("eventType", "must name at least one event type or pattern");
+    }
+    let mut seen = BTreeSet::new();
+    patterns.iter_mut().for_each(|list| list.retain(|pattern| seen.insert(pattern.clone())));
+    patterns.unwrap_or_default()
+}
+
+fn target_url(fields: &mut Fields) -> Option<Url> {
+    let text = fields.text("targetUrl", &Text::line(2_048))?;
+    let checked = parse_url(&text);
+    match checked {
+        Ok(url) => Some(url),
+        Err(message) => {
+            fields.wrong("targetUrl", message);
+            None
+        }
+    }
+}
+
+fn parse_url(text: &str) -> Result<Url, &'static str> {
+    if text.contains("{{") {
+        return Err("must not contain `{{`: this version has no placeholders in URLs yet");
+    }
+    if text.contains(char::is_whitespace) {
+        return Err("must not contain spaces");
+    }
+    let url = Url::parse(text).map_err(|_| "must be a URL like `https://erp.example/bills`")?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("must begin with `https://` or `http://`");
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err("must have a host");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not hold a user name or password");
+    }
+    if url.fragment().is_some() {
+        return Err("must not have a fragment (`#`): it is never sent");
+    }
+    Ok(url)
+}
+
+fn headers(fields: &mut Fields) -> Vec<(HeaderName, HeaderValue)> {
+    let texts = fields.texts("headers", 64).unwrap_or_default();
+    if texts.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > MAX_HEADER_BYTES {
+        fields.wrong("headers", format!("must not be longer than {MAX_HEADER_BYTES} bytes together"));
+    }
+    let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(texts.len());
+    for (name, value) in texts {
+        match header(&name, &value) {
+            Ok((known, _)) if headers.iter().any(|(other, _)| *other == known) => {
+                fields.wrong(format!("headers.{name}"), "is there twice: header names have no case");
+            }
+            Ok(header) => headers.push(header),
+            Err(message) => fields.wrong(format!("headers.{name}"), message),
+        }
+    }
+    headers
+}
+
+fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
+    let name = HeaderName::try_from(name).map_err(|_| "is not a valid header name")?;
+    let reserved = RESERVED_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix));
+    if reserved || RESERVED_HEADERS.contains(&name.as_str()) {
+        return Err("is written by the gateway and cannot be set");
+    }
+    if value.contains("{{") {
+        return Err("must not contain `{{`: this version has no placeholders in headers yet");
+    }
+    let visible = value.chars().all(|c| matches!(c, ' '..='~'));
+    let value = HeaderValue::from_str(value).ok().filter(|_| visible);
+    Ok((name, value.ok_or("must be visible ASCII characters and spaces")?))
+}
+
+/// What is wrong with its references.
+pub fn check(integration: &OutboundIntegration, snapshot: &Snapshot) -> Vec<Problem> {
+    match snapshot.organization(&integration.org_id) {
+        Some(_) => Vec::new(),
+        None => vec![Problem::new("orgId", format!("there is no organization `{}`", integration.org_id))],
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Form<'a> {
+    id: &'a str,
+    org_id: &'a str,
+    name: &'a str,
+    description: &'a str,
+    labels: &'a BTreeMap<String, String>,
+    event_type: &'a [EventPattern],
+    org_unit_rid: Option<&'a Rid>,
+    scope: &'static str,
+    excluded_entity_rids: &'a [Rid],
+    is_active: bool,
+    when_disabled: &'static str,
+    target_url: &'a Url,
+    http_method: &'a str,
+    timeout_ms: u64,
+    headers: Headers<'a>,
+    event_headers: bool,
+    transformation_mode: &'static str,
+    outgoing_auth_type: &'static str,
+    enable_signing: bool,
+    ordering: &'static str,
+    retry: &'a RetryPolicy,
+    delivery_ttl_hours: u64,
+    max_in_flight: u16,
+    version: u64,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+struct Headers<'a>(&'a [(HeaderName, HeaderValue)]);
+
+impl Serialize for Headers<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in self.0 {
+            map.serialize_entry(name.as_str(), value.to_str().unwrap_or_default())?;
+        }
+        map.end()
+    }
+}
+
+/// The JSON form, every default filled in.
+pub fn form(integration: &OutboundIntegration) -> impl Serialize {
+    Form {
+        id: integration.id.as_str(),
+        org_id: integration.org_id.as_str(),
+        name: &integration.name,
+        description: &integration.description,
+        labels: &integration.labels,
+        event_type: &integration.event_types,
+        org_unit_rid: integration.org_unit.as_ref(),
+        scope: word(SCOPES, integration.scope),
+        excluded_entity_rids: &integration.excluded_entity_rids,
+        is_active: integration.is_active,
+        when_disabled: word(WHEN_DISABLED, integration.when_disabled),
+        target_url: &integration.target_url,
+        http_method: integration.method.as_str(),
+        timeout_ms: u64::try_from(integration.timeout.as_millis()).unwrap_or(u64::MAX),
+        headers: Headers(&integration.headers),
+        event_headers: integration.event_headers,
+        transformation_mode: "NONE",
+        outgoing_auth_type: "NONE",
+        enable_signing: false,
+        ordering: "NONE",
+        retry: &integration.retry,
+        delivery_ttl_hours: integration.delivery_ttl.as_secs() / 3_600,
+        max_in_flight: integration.max_in_flight,
+        version: integration.version,
+        created_at: integration.created_at,
+        updated_at: integration.updated_at,
+    }
+}
+
+/// The first word of a choice.
+fn word<T: PartialEq>(words: &[(&'static str, T)], choice: T) -> &'static str {
+    words.iter().find(|(_, other)| *other == choice).map_or("", |(word, _)| word)
+}

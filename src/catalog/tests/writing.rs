@@ -1,0 +1,324 @@
+//! The writer and the follower together, on a log that fails on demand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::catalog::change::{Action, Change, Condition, Refusal};
+use crate::catalog::fake::{Fault, SharedFake};
+use crate::catalog::resource::{Key, Resource};
+use crate::catalog::samples::{integration, organization};
+use crate::catalog::writer::{Limits, WriteError, Writer};
+use crate::catalog::{Catalog, Follower};
+use crate::model::ids::{IntegrationId, Offset, OrgId};
+use crate::model::record::Record;
+use crate::model::time::{ManualClock, Timestamp};
+use crate::stream::log::LogError;
+
+const SOON: Duration = Duration::from_secs(5);
+
+/// One process with a catalog of its own on a shared log.
+struct Process {
+    log: SharedFake,
+    catalog: Arc<Catalog>,
+    writer: Writer,
+    clock: Arc<ManualClock>,
+    follower: JoinHandle<Result<(), LogError>>,
+    _running: DropGuard,
+}
+
+fn process(log: &SharedFake) -> Process {
+    let limits = Limits { patience: SOON, pause_ms: 0..=1, ..Limits::default() };
+    process_with(log, limits)
+}
+
+fn process_with(log: &SharedFake, limits: Limits) -> Process {
+    let (catalog, running) = (Arc::new(Catalog::default()), CancellationToken::new());
+    let clock = Arc::new(ManualClock::at(Timestamp(1_000)));
+    let follower = Follower::new(Arc::new(log.clone()), Arc::clone(&catalog));
+    let follower = tokio::spawn(follower.run(running.clone()));
+    let writer = Writer::new(Arc::new(log.clone()), Arc::clone(&catalog), clock.clone(), limits);
+    Process { log: log.clone(), catalog, writer, clock, follower, _running: running.drop_guard() }
+}
+
+fn create(resource: Resource) -> Change {
+    Change { key: resource.key(), condition: Condition::None, action: Action::Create(resource) }
+}
+
+fn org(id: &str) -> Resource {
+    Resource::Organization(Arc::new(organization(id)))
+}
+
+fn bills() -> Resource {
+    Resource::OutboundIntegration(Arc::new(integration("648", "bills")))
+}
+
+fn change(key: Key, action: Action) -> Change {
+    Change { key, condition: Condition::None, action }
+}
+
+fn record(resource: &Resource) -> Record {
+    let key = Some(resource.key().to_string().into());
+    Record { key, value: Some(resource.to_bytes()), ..Record::default() }
+}
+
+fn bills_key() -> Key {
+    Key::OutboundIntegration(IntegrationId::parse("bills").unwrap())
+}
+
+fn org_key() -> Key {
+    Key::Organization(OrgId::parse("648").unwrap())
+}
+
+impl Process {
+    async fn with_org(self) -> Self {
+        self.writer.write(create(org("648"))).await.unwrap();
+        self
+    }
+
+    fn has_bills(&self) -> bool {
+        bills_key().find(&self.catalog.snapshot()).is_some()
+    }
+}
+
+#[tokio::test]
+async fn a_write_is_in_the_own_snapshot_before_it_is_answered() {
+    let process = process(&SharedFake::default()).with_org().await;
+    let written = process.writer.write(create(bills())).await.unwrap();
+    assert_eq!(bills_key().find(&process.catalog.snapshot()), Some(written));
+    assert_eq!(process.log.0.seats_taken(), 1, "the seat is kept from one write to the next");
+}
+
+#[tokio::test]
+async fn versions_have_no_gaps_and_times_never_go_back() {
+    let process = process(&SharedFake::default()).with_org().await;
+    process.writer.write(create(bills())).await.unwrap();
+    let off = process.writer.write(change(bills_key(), Action::SetActive(false))).await.unwrap();
+    let again = process.writer.write(change(bills_key(), Action::SetActive(false))).await.unwrap();
+    assert_eq!((off.revision().version, again.revision().version), (2, 2), "what is so already is not written");
+    process.clock.advance(Duration::from_secs(1));
+    let replaced = process.writer.write(change(bills_key(), Action::Replace(bills()))).await.unwrap().revision();
+    assert_eq!((replaced.version, replaced.created_at, replaced.updated_at), (3, Timestamp(1_000), Timestamp(2_000)));
+}
+
+#[tokio::test]
+async fn a_fenced_writer_decides_anew_and_never_overwrites_what_it_has_not_seen() {
+    let process = process(&SharedFake::default()).with_org().await;
+    process.log.0.fail_next_commit(Fault::FencedBy(vec![record(&bills())]));
+    let error = process.writer.write(create(bills())).await.unwrap_err();
+    assert!(matches!(error, WriteError::Refused(Refusal::Exists(_))), "{error}");
+    assert_eq!(process.log.0.written().len(), 2);
+}
+
+#[tokio::test]
+async fn a_fenced_writer_takes_the_seat_again() {
+    let process = process(&SharedFake::default()).with_org().await;
+    process.log.0.fail_next_commit(Fault::FencedBy(vec![]));
+    process.log.0.fail_next_commit(Fault::FencedBy(vec![]));
+    process.writer.write(create(bills())).await.unwrap();
+    assert_eq!(process.log.0.seats_taken(), 3);
+}
+
+#[tokio::test]
+async fn two_writers_that_fence_each_other_lose_no_write() {
+    let log = SharedFake::default();
+    let (one, two) = (process(&log).with_org().await, process(&log));
+    for round in 0..10 {
+        for (name, process) in [("one", &one), ("two", &two)] {
+            let new = integration("648", &format!("{name}-{round}"));
+            process.writer.write(create(Resource::OutboundIntegration(Arc::new(new)))).await.unwrap();
+        }
+    }
+    let end = log.0.end_offset();
+    for process in [&one, &two] {
+        assert!(process.catalog.reached(end, SOON).await);
+        assert_eq!(process.catalog.snapshot().integrations().len(), 20);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_never_rests_on_a_snapshot_that_misses_another_writers_change() {
+    let log = SharedFake::default();
+    let (one, two) = (process(&log), process(&log));
+    one.writer.write(create(org("1"))).await.unwrap();
+    two.writer.write(create(org("648"))).await.unwrap();
+    one.writer.write(create(bills())).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_commit_of_unknown_outcome_that_happened_is_answered_as_done_and_not_made_twice() {
+    let process = process(&SharedFake::default()).with_org().await;
+    process.log.0.fail_next_commit(Fault::UnknownButWritten);
+    let written = process.writer.write(create(bills())).await.unwrap();
+    assert_eq!(written.revision().version, 1);
+    assert_eq!(process.log.0.written().len(), 2);
+}
+
+#[tokio::test]
+async fn a_commit_of_unknown_outcome_that_was_lost_is_made_again() {
+    let process = process(&SharedFake::default()).with_org().await;
+    process.log.0.fail_next_commit(Fault::UnknownAndLost);
+    process.writer.write(create(bills())).await.unwrap();
+    assert_eq!(process.log.0.written().len(), 2);
+    assert!(process.has_bills());
+}
+
+#[tokio::test]
+async fn a_deletion_of_unknown_outcome_is_told_by_its_write_and_not_by_what_is_missing() {
+    let process = process(&SharedFake::default()).with_org().await;
+    process.writer.write(create(bills())).await.unwrap();
+    process.log.0.fail_next_commit(Fault::UnknownButWritten);
+    process.writer.write(change(bills_key(), Action::Delete)).await.unwrap();
+    assert!(!process.has_bills());
+}
+
+#[tokio::test]
+async fn a_write_is_never_said_to_have_failed_when_nobody_can_tell() {
+    let limits = Limits { patience: Duration::from_millis(200), pause_ms: 0..=1, ..Limits::default() };
+    let process = process_with(&SharedFake::default(), limits).with_org().await;
+    process.log.0.hide(true);
+    process.log.0.fail_next_commit(Fault::UnknownButWritten);
+    let error = process.writer.write(create(bills())).await.unwrap_err();
+    assert!(matches!(error, WriteError::Unknown(_)), "{error}");
+}
+
+#[tokio::test]
+async fn without_the_log_a_write_is_refused_and_the_snapshot_stays() {
+    let process = process(&SharedFake::default()).with_org().await;
+    process.log.0.go_away(true);
+    let error = process.writer.write(create(bills())).await.unwrap_err();
+    assert!(matches!(error, WriteError::Unavailable(_)), "{error}");
+    assert!(org_key().find(&process.catalog.snapshot()).is_some());
+    process.log.0.go_away(false);
+    process.writer.write(create(bills())).await.unwrap();
+    assert!(process.has_bills(), "the follower came back too");
+}
+
+#[tokio::test]
+async fn a_write_that_failed_for_sure_can_be_made_again() {
+    let process = process(&SharedFake::default()).with_org().await;
+    process.log.0.fail_next_commit(Fault::Unavailable);
+    let error = process.writer.write(create(bills())).await.unwrap_err();
+    assert!(matches!(error, WriteError::Unavailable(_)), "{error}");
+    process.log.0.fail_next_commit(Fault::TooLarge);
+    let error = process.writer.write(create(bills())).await.unwrap_err();
+    assert!(matches!(error, WriteError::TooLarge(_)), "{error}");
+    process.writer.write(create(bills())).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_write_that_its_caller_dropped_does_not_spoil_the_next() {
+    let process = process(&SharedFake::default()).with_org().await;
+    process.log.0.hide(true);
+    {
+        let first = process.writer.write(create(bills()));
+        tokio::pin!(first);
+        // Committed, and waiting for a snapshot that does not come.
+        assert!(futures_util::poll!(first.as_mut()).is_pending());
+        assert_eq!(process.log.0.written().len(), 2);
+    }
+    process.log.0.hide(false);
+    let error = process.writer.write(create(bills())).await.unwrap_err();
+    assert!(matches!(error, WriteError::Refused(Refusal::Exists(_))), "{error}");
+}
+
+#[tokio::test]
+async fn an_integration_of_an_unknown_organisation_is_refused_with_its_path() {
+    let process = process(&SharedFake::default());
+    let error = process.writer.write(create(bills())).await.unwrap_err();
+    let WriteError::Refused(Refusal::Invalid(problems)) = error else { panic!("{error}") };
+    assert_eq!(problems[0].path, "orgId");
+}
+
+#[tokio::test]
+async fn an_organisation_with_integrations_cannot_be_deleted() {
+    let process = process(&SharedFake::default()).with_org().await;
+    for i in 0..30 {
+        let new = integration("648", &format!("i{i:02}"));
+        process.writer.write(create(Resource::OutboundIntegration(Arc::new(new)))).await.unwrap();
+    }
+    let error = process.writer.write(change(org_key(), Action::Delete)).await.unwrap_err();
+    let WriteError::Refused(Refusal::Referenced { by, count, .. }) = error else { panic!("{error}") };
+    assert_eq!((by.len(), by[0].as_str(), count), (20, "i00", 30));
+}
+
+#[tokio::test]
+async fn a_version_that_has_moved_on_is_a_conflict() {
+    let process = process(&SharedFake::default()).with_org().await;
+    process.writer.write(create(bills())).await.unwrap();
+    let with = |versions: &[u64], action| Change {
+        key: bills_key(),
+        condition: Condition::Versions(versions.to_vec()),
+        action,
+    };
+    process.writer.write(with(&[7, 1], Action::Replace(bills()))).await.unwrap();
+    for action in [Action::Replace(bills()), Action::Delete, Action::SetActive(false)] {
+        let error = process.writer.write(with(&[1], action)).await.unwrap_err();
+        assert!(matches!(error, WriteError::Refused(Refusal::VersionMismatch { actual: 2, .. })), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_leaves_the_last_good_state() {
+    let log = SharedFake::default();
+    let garbled = |key: &str, value: &str| Record {
+        key: Some(key.to_owned().into()),
+        value: Some(value.to_owned().into()),
+        ..Record::default()
+    };
+    let mut other = serde_json::to_value(bills()).unwrap();
+    other["timeoutMs"] = json!(5);
+    log.0.foreign(vec![
+        record(&org("648")),
+        record(&bills()),
+        garbled("OutboundIntegration/bills", "{"),
+        garbled("OutboundIntegration/bills", &other.to_string()),
+        garbled("OutboundIntegration/bills", &serde_json::to_string(&org("648")).unwrap()),
+        garbled("OutboundIntegration/else", &serde_json::to_string(&bills()).unwrap()),
+        garbled("Lookup/1", "{}"),
+        garbled("nonsense", "{}"),
+        Record::default(),
+        record(&org("649")),
+    ]);
+    let process = process(&log);
+    assert!(process.catalog.reached(log.0.end_offset(), SOON).await);
+    let snapshot = process.catalog.snapshot();
+    assert_eq!(bills_key().find(&snapshot), Some(bills()));
+    assert_eq!((snapshot.orgs().len(), snapshot.integrations().len()), (2, 1));
+}
+
+#[tokio::test]
+async fn nothing_is_published_before_the_catalog_is_complete() {
+    let log = SharedFake::default();
+    log.0.foreign(vec![record(&org("648"))]);
+    log.0.hide(true);
+    log.0.foreign(vec![record(&bills())]);
+    let process = process(&log);
+    assert!(!process.catalog.reached(Offset(1), Duration::from_millis(50)).await);
+    assert!(!process.catalog.is_loaded() && process.catalog.snapshot().orgs().is_empty());
+    log.0.hide(false);
+    process.catalog.loaded().await;
+    assert!(process.has_bills());
+}
+
+#[tokio::test]
+async fn a_tombstone_takes_its_resource_away() {
+    let log = SharedFake::default();
+    log.0.foreign(vec![record(&org("648")), record(&bills())]);
+    log.0.foreign(vec![Record { value: None, ..record(&bills()) }]);
+    let process = process(&log);
+    assert!(process.catalog.reached(log.0.end_offset(), SOON).await);
+    assert!(!process.has_bills() && org_key().find(&process.catalog.snapshot()).is_some());
+}
+
+#[tokio::test]
+async fn a_follower_ends_when_it_is_told_to() {
+    let process = process(&SharedFake::default());
+    process.catalog.loaded().await;
+    let Process { follower, _running, .. } = process;
+    drop(_running);
+    tokio::time::timeout(SOON, follower).await.unwrap().unwrap().unwrap();
+}

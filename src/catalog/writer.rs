@@ -1,0 +1,231 @@
+//! Writes to the catalog: linearizable, whichever process takes them.
+//!
+//! The writer keeps its seat. Taking it settles and fences whoever had it, so that reading to the log's end afterwards sees
+//! every write that can ever have been made before; each write is then decided over a snapshot that nothing is missing from.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Mutex, Semaphore};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::catalog::change::{Change, Decision, Refusal};
+use crate::catalog::follow::PARTITION;
+use crate::catalog::handle::{Awaited, Catalog};
+use crate::catalog::resource::Resource;
+use crate::model::record::{Headers, Output, Record, header};
+use crate::model::time::Clock;
+use crate::model::topic::Topic;
+use crate::stream::log::{Log, LogError, Seat, SeatError};
+
+/// The transactional id is `<prefix>.catalog`, the same in every process.
+const SEAT: &str = "catalog";
+
+/// Why a write has no result.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum WriteError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Nothing was written.
+    #[error("the catalog cannot be written now: {0}")]
+    Unavailable(String),
+    /// The log went away at the moment of the write, and stayed away.
+    #[error("it is not known whether the change was made; look before you send it again: {0}")]
+    Unknown(String),
+    /// The resource is larger than the log takes.
+    #[error("the resource is too large: {0}")]
+    TooLarge(String),
+}
+
+/// How long and how often a write is tried.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// From the call to the answer, at most.
+    pub patience: Duration,
+    pub tries: u32,
+    /// Milliseconds to wait after being fenced, at random, so that two writers do not go on taking the seat from each other.
+    pub pause_ms: RangeInclusive<u64>,
+    /// Writes that wait for their turn.
+    pub queue: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { patience: Duration::from_secs(20), tries: 10, pause_ms: 50..=250, queue: 256 }
+    }
+}
+
+/// The seat, while this process believes to have it.
+type Held = Option<Box<dyn Seat>>;
+
+/// Takes changes one at a time. One for each process; share it as `Arc<Writer>`.
+pub struct Writer {
+    log: Arc<dyn Log>,
+    catalog: Arc<Catalog>,
+    clock: Arc<dyn Clock>,
+    limits: Limits,
+    queue: Semaphore,
+    /// Taken out while it is used: a write that is dropped half-way loses the seat, and the next one settles it.
+    seat: Mutex<Held>,
+}
+
+/// One write, from its turn on.
+struct Turn<'a> {
+    writer: &'a Writer,
+    write: Uuid,
+    awaited: Awaited<'a>,
+    deadline: Instant,
+}
+
+/// How one try ended.
+enum Tried {
+    Done(Resource),
+    Fenced,
+    /// Whether it was written is seen once the seat is taken again.
+    Unknown(Unsettled),
+}
+
+struct Unsettled {
+    outcome: Resource,
+    cause: LogError,
+}
+
+impl Writer {
+    pub fn new(log: Arc<dyn Log>, catalog: Arc<Catalog>, clock: Arc<dyn Clock>, limits: Limits) -> Self {
+        let queue = Semaphore::new(limits.queue);
+        Writer { log, catalog, clock, limits, queue, seat: Mutex::new(None) }
+    }
+
+    /// Makes the change durable and visible in the own snapshot. The answer is the resource as it is now or, deleted, as it was.
+    pub async fn write(&self, change: Change) -> Result<Resource, WriteError> {
+        let deadline = Instant::now() + self.limits.patience;
+        let busy = || WriteError::Unavailable("too many changes wait for their turn; try again".to_owned());
+        let _place = self.queue.try_acquire().map_err(|_| busy())?;
+        let mut held = tokio::time::timeout_at(deadline, self.seat.lock()).await.map_err(|_| busy())?;
+        let write = Uuid::new_v4();
+        let turn = Turn { writer: self, write, awaited: self.catalog.watch_for(write), deadline };
+        turn.run(&change, &mut held).await
+    }
+
+    async fn pause(&self) {
+        let pause = Duration::from_millis(fastrand::u64(self.limits.pause_ms.clone()));
+        tokio::time::sleep(pause).await;
+    }
+}
+
+impl Turn<'_> {
+    async fn run(self, change: &Change, held: &mut Held) -> Result<Resource, WriteError> {
+        let mut unsettled: Option<Unsettled> = None;
+        for _ in 0..self.writer.limits.tries {
+            let seat = match (self.sit(held).await, unsettled.take()) {
+                (Ok(seat), Some(open)) if self.awaited.is_held() => {
+                    *held = Some(seat);
+                    return Ok(open.outcome);
+                }
+                (Ok(seat), _) => seat,
+                (Err(error), Some(open)) => {
+                    tracing::warn!(%error, cause = %open.cause, "a write to the catalog stays unsettled");
+                    return Err(WriteError::Unknown(open.cause.to_string()));
+                }
+                (Err(error), None) => return Err(WriteError::Unavailable(error.to_string())),
+            };
+            match self.attempt(seat, change, held).await? {
+                Tried::Done(resource) => return Ok(resource),
+                Tried::Fenced => self.writer.pause().await,
+                Tried::Unknown(open) => unsettled = Some(open),
+            }
+        }
+        match unsettled {
+            Some(open) => Err(WriteError::Unknown(open.cause.to_string())),
+            None => Err(WriteError::Unavailable("other processes keep writing to it; try again".to_owned())),
+        }
+    }
+
+    /// The seat that is held already, or a fresh one with a snapshot that nothing is missing from.
+    async fn sit(&self, held: &mut Held) -> Result<Box<dyn Seat>, LogError> {
+        if let Some(seat) = held.take() {
+            return Ok(seat);
+        }
+        let seat = self.in_time(self.writer.log.seat(SEAT)).await?;
+        self.catch_up().await?;
+        Ok(seat)
+    }
+
+    async fn catch_up(&self) -> Result<(), LogError> {
+        self.in_time(self.writer.catalog.catch_up(&*self.writer.log, self.rest())).await
+    }
+
+    /// Whoever has taken the seat meanwhile may have written what a refusal rests on; a commit would tell, a refusal does not.
+    async fn decide(&self, change: &Change) -> Result<Result<Decision, Refusal>, LogError> {
+        let decide = || change.decide(&self.writer.catalog.snapshot(), self.writer.clock.now());
+        match decide() {
+            Ok(Decision::Unchanged(_)) | Err(_) => {
+                self.catch_up().await?;
+                Ok(decide())
+            }
+            decided => Ok(decided),
+        }
+    }
+
+    /// Decides over the snapshot and commits. The seat is kept only where the next write may rely on the snapshot.
+    async fn attempt(&self, mut seat: Box<dyn Seat>, change: &Change, held: &mut Held) -> Result<Tried, WriteError> {
+        let (outcome, record) = match self.decide(change).await? {
+            Ok(Decision::Put(resource)) => (resource.clone(), self.record(&resource, Some(resource.to_bytes()))),
+            Ok(Decision::Remove(resource)) => (resource.clone(), self.record(&resource, None)),
+            Ok(Decision::Unchanged(resource)) => {
+                *held = Some(seat);
+                return Ok(Tried::Done(resource));
+            }
+            Err(refusal) => {
+                *held = Some(seat);
+                return Err(refusal.into());
+            }
+        };
+        match tokio::time::timeout_at(self.deadline, seat.commit(vec![record])).await {
+            Ok(Ok(())) => {
+                if self.awaited.held(self.rest()).await {
+                    *held = Some(seat);
+                }
+                Ok(Tried::Done(outcome))
+            }
+            Ok(Err(SeatError::Fenced)) => Ok(Tried::Fenced),
+            Ok(Err(SeatError::Log(cause @ LogError::UnknownOutcome(_)))) => {
+                Ok(Tried::Unknown(Unsettled { outcome, cause }))
+            }
+            Ok(Err(SeatError::Log(error))) => Err(error.into()),
+            Err(_) => Err(WriteError::Unknown("the log did not answer in time".to_owned())),
+        }
+    }
+
+    fn record(&self, resource: &Resource, value: Option<Bytes>) -> Output {
+        let mut headers = Headers::with_capacity(1);
+        headers.push(header::TG_WRITE, self.write.to_string());
+        let key = Some(Bytes::from(resource.key().to_string()));
+        Output { topic: Topic::Catalog, partition: Some(PARTITION), record: Record { key, value, headers } }
+    }
+
+    async fn in_time<T>(&self, call: impl Future<Output = Result<T, LogError>>) -> Result<T, LogError> {
+        let late = |_| Err(LogError::Unavailable("it did not answer in time".to_owned()));
+        tokio::time::timeout_at(self.deadline, call).await.unwrap_or_else(late)
+    }
+
+    fn rest(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
+impl From<LogError> for WriteError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::TooLarge { .. } => WriteError::TooLarge(error.to_string()),
+            LogError::UnknownOutcome(_) => WriteError::Unknown(error.to_string()),
+            LogError::Unavailable(_)
+            | LogError::OutOfRange { .. }
+            | LogError::InstanceShared(_)
+            | LogError::Fatal(_) => WriteError::Unavailable(error.to_string()),
+        }
+    }
+}

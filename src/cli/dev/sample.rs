@@ -1,0 +1,101 @@
+//! The sample: an organisation, an integration, an event that arrives, and what to try next.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+const ORG: &str = "648";
+const INTEGRATION: &str = "sample-patients";
+/// A gateway that is new to its Kafka makes topics and joins groups first.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
+
+pub(super) struct Sample<'a> {
+    pub api: &'a str,
+    pub key: &'a str,
+    pub receiver: &'a str,
+}
+
+impl Sample<'_> {
+    /// Sets the sample up, sends an event and waits until the receiver has it.
+    pub async fn run(&self, mut arrived: watch::Receiver<u64>) -> anyhow::Result<()> {
+        let client = Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
+        self.ready(&client).await?;
+        println!("Tidegate is up at {}  (admin key: {})\n", self.api, self.key);
+        let org = json!({"orgId": ORG, "name": "City Clinic"});
+        self.ensure(&client, "admin/organizations", ORG, &org).await?;
+        let integration = json!({
+            "id": INTEGRATION, "orgId": ORG, "name": "Patients to the sample receiver", "eventType": "patient.*",
+            "targetUrl": format!("{}/patients", self.receiver), "httpMethod": "POST",
+        });
+        self.ensure(&client, "outbound-integrations", INTEGRATION, &integration).await?;
+        println!("One event, on its way through Kafka to the receiver at {}:", self.receiver);
+        let event = json!({"eventType": "patient.created", "entityId": "Patient/1", "payload": {"id": 1, "name": "Ada Sample"}});
+        let (status, answer) = self.call(&client, Method::POST, &format!("events?orgId={ORG}"), Some(&event)).await?;
+        if status != StatusCode::ACCEPTED {
+            bail!("the event was answered {status}: {answer}");
+        }
+        let deadline = timeout(ARRIVES_WITHIN, arrived.wait_for(|n| *n > 0)).await;
+        deadline.context("the event was accepted but has not arrived; look at the log above")??;
+        Ok(())
+    }
+
+    /// What to do next, ready to be copied.
+    pub fn what_to_try(&self, prefix: &str, brokers: &str) -> String {
+        let Sample { api, key, .. } = self;
+        format!(
+            "\nTry it:\n\n  curl -X POST '{api}/api/v1/events?orgId={ORG}' -H 'X-API-Key: {key}' -H 'content-type: application/json' \\\n    \
+             -d '{{\"eventType\":\"patient.updated\",\"entityId\":\"Patient/2\",\"payload\":{{\"id\":2,\"name\":\"Grace Example\"}}}}'\n\n  \
+             kcat -b {brokers} -C -t {prefix}.attempts -o beginning -e -q -f '%h\\n'      the story of each attempt\n  \
+             curl {api}/metrics\n\nctrl-C ends it.\n"
+        )
+    }
+
+    async fn ready(&self, client: &Client) -> anyhow::Result<()> {
+        let deadline = Instant::now() + READY_WITHIN;
+        let mut tick = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            tick.tick().await;
+            let answer = client.get(format!("{}/health/ready", self.api)).send().await;
+            if answer.as_ref().is_ok_and(|a| a.status().is_success()) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("the gateway is not ready after {READY_WITHIN:?}: {answer:?}");
+            }
+        }
+    }
+
+    /// Creates the resource, or replaces what an earlier run left.
+    async fn ensure(&self, client: &Client, kind: &str, id: &str, body: &Value) -> anyhow::Result<()> {
+        let query = format!("?orgId={ORG}");
+        let (status, answer) = self.call(client, Method::POST, &format!("{kind}{query}"), Some(body)).await?;
+        let (status, answer) = match status {
+            StatusCode::CONFLICT => self.call(client, Method::PUT, &format!("{kind}/{id}{query}"), Some(body)).await?,
+            _ => (status, answer),
+        };
+        if !status.is_success() {
+            bail!("{kind}/{id} was answered {status}: {answer}");
+        }
+        Ok(())
+    }
+
+    async fn call(
+        &self,
+        client: &Client,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<(StatusCode, String)> {
+        let mut request = client.request(method, format!("{}/api/v1/{path}", self.api)).header("X-API-Key", self.key);
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body.to_string());
+        }
+        let response = request.send().await?;
+        Ok((response.status(), response.text().await?))
+    }
+}

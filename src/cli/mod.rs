@@ -1,0 +1,104 @@
+//! The command line: arguments, exit codes, what people see.
+
+mod bench;
+mod dev;
+mod exit;
+mod serve;
+mod topology;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Config, Flags};
+use exit::Exit;
+
+/// Tidegate, a Kafka-native event gateway: events in from REST and Kafka, delivered to HTTP APIs, never lost.
+#[derive(Parser)]
+#[command(
+    name = "tidegate",
+    version,
+    about,
+    max_term_width = 100,
+    after_help = "Settings come from tidegate.toml, then the environment, then flags.\n\
+                  Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 could not reach what it needs."
+)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Args, Clone, Debug)]
+struct Common {
+    /// Configuration file [default: tidegate.toml, where there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Bootstrap servers of Kafka, `host:port,...` [env: KAFKA_BROKERS]
+    #[arg(long, global = true, value_name = "SERVERS")]
+    kafka: Option<String>,
+    /// What every topic's name begins with [env: KAFKA_TOPIC_PREFIX]
+    #[arg(long, global = true, value_name = "PREFIX")]
+    prefix: Option<String>,
+    /// Topology file in place of the compiled-in one
+    #[arg(long, global = true, value_name = "FILE")]
+    topology: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway: the production process
+    Serve(serve::Serve),
+    /// Try it: a gateway with a sample integration and a receiver that shows what arrives
+    Dev(dev::Dev),
+    /// Show, check or create the topics
+    Topology(topology::Topology),
+    /// Measure throughput and latency beside the bare pipeline
+    Bench(bench::Bench),
+}
+
+/// Runs the command given on the command line.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Serve(command) => serve::run(&cli.common, command),
+        Command::Dev(command) => dev::run(&cli.common, command),
+        Command::Topology(command) => topology::run(&cli.common, &command),
+        Command::Bench(command) => bench::run(&cli.common, command),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(exit) => {
+            eprintln!("tidegate: {exit}");
+            exit.code()
+        }
+    }
+}
+
+impl Common {
+    /// The configuration with these flags and `more` on top.
+    fn load(&self, more: Flags) -> Result<Config, Exit> {
+        let mut flags = more;
+        let mut set = |key, value: Option<String>| {
+            if let Some(value) = value {
+                flags.insert(key, value);
+            }
+        };
+        set("kafka.brokers", self.kafka.clone());
+        set("kafka.topic_prefix", self.prefix.clone());
+        set("topology.file", self.topology.as_ref().map(|p| p.display().to_string()));
+        let loaded = config::load(self.config.as_deref(), std::env::vars(), &flags).map_err(Exit::usage)?;
+        for warning in &loaded.warnings {
+            eprintln!("tidegate: warning: {warning}");
+        }
+        Ok(loaded.config)
+    }
+}
+
+/// The runtime of every command.
+fn runtime() -> Result<tokio::runtime::Runtime, Exit> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Exit::failed)
+}

@@ -1,0 +1,73 @@
+//! `tidegate serve`.
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use super::exit::Exit;
+use super::{Common, runtime};
+use crate::app::{self, AppError, Role, Roles};
+use crate::config::{Config, Flags};
+use crate::telemetry;
+
+/// Run the gateway: API, match and deliver in one process, or the roles named.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    KAFKA_BROKERS=kafka:9092 TIDEGATE_ADMIN_KEY=... tidegate serve\n  \
+    tidegate serve --roles deliver --listen 0.0.0.0:8081")]
+pub(super) struct Serve {
+    /// What this process does
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Role::Ingest, Role::Match, Role::Deliver, Role::Api])]
+    roles: Vec<Role>,
+    /// Address of API, probes and metrics [env: TIDEGATE_LISTEN] [default: 0.0.0.0:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+}
+
+pub(super) fn run(common: &Common, command: Serve) -> Result<(), Exit> {
+    let mut flags = Flags::new();
+    if let Some(listen) = command.listen {
+        flags.insert("listen", listen);
+    }
+    let config = common.load(flags)?;
+    start_telemetry(&config)?;
+    let roles = Roles::of(&command.roles);
+    runtime()?.block_on(async {
+        let stop = CancellationToken::new();
+        let signals = tokio::spawn(stop_on_signal(stop.clone()));
+        let result = app::serve(config, roles, stop).await;
+        signals.abort();
+        result.map_err(exit)
+    })
+}
+
+pub(super) fn start_telemetry(config: &Config) -> Result<(), Exit> {
+    telemetry::logs::install(&config.log.filter, config.log.format).map_err(Exit::usage)
+}
+
+pub(super) fn exit(error: AppError) -> Exit {
+    match error {
+        AppError::Configuration(text) => Exit::Usage(text),
+        AppError::Unreachable(text) => Exit::Unreachable(text),
+        AppError::Failed(text) => Exit::Failed(text),
+    }
+}
+
+/// SIGTERM and SIGINT drain; a second one ends the process at once, as people expect of ctrl-C.
+pub(super) async fn stop_on_signal(stop: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        tracing::error!("signals cannot be caught; stop the process with kill -9");
+        return;
+    };
+    for last in [false, true] {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        if last {
+            std::process::exit(130);
+        }
+        tracing::info!("draining; a second signal stops at once");
+        stop.cancel();
+    }
+}

@@ -1,0 +1,185 @@
+//! A record of `deliveries`, read: what it asks for, or why it is none.
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::model::ids::{DeliveryId, IdError, IntegrationId, Offset};
+use crate::model::record::{Headers, Output, Received, Record, header};
+use crate::model::time::Timestamp;
+use crate::model::topic::Topic;
+
+/// One delivery as its record tells it. The payload is not looked at.
+#[derive(Clone, Debug)]
+pub struct Delivery<'a> {
+    pub id: DeliveryId,
+    pub integration: IntegrationId,
+    /// The catalog position that the match used.
+    pub catalog: Option<Offset>,
+    /// Attempts made before it was dead and redriven; counting goes on from there.
+    pub earlier_attempts: u32,
+    pub received: &'a Received,
+}
+
+/// Why a record is no delivery.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotADelivery {
+    #[error("the header `{0}` is missing or not UTF-8")]
+    Missing(&'static str),
+    #[error("the header `{0}` {1}")]
+    Invalid(&'static str, IdError),
+    #[error("the key must be the integration's id `{0}` or begin with `{0}/`: its partition decides who delivers it")]
+    ForeignKey(IntegrationId),
+}
+
+impl NotADelivery {
+    const fn class(&self) -> &'static str {
+        match self {
+            NotADelivery::Missing(_) => "missing_header",
+            NotADelivery::Invalid(..) => "invalid_header",
+            NotADelivery::ForeignKey(_) => "foreign_key",
+        }
+    }
+}
+
+impl<'a> Delivery<'a> {
+    pub fn read(received: &'a Received) -> Result<Self, NotADelivery> {
+        let headers = &received.record.headers;
+        let text = |name: &'static str| headers.text(name).ok_or(NotADelivery::Missing(name));
+        let integration = IntegrationId::parse(text(header::TG_INTEGRATION)?)
+            .map_err(|e| NotADelivery::Invalid(header::TG_INTEGRATION, e))?;
+        let id =
+            DeliveryId::parse(text(header::TG_DELIVERY)?).map_err(|e| NotADelivery::Invalid(header::TG_DELIVERY, e))?;
+        let key = received.record.key.as_deref().unwrap_or_default();
+        if !matches!(key.strip_prefix(integration.as_str().as_bytes()), Some([] | [b'/', ..])) {
+            return Err(NotADelivery::ForeignKey(integration));
+        }
+        let number = |name| headers.text(name).and_then(|v| v.parse().ok());
+        let earlier_attempts = number(header::TG_ATTEMPT).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+        Ok(Delivery { id, integration, catalog: number(header::TG_CATALOG).map(Offset), earlier_attempts, received })
+    }
+
+    pub fn headers(&self) -> &'a Headers {
+        &self.received.record.headers
+    }
+
+    pub fn text(&self, name: &str) -> Option<&'a str> {
+        self.headers().text(name)
+    }
+
+    pub fn payload(&self) -> Bytes {
+        self.received.record.value.clone().unwrap_or_default()
+    }
+
+    /// When the event happened, else when its delivery was written.
+    pub fn event_time(&self) -> Timestamp {
+        self.text(header::CE_TIME).and_then(Timestamp::parse).unwrap_or(self.received.timestamp)
+    }
+
+    /// The trace that it belongs to: the event's, else one of its own, the same for each of its attempts.
+    pub fn trace_id(&self) -> Uuid {
+        self.text(header::TRACEPARENT).and_then(trace_id).unwrap_or(self.id.0)
+    }
+}
+
+/// The trace id of a W3C `traceparent` (Trace Context, section 3.2), where it is a valid one.
+pub(super) fn trace_id(traceparent: &str) -> Option<Uuid> {
+    let mut parts = traceparent.split('-');
+    let mut part = |len: usize| {
+        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        parts.next().filter(|p| p.len() == len && p.bytes().all(hex))
+    };
+    let (version, trace, parent) = (part(2)?, part(32)?, part(16)?);
+    part(2)?;
+    let known = version != "ff" && (version != "00" || traceparent.len() == 55);
+    let set = |hex: &str| hex.bytes().any(|b| b != b'0');
+    (known && set(trace) && set(parent)).then(|| Uuid::parse_str(trace).ok()).flatten()
+}
+
+/// The record as it came, with where it lay and what was wrong: enough to mend it and produce it again.
+pub fn rejected(received: &Received, why: &NotADelivery) -> Output {
+    let Record { key, value, mut headers } = received.record.clone();
+    headers.set(header::REJECT_REASON, why.class());
+    headers.set(header::ERRORS_TOPIC, Topic::Deliveries.name());
+    headers.set(header::ERRORS_PARTITION, received.partition.to_string());
+    headers.set(header::ERRORS_OFFSET, received.offset.to_string());
+    headers.set(header::ERRORS_STAGE, "deliver");
+    headers.set(header::ERRORS_CLASS, why.class());
+    headers.set(header::ERRORS_MESSAGE, why.to_string());
+    Output { topic: Topic::Rejected, partition: None, record: Record { key, value, headers } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ids::Partition;
+
+    const ID: &str = "0197a0b2-3c4d-8e5f-8a6b-7c8d9e0f1a2b";
+
+    fn received(key: Option<&'static str>, headers: &[(&'static str, &'static str)]) -> Received {
+        let mut record = Record { key: key.map(Into::into), value: Some("{}".into()), ..Record::default() };
+        for (name, value) in headers {
+            record.headers.push(*name, *value);
+        }
+        Received { partition: Partition(3), offset: Offset(17), timestamp: Timestamp(5), record }
+    }
+
+    #[test]
+    fn a_record_under_a_foreign_key_is_no_delivery() {
+        let headers = [("tg_integration", "bills"), ("tg_delivery", ID)];
+        for good in ["bills", "bills/Patient/7", "bills/"] {
+            assert!(Delivery::read(&received(Some(good), &headers)).is_ok(), "{good}");
+        }
+        let foreign = NotADelivery::ForeignKey(IntegrationId::parse("bills").unwrap());
+        for bad in [None, Some(""), Some("bill"), Some("bills2"), Some("other/bills"), Some("Bills")] {
+            assert_eq!(Delivery::read(&received(bad, &headers)).unwrap_err(), foreign, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_record_without_its_headers_is_no_delivery() {
+        use NotADelivery::{Invalid, Missing};
+        let cases = [
+            (vec![], Missing("tg_integration")),
+            (vec![("tg_integration", "bills")], Missing("tg_delivery")),
+            (vec![("tg_integration", "a/b"), ("tg_delivery", ID)], Invalid("tg_integration", IdError::Identifier)),
+            (vec![("tg_integration", "bills"), ("tg_delivery", "7")], Invalid("tg_delivery", IdError::Uuid)),
+        ];
+        for (headers, expected) in cases {
+            assert_eq!(Delivery::read(&received(Some("bills"), &headers)).unwrap_err(), expected);
+        }
+    }
+
+    #[test]
+    fn a_rejected_record_keeps_its_bytes_and_says_why() {
+        let came = received(Some("other"), &[("tg_integration", "bills"), ("tg_delivery", ID), ("mine", "x")]);
+        let output = rejected(&came, &Delivery::read(&came).unwrap_err());
+        assert_eq!(output.topic, Topic::Rejected);
+        assert_eq!((&output.record.key, &output.record.value), (&came.record.key, &came.record.value));
+        let text = |name| output.record.headers.text(name).unwrap();
+        assert_eq!(
+            (text("mine"), text("tg_reason"), text("__connect.errors.topic")),
+            ("x", "foreign_key", "deliveries")
+        );
+        assert_eq!((text("__connect.errors.partition"), text("__connect.errors.offset")), ("3", "17"));
+        assert!(text("__connect.errors.exception.message").contains("`bills/`"));
+    }
+
+    #[test]
+    fn a_trace_is_taken_over_only_where_it_is_valid() {
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert!(trace_id(good).is_some());
+        assert!(trace_id("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more").is_some());
+        let bad = [
+            "",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "00-4BF92F3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        ];
+        for text in bad {
+            assert_eq!(trace_id(text), None, "{text}");
+        }
+    }
+}

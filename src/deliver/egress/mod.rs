@@ -1,0 +1,195 @@
+//! Guarded HTTP: requests go only where they may, end in time, and take only so much of an answer.
+//!
+//! No redirects (a redirect is an answer), no cookies, no proxy from the environment. HTTP/2 where the receiver offers it
+//! over TLS, else HTTP/1.1 with keep-alive.
+
+mod address;
+mod resolve;
+mod response;
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::{Client, ClientBuilder, Request};
+use url::{Host, Url};
+
+pub use address::{AllowError, EgressAllow, public};
+pub use response::{Body, Response};
+
+use crate::model::delivery::ErrorCategory;
+use resolve::{GuardedResolver, Lookups};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Below the 5 s after which Node, uvicorn and Apache close an idle connection, lest a request meets the closing.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+const IDLE_PER_HOST: usize = 256;
+const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
+const HTTP2_PING: Duration = Duration::from_secs(15);
+
+/// How a target is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// `http://`: only to what `EgressAllow` names.
+    Plain,
+    /// `https://`.
+    Tls,
+}
+
+/// Why the guard does not let a request go. A matter of configuration: no retry mends it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("the target must begin with https://, not `{0}:`")]
+    Scheme(String),
+    #[error("plain http to `{0}` is refused: use https, or add the host or its network to TIDEGATE_EGRESS_ALLOW")]
+    Plain(String),
+    #[error(
+        "`{0}` is not at a public address: if it should be reached all the same, add the host or its network to \
+         TIDEGATE_EGRESS_ALLOW"
+    )]
+    NotPublic(String),
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error("no answer within {} ms", .0.as_millis())]
+    Timeout(Duration),
+    #[error("no connection within {} ms", .0.as_millis())]
+    ConnectTimeout(Duration),
+    #[error("could not connect: {0}")]
+    Connect(String),
+    #[error("the connection broke before an answer came: {0}")]
+    Broken(String),
+}
+
+impl SendError {
+    pub const fn category(&self) -> ErrorCategory {
+        match self {
+            SendError::Refused(_) => ErrorCategory::Blocked,
+            SendError::Timeout(_) | SendError::ConnectTimeout(_) => ErrorCategory::Timeout,
+            SendError::Connect(_) | SendError::Broken(_) => ErrorCategory::Network,
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the HTTP client could not be made: {0}")]
+pub struct EgressError(String);
+
+/// The pooled clients, one for each wire because what they may reach differs.
+#[derive(Clone, Debug)]
+pub struct Egress {
+    allow: Arc<EgressAllow>,
+    plain: Client,
+    /// Without certificates of authorities on the machine there is none, and https deliveries say so.
+    tls: Result<Client, String>,
+}
+
+impl Egress {
+    pub fn new(allow: EgressAllow) -> Result<Egress, EgressError> {
+        let allow = Arc::new(allow);
+        let lookups = Arc::new(Lookups::default());
+        let client = |wire| {
+            let resolver = GuardedResolver { allow: allow.clone(), wire, lookups: lookups.clone() };
+            builder(resolver)
+        };
+        let plain = client(Wire::Plain).tls_certs_only([]).build().map_err(|e| EgressError(chain(&e)))?;
+        let tls = client(Wire::Tls).https_only(true).build().map_err(|e| chain(&e));
+        if let Err(cause) = &tls {
+            tracing::warn!(cause, "no delivery over https is possible: install ca-certificates or set SSL_CERT_FILE");
+        }
+        Ok(Egress { allow, plain, tls })
+    }
+
+    /// Which way a target is reached, as far as its text tells. An address is judged here, since the client would connect
+    /// to it without asking the resolver; a name is judged when it is resolved.
+    pub fn route(&self, target: &Url) -> Result<Wire, Refused> {
+        let wire = match target.scheme() {
+            "https" => Wire::Tls,
+            "http" => Wire::Plain,
+            other => return Err(Refused::Scheme(other.to_owned())),
+        };
+        let address = match target.host() {
+            Some(Host::Domain(_)) => return Ok(wire),
+            Some(Host::Ipv4(v4)) => v4.into(),
+            Some(Host::Ipv6(v6)) => v6.into(),
+            None => return Err(Refused::Scheme(target.scheme().to_owned())),
+        };
+        let host = || target.host_str().unwrap_or_default().to_owned();
+        match (self.allow.address(address), public(address), wire) {
+            (true, _, _) | (_, true, Wire::Tls) => Ok(wire),
+            (false, true, Wire::Plain) => Err(Refused::Plain(host())),
+            (false, false, _) => Err(Refused::NotPublic(host())),
+        }
+    }
+
+    /// Sends the request and waits for the head of the answer, at most `timeout` in all. Dropping the future gives the
+    /// request up.
+    pub async fn send(&self, wire: Wire, request: Request, timeout: Duration) -> Result<Response, SendError> {
+        let client = match (wire, &self.tls) {
+            (Wire::Plain, _) => &self.plain,
+            (Wire::Tls, Ok(client)) => client,
+            (Wire::Tls, Err(cause)) => return Err(SendError::Connect(cause.clone())),
+        };
+        match tokio::time::timeout(timeout, client.execute(request)).await {
+            Ok(Ok(response)) => Ok(Response::new(response)),
+            Ok(Err(error)) => Err(explain(&error)),
+            Err(_) => Err(SendError::Timeout(timeout)),
+        }
+    }
+}
+
+fn builder(resolver: GuardedResolver) -> ClientBuilder {
+    Client::builder()
+        .dns_resolver(resolver)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_max_idle_per_host(IDLE_PER_HOST)
+        .tcp_nodelay(true)
+        .tcp_keepalive(TCP_KEEPALIVE)
+        .http2_keep_alive_interval(HTTP2_PING)
+        .http2_keep_alive_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_while_idle(false)
+}
+
+/// Sorts the client's errors. The target's URL stays out of the text: it may hold a secret.
+fn explain(error: &reqwest::Error) -> SendError {
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if let Some(refused) = inner.downcast_ref::<Refused>() {
+            return SendError::Refused(refused.clone());
+        }
+        cause = inner.source();
+    }
+    if error.is_timeout() {
+        SendError::ConnectTimeout(CONNECT_TIMEOUT)
+    } else if error.is_connect() {
+        SendError::Connect(chain(error))
+    } else {
+        SendError::Broken(chain(error))
+    }
+}
+
+/// The innermost two causes that say something: the outer ones only say that a request failed.
+fn chain(error: &reqwest::Error) -> String {
+    let mut causes: Vec<String> = Vec::new();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        if !text.starts_with("client error") && causes.last().is_none_or(|outer| !outer.contains(&text)) {
+            causes.push(text);
+        }
+        cause = inner.source();
+    }
+    let text = causes[causes.len().saturating_sub(2)..].join(": ");
+    if text.is_empty() { "unknown cause".to_owned() } else { text.chars().take(300).collect() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,370 @@
+//! A member of a stage's group: one thread that polls, hands out records within the bound, and never lets a partition speak
+//! after it was revoked.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use tokio::sync::mpsc;
+use tokio::sync::oneshot::error::TryRecvError;
+
+use super::Engine;
+use super::codec::received;
+use super::committer::{KafkaCommitter, Writer};
+use super::credit::{KafkaCredit, Room};
+use super::group::{Group, Part, RESERVED_SIGNALS, Reading, State};
+use super::health::{Context, log_error};
+use super::lag::Lag;
+use super::ownership::Ownership;
+use super::positions::{Lookup, Start, look_up};
+use crate::model::ids::{Offset, Partition};
+use crate::model::topic::Topic;
+use crate::stream::log::{Assignment, LogError, Member, Membership, Signal};
+
+/// Records that one round of polling may gather before they are handed out.
+const ROUND: usize = 500;
+/// How long the thread waits for room before it pauses its partitions, which throws away what was fetched.
+const WAIT_FOR_ROOM: Duration = Duration::from_millis(500);
+const IDLE: Duration = Duration::from_millis(100);
+const BUSY: Duration = Duration::from_millis(10);
+/// How long leaving may take before the member joins again.
+const LEAVE: Duration = Duration::from_secs(10);
+
+pub(super) type Client = BaseConsumer<Context<Group>>;
+
+/// Held by the handles of a member; the last one gone ends its threads.
+pub(super) struct Leave(Arc<Ownership>);
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// Joins the stage's group.
+pub(super) fn join(engine: &Arc<Engine>, membership: &Membership) -> Result<Member, LogError> {
+    let stage = membership.stage;
+    let topic = membership.topic;
+    let name = engine.names.of(topic).to_owned();
+    engine.metadata.partitions(&name)?;
+    let own = Arc::new(Ownership::new(engine.config.session() / 2));
+    let room = Arc::new(Room::new(membership.max_records, membership.max_bytes));
+    let lag = Arc::new(Lag::new(engine.config.group(stage), name.clone()));
+    // Every signal but the reserved ones carries a record or tells a position, and each record takes room.
+    let (tx, signals) = mpsc::channel(membership.max_records + 2 * RESERVED_SIGNALS);
+    let group = Group {
+        topic: name.clone(),
+        own: own.clone(),
+        room: room.clone(),
+        lag: lag.clone(),
+        signals: tx.clone(),
+        state: State::default().into(),
+    };
+    let context = Context::new(engine.config.group(stage), &engine.health, group);
+    let consumer: Client = engine
+        .config
+        .member(stage)
+        .create_with_context(context)
+        .map_err(|e| log_error(&e, &format!("the consumer of {stage}"), &engine.health))?;
+    consumer.subscribe(&[&name]).map_err(|e| log_error(&e, &name, &engine.health))?;
+    let consumer = Arc::new(consumer);
+
+    let (jobs, queue) = mpsc::channel(1);
+    let writer = Writer {
+        engine: engine.clone(),
+        stage,
+        topic,
+        own: own.clone(),
+        lag,
+        consumer: Arc::downgrade(&consumer),
+        signals: tx,
+        producer: None,
+        fences: Vec::new(),
+    };
+    engine.threads.spawn(&format!("commit-{stage}"), move || writer.run(queue))?;
+    let poller =
+        Poller { engine: engine.clone(), consumer, stage, topic, lookup: None, paused: false, rejoining: None };
+    engine.threads.spawn(&format!("poll-{stage}"), move || poller.run())?;
+    let leave = Arc::new(Leave(own.clone()));
+    Ok(Member {
+        signals,
+        committer: Arc::new(KafkaCommitter { jobs, own, _leave: leave.clone() }),
+        credit: Arc::new(KafkaCredit { room, _leave: leave }),
+    })
+}
+
+struct Poller {
+    engine: Arc<Engine>,
+    consumer: Arc<Client>,
+    stage: &'static str,
+    topic: Topic,
+    lookup: Option<Lookup>,
+    /// All partitions are paused, for want of room.
+    paused: bool,
+    /// Since when the member has been leaving, to join again with new epochs.
+    rejoining: Option<Instant>,
+}
+
+impl Poller {
+    fn group(&self) -> &Group {
+        &self.consumer.context().hooks
+    }
+
+    fn run(mut self) {
+        while !(self.group().own.is_stopped() && self.group().signals.is_closed()) {
+            self.group().own.touch();
+            if self.group().give_up_void() {
+                self.leave();
+            }
+            self.join_again();
+            self.find_starts();
+            self.mind_the_room();
+            if let Err(error) = self.round() {
+                self.group().own.void_all();
+                self.group().give_up_void();
+                self.group().tell(Signal::Failed(error));
+                break;
+            }
+            self.hand_out();
+        }
+        self.group().own.stop();
+        // What the group still holds of it is void; leaving may block, and does so on this thread.
+        self.group().own.void_all();
+    }
+
+    /// Gives everything back to the group, so that what comes next is a new assignment.
+    fn leave(&mut self) {
+        tracing::warn!(stage = self.stage, "the member cannot be sure of its partitions; leaving and joining again");
+        metrics::counter!("tidegate_rejoins_total", "stage" => self.stage).increment(1);
+        self.consumer.unsubscribe();
+        self.rejoining = Some(Instant::now());
+        self.lookup = None;
+    }
+
+    fn join_again(&mut self) {
+        let Some(since) = self.rejoining else { return };
+        if !self.group().state().parts.is_empty() && since.elapsed() < LEAVE {
+            return;
+        }
+        match self.consumer.subscribe(&[self.engine.names.of(self.topic)]) {
+            Ok(()) => self.rejoining = None,
+            Err(error) => tracing::warn!(stage = self.stage, %error, "joining again failed; trying on"),
+        }
+    }
+
+    /// Takes the answer of a look-up, and asks for partitions that were assigned since.
+    fn find_starts(&mut self) {
+        if let Some(lookup) = &mut self.lookup {
+            match lookup.answer.try_recv() {
+                Ok(starts) => {
+                    let number = lookup.number;
+                    self.lookup = None;
+                    self.start(number, starts);
+                }
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Closed) => self.lookup = None,
+            }
+        }
+        let Some((number, partitions)) = self.pending() else { return };
+        match look_up(&self.engine, &self.consumer, &self.group().own, (number, self.topic, partitions)) {
+            Ok(lookup) => self.lookup = Some(lookup),
+            Err(error) => tracing::warn!(stage = self.stage, %error, "the start of the partitions cannot be asked for"),
+        }
+    }
+
+    /// Those of one assignment that have no start yet.
+    fn pending(&self) -> Option<(u64, Vec<Partition>)> {
+        let state = self.group().state();
+        let numbers = state.parts.iter().filter_map(|(p, part)| match part {
+            Part::Pending(number) => Some((*number, Partition(*p))),
+            Part::Reading(_) => None,
+        });
+        let mut by_number: HashMap<u64, Vec<Partition>> = HashMap::new();
+        numbers.for_each(|(number, p)| by_number.entry(number).or_default().push(p));
+        by_number.into_iter().min_by_key(|(number, _)| *number)
+    }
+
+    /// Signals the assignment, then lets the partitions be fetched.
+    fn start(&self, number: u64, starts: Vec<Start>) {
+        let group = self.group();
+        let mut assigned = Vec::new();
+        let mut skipped = Vec::new();
+        {
+            let mut state = group.state();
+            for start in starts {
+                let partition = start.partition;
+                let Some(Part::Pending(n)) = state.parts.get(&partition.0) else { continue };
+                if *n != number {
+                    continue;
+                }
+                let epoch = group.own.grant(partition);
+                group.lag.committed(partition, start.next);
+                let reading = Reading::new(epoch, start.next);
+                state.parts.insert(partition.0, Part::Reading(reading));
+                if let Some(from) = start.lost_from {
+                    skipped.push(Signal::Skipped { partition, epoch, from, to: start.next });
+                }
+                assigned.push(Assignment { partition, epoch, committed: start.committed });
+            }
+        }
+        if assigned.is_empty() {
+            return;
+        }
+        group.tell(Signal::Assigned(assigned));
+        skipped.into_iter().for_each(|signal| self.skip(signal));
+    }
+
+    fn skip(&self, signal: Signal) {
+        if let Signal::Skipped { partition, from, to, .. } = &signal {
+            let (stage, topic) = (self.stage, self.topic.name());
+            tracing::error!(stage, topic, %partition, %from, %to, "offsets are gone before they were read; going on after them");
+            let lost = u64::try_from(to.0 - from.0).unwrap_or(0);
+            metrics::counter!("tidegate_offsets_skipped_total", "stage" => stage, "topic" => topic).increment(lost);
+        }
+        self.group().tell(signal);
+    }
+
+    /// Keeps the bound: waits a moment for room, then pauses, and fetches again when half of it is free.
+    fn mind_the_room(&mut self) {
+        let room = self.group().room.clone();
+        if self.paused {
+            if room.is_half_free() {
+                self.paused = false;
+                self.group().state().unset_all();
+            }
+        } else if !room.is_free() {
+            let until = Instant::now() + WAIT_FOR_ROOM;
+            while !room.wait(Duration::from_millis(50)) {
+                self.group().own.touch();
+                if Instant::now() > until {
+                    self.pause();
+                    return;
+                }
+            }
+        }
+        if !self.paused {
+            self.set_positions();
+        }
+    }
+
+    fn pause(&mut self) {
+        let reading = self.group().state().reading(self.engine.names.of(self.topic), |_| true);
+        if let Err(error) = self.consumer.pause(&reading) {
+            tracing::warn!(stage = self.stage, %error, "pausing failed");
+        }
+        self.paused = true;
+    }
+
+    /// Resumes partitions that are not being fetched, each at its own position.
+    fn set_positions(&self) {
+        let unset = self.group().state().reading(self.engine.names.of(self.topic), |r| r.unset);
+        if unset.count() == 0 {
+            return;
+        }
+        let sought =
+            self.consumer.resume(&unset).and_then(|()| self.consumer.seek_partitions(unset, Duration::from_secs(1)));
+        let Ok(sought) = sought else { return };
+        let mut state = self.group().state();
+        // A partition that is not ready to be set is tried again in the next round.
+        for element in sought.elements().iter().filter(|e| e.error().is_ok()) {
+            if let Some(Part::Reading(reading)) = state.parts.get_mut(&element.partition()) {
+                reading.unset = false;
+            }
+        }
+    }
+
+    /// Polls until the log is dry, the round is full or there is no room.
+    fn round(&mut self) -> Result<(), LogError> {
+        let waiting = self.lookup.is_some() || self.rejoining.is_some() || self.group().state().any_unset();
+        let mut wait = if waiting || self.paused { BUSY } else { IDLE };
+        for _ in 0..ROUND {
+            match self.consumer.poll(wait) {
+                None => break,
+                Some(Ok(message)) => self.group().gather(received(&message)),
+                Some(Err(error)) => self.handle(&error)?,
+            }
+            wait = Duration::ZERO;
+            if !self.group().room.is_free() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, error: &KafkaError) -> Result<(), LogError> {
+        let code = error.rdkafka_error_code();
+        match code {
+            Some(Code::AutoOffsetReset) => {
+                // Retention overtook the reader. The next assignment finds out by how much.
+                tracing::warn!(stage = self.stage, "the offset to be read is not in the log any more");
+                self.group().own.void_all();
+                Ok(())
+            }
+            Some(Code::FencedInstanceId) => {
+                Err(LogError::InstanceShared(self.engine.config.instance_name().to_owned()))
+            }
+            Some(Code::GroupAuthorizationFailed) => {
+                let group = self.engine.config.group(self.stage);
+                Err(log_error(error, &format!("group {group}"), &self.engine.health))
+            }
+            Some(Code::TopicAuthorizationFailed) => {
+                Err(log_error(error, &format!("topic {}", self.engine.names.of(self.topic)), &self.engine.health))
+            }
+            _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {
+                Err(LogError::Fatal(format!("the consumer of {} failed for good: {error}", self.stage)))
+            }
+            _ => {
+                tracing::debug!(stage = self.stage, %error, "poll");
+                Ok(())
+            }
+        }
+    }
+
+    /// Hands out what was gathered, as far as the channel has room; where nothing came, tells positions that passed gaps.
+    fn hand_out(&self) {
+        let group = self.group();
+        let mut state = group.state();
+        let mut quiet = true;
+        for (partition, part) in &mut state.parts {
+            let Part::Reading(reading) = part else { continue };
+            if reading.records.is_empty() || group.signals.capacity() <= RESERVED_SIGNALS {
+                quiet &= reading.records.is_empty();
+                continue;
+            }
+            quiet = false;
+            let records = std::mem::take(&mut reading.records);
+            reading.bytes = 0;
+            reading.told = reading.next;
+            let (partition, epoch, position) = (Partition(*partition), reading.epoch, Offset(reading.next));
+            let _ = group.signals.try_send(Signal::Records { partition, epoch, records, position });
+        }
+        if quiet {
+            drop(state);
+            self.tell_positions();
+        }
+    }
+
+    /// Markers of transactions and aborted records move a position although no record comes: without this, the last of them
+    /// would count as lag for ever.
+    fn tell_positions(&self) {
+        let Ok(positions) = self.consumer.position() else { return };
+        let group = self.group();
+        let mut state = group.state();
+        for element in positions.elements() {
+            let rdkafka::Offset::Offset(position) = element.offset() else { continue };
+            let Some(Part::Reading(reading)) = state.parts.get_mut(&element.partition()) else { continue };
+            let room = group.signals.capacity() > RESERVED_SIGNALS;
+            if room && !reading.unset && reading.records.is_empty() && position > reading.told.max(reading.next) {
+                (reading.next, reading.told) = (position, position);
+                let _ = group.signals.try_send(Signal::Records {
+                    partition: Partition(element.partition()),
+                    epoch: reading.epoch,
+                    records: Vec::new(),
+                    position: Offset(position),
+                });
+            }
+        }
+    }
+}

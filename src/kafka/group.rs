@@ -1,0 +1,259 @@
+//! What a group consumer knows of its partitions, and what it does when the group takes or gives some.
+//!
+//! librdkafka calls `rebalance` inside the poll, on the thread that polls, and waits for it. So does the whole group, for a
+//! revoke: it lasts until the stage has drained, half a session at most. An assignment is taken over at once, paused; where to
+//! begin is asked for beside the poll, since the answer waits for the predecessor's transactions.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::statistics::Statistics;
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaRespErr;
+use tokio::sync::mpsc;
+use tokio::sync::oneshot::error::TryRecvError;
+
+use super::credit::Room;
+use super::health::{Context, Hooks};
+use super::lag::Lag;
+use super::ownership::Ownership;
+use crate::model::ids::{Offset, Partition};
+use crate::model::record::Received;
+use crate::stream::log::{Drained, Epoch, Signal};
+
+/// Left free in the channel of signals, for those that carry no records.
+pub(super) const RESERVED_SIGNALS: usize = 64;
+
+/// A partition that the group gave to this member.
+pub(super) enum Part {
+    /// Assigned and paused; where to begin is being found out. The number tells one assignment from the next.
+    Pending(u64),
+    Reading(Reading),
+}
+
+pub(super) struct Reading {
+    pub(super) epoch: Epoch,
+    /// The next offset to be delivered.
+    pub(super) next: i64,
+    /// The position that was last told.
+    pub(super) told: i64,
+    pub(super) records: Vec<Received>,
+    pub(super) bytes: usize,
+    /// Not fetching yet: the seek to `next` has not been taken.
+    pub(super) unset: bool,
+}
+
+impl Reading {
+    pub(super) fn new(epoch: Epoch, next: Offset) -> Self {
+        Reading { epoch, next: next.0, told: next.0, records: Vec::new(), bytes: 0, unset: true }
+    }
+}
+
+/// The state of a group consumer, shared between its poll loop and the callbacks inside the poll.
+pub(super) struct Group {
+    pub(super) topic: String,
+    pub(super) own: Arc<Ownership>,
+    pub(super) room: Arc<Room>,
+    pub(super) lag: Arc<Lag>,
+    pub(super) signals: mpsc::Sender<Signal>,
+    pub(super) state: Mutex<State>,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) parts: HashMap<i32, Part>,
+    assignments: u64,
+}
+
+impl State {
+    fn readings(&mut self) -> impl Iterator<Item = &mut Reading> {
+        self.parts.values_mut().filter_map(|part| match part {
+            Part::Reading(reading) => Some(reading),
+            Part::Pending(_) => None,
+        })
+    }
+
+    /// Every partition is to be set to its position again.
+    pub(super) fn unset_all(&mut self) {
+        self.readings().for_each(|r| r.unset = true);
+    }
+
+    pub(super) fn any_unset(&mut self) -> bool {
+        self.readings().any(|r| r.unset)
+    }
+
+    /// The partitions that are read and fit, at their positions.
+    pub(super) fn reading(&self, topic: &str, fits: impl Fn(&Reading) -> bool) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for (partition, part) in &self.parts {
+            if let Part::Reading(reading) = part
+                && fits(reading)
+                && let Err(error) = list.add_partition_offset(topic, *partition, rdkafka::Offset::Offset(reading.next))
+            {
+                tracing::error!(topic, partition, %error, "a position that Kafka does not know");
+            }
+        }
+        list
+    }
+}
+
+impl Hooks for Group {
+    fn statistics(&self, statistics: &Statistics) {
+        if let Some(topic) = statistics.topics.get(&self.topic) {
+            self.lag.ends(topic.partitions.values().map(|p| (Partition(p.partition), p.hi_offset)));
+        }
+    }
+}
+
+impl ConsumerContext for Context<Group> {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let result = match event {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.hooks.assigned(consumer, list),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.hooks.revoked(consumer, list),
+            other => {
+                let code: Code = other.into();
+                tracing::warn!(topic = %self.hooks.topic, %code, "rebalance failed");
+                self.hooks.own.void_all();
+                Ok(())
+            }
+        };
+        if let Err(error) = result {
+            tracing::warn!(topic = %self.hooks.topic, %error, "rebalance failed; leaving and joining again");
+            self.hooks.own.void_all();
+        }
+    }
+}
+
+impl Group {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn assigned(
+        &self,
+        consumer: &BaseConsumer<Context<Group>>,
+        list: &mut TopicPartitionList,
+    ) -> rdkafka::error::KafkaResult<()> {
+        self.own.touch();
+        // The end, for want of a better place: nothing is fetched before the seek to the right one.
+        list.set_all_offsets(rdkafka::Offset::End)?;
+        consumer.incremental_assign(list)?;
+        consumer.pause(list)?;
+        let mut state = self.state();
+        state.assignments += 1;
+        let number = state.assignments;
+        for element in list.elements() {
+            state.parts.insert(element.partition(), Part::Pending(number));
+        }
+        Ok(())
+    }
+
+    fn revoked(
+        &self,
+        consumer: &BaseConsumer<Context<Group>>,
+        list: &mut TopicPartitionList,
+    ) -> rdkafka::error::KafkaResult<()> {
+        self.own.touch();
+        let taken = self.take(list.elements().iter().map(|e| e.partition()));
+        let lost = consumer.assignment_lost();
+        let (standing, void): (Vec<_>, Vec<_>) = taken.into_iter().partition(|(p, e)| !lost && self.own.holds(*p, *e));
+        if !standing.is_empty() {
+            self.drain(standing.clone());
+        }
+        for (partition, epoch) in standing.iter().chain(&void) {
+            self.own.revoke(*partition, *epoch);
+            self.lag.forget(*partition);
+        }
+        if !void.is_empty() {
+            self.tell(Signal::Lost { partitions: void });
+        }
+        consumer.incremental_unassign(list)
+    }
+
+    /// Takes partitions out of the state: nothing of them is delivered from here on.
+    fn take(&self, partitions: impl Iterator<Item = i32>) -> Vec<(Partition, Epoch)> {
+        let mut state = self.state();
+        let mut taken = Vec::new();
+        for partition in partitions {
+            if let Some(Part::Reading(reading)) = state.parts.remove(&partition) {
+                self.room.give_back(reading.records.len(), reading.bytes);
+                taken.push((Partition(partition), reading.epoch));
+            }
+        }
+        taken
+    }
+
+    /// Keeps a record until it is handed out. One that was fetched before a seek, or of a partition that is not read, is dropped.
+    pub(super) fn gather(&self, record: Received) {
+        let mut state = self.state();
+        let Some(Part::Reading(reading)) = state.parts.get_mut(&record.partition.0) else { return };
+        if reading.unset || record.offset.0 < reading.next {
+            return;
+        }
+        let size = record.record.size();
+        self.room.take(1, size);
+        reading.next = record.offset.next().0;
+        reading.bytes += size;
+        reading.records.push(record);
+    }
+
+    /// Waits until the stage has finished with the partitions, half a session at most.
+    fn drain(&self, partitions: Vec<(Partition, Epoch)>) {
+        let deadline = self.own.limit();
+        let until = Instant::now() + deadline;
+        let (drained, mut done) = Drained::new();
+        if !self.tell(Signal::Revoked { partitions, deadline, drained }) {
+            return;
+        }
+        while matches!(done.try_recv(), Err(TryRecvError::Empty)) && Instant::now() < until {
+            self.own.touch();
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.own.touch();
+    }
+
+    /// Partitions whose epochs are void although the group has not said so: told as lost. True where there were some.
+    pub(super) fn give_up_void(&self) -> bool {
+        let void: Vec<i32> = {
+            let state = self.state();
+            let gone = |(p, part): (&i32, &Part)| match part {
+                Part::Reading(r) if !self.own.holds(Partition(*p), r.epoch) => Some(*p),
+                _ => None,
+            };
+            state.parts.iter().filter_map(gone).collect()
+        };
+        let lost = self.take(void.into_iter());
+        if lost.is_empty() {
+            return false;
+        }
+        for (partition, epoch) in &lost {
+            self.own.revoke(*partition, *epoch);
+            self.lag.forget(*partition);
+        }
+        self.tell(Signal::Lost { partitions: lost })
+    }
+
+    /// Sends a signal that carries no records. The channel keeps room for those; where the stage has stopped taking even them,
+    /// the member is not to be trusted any more. False where nobody was told.
+    pub(super) fn tell(&self, signal: Signal) -> bool {
+        let until = Instant::now() + self.own.limit();
+        let mut signal = signal;
+        loop {
+            match self.signals.try_send(signal) {
+                Ok(()) => return true,
+                Err(mpsc::error::TrySendError::Closed(_)) => return false,
+                Err(mpsc::error::TrySendError::Full(back)) if Instant::now() < until => signal = back,
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    tracing::error!(topic = %self.topic, "a stage takes no signals; its partitions are void");
+                    self.own.void_all();
+                    return false;
+                }
+            }
+            self.own.touch();
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Reads one partition without a group. Each reader has a consumer and a thread of its own: assigning at an offset is cheap,
+//! and none of librdkafka's blocking calls reaches an async thread.
+
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use tokio::sync::oneshot;
+
+use super::Engine;
+use super::codec::received;
+use super::health::{Context, Plain, log_error};
+use crate::model::ids::{Offset, Partition};
+use crate::model::topic::Topic;
+use crate::stream::log::{Batch, LogError, PartitionReader};
+
+/// A batch ends here although more records were asked for.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+enum Command {
+    Next { max: usize, wait: Duration, reply: oneshot::Sender<Result<Batch, LogError>> },
+    Seek { offset: Offset, reply: oneshot::Sender<Result<(), LogError>> },
+}
+
+/// The handle; dropping it ends the thread and the consumer.
+pub(super) struct KafkaReader {
+    commands: mpsc::Sender<Command>,
+}
+
+impl KafkaReader {
+    /// Opens the partition at `offset`.
+    pub(super) async fn open(
+        engine: &Arc<Engine>,
+        topic: Topic,
+        partition: Partition,
+        offset: Offset,
+    ) -> Result<KafkaReader, LogError> {
+        let (commands, queue) = mpsc::channel();
+        let (tx, opened) = oneshot::channel();
+        let shared = engine.clone();
+        engine.threads.spawn("kafka-reader", move || match Reading::open(shared, topic, partition, offset) {
+            Ok(reading) => {
+                if tx.send(Ok(())).is_ok() {
+                    reading.run(&queue);
+                }
+            }
+            Err(error) => drop(tx.send(Err(error))),
+        })?;
+        opened.await.unwrap_or_else(|_| Err(gone()))?;
+        Ok(KafkaReader { commands })
+    }
+
+    async fn ask<T>(&self, command: Command, answer: oneshot::Receiver<Result<T, LogError>>) -> Result<T, LogError> {
+        self.commands.send(command).map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+fn gone() -> LogError {
+    LogError::Unavailable("the reader has ended".into())
+}
+
+#[async_trait]
+impl PartitionReader for KafkaReader {
+    async fn next(&mut self, max: usize, wait: Duration) -> Result<Batch, LogError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::Next { max, wait, reply }, answer).await
+    }
+
+    async fn seek(&mut self, offset: Offset) -> Result<(), LogError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::Seek { offset, reply }, answer).await
+    }
+}
+
+struct Reading {
+    engine: Arc<Engine>,
+    topic: Topic,
+    partition: Partition,
+    consumer: BaseConsumer<Context<Plain>>,
+    /// The next offset to be read.
+    position: Offset,
+}
+
+impl Reading {
+    fn open(engine: Arc<Engine>, topic: Topic, partition: Partition, offset: Offset) -> Result<Reading, LogError> {
+        let context = Context::new("reader", &engine.health, Plain);
+        let consumer = engine
+            .config
+            .reader()
+            .create_with_context(context)
+            .map_err(|e| log_error(&e, "the reader", &engine.health))?;
+        let mut reading = Reading { engine, topic, partition, consumer, position: offset };
+        reading.assign(offset)?;
+        Ok(reading)
+    }
+
+    fn name(&self) -> &str {
+        self.engine.names.of(self.topic)
+    }
+
+    fn error(&self, error: &KafkaError) -> LogError {
+        log_error(error, &format!("topic {}", self.name()), &self.engine.health)
+    }
+
+    fn assign(&mut self, offset: Offset) -> Result<(), LogError> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(self.name(), self.partition.0, rdkafka::Offset::Offset(offset.0))
+            .and_then(|()| self.consumer.assign(&list))
+            .map_err(|e| self.error(&e))?;
+        self.position = offset;
+        Ok(())
+    }
+
+    fn run(mut self, commands: &mpsc::Receiver<Command>) {
+        // A caller that was cancelled takes its answer with it; what it read is read again after its next seek, or is lost to
+        // it as it would be with any dropped future, so `position` is what counts.
+        while let Ok(command) = commands.recv() {
+            match command {
+                Command::Next { max, wait, reply } => drop(reply.send(self.next(max, wait))),
+                Command::Seek { offset, reply } => drop(reply.send(self.assign(offset))),
+            }
+        }
+    }
+
+    fn next(&mut self, max: usize, wait: Duration) -> Result<Batch, LogError> {
+        let until = Instant::now() + wait;
+        let mut batch = Batch { records: Vec::new(), position: self.position };
+        let mut bytes = 0;
+        let mut failed = None;
+        while batch.records.len() < max && bytes < BATCH_BYTES {
+            let left =
+                if batch.records.is_empty() { until.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
+            match self.consumer.poll(left) {
+                None => break,
+                Some(Ok(message)) => {
+                    let record = received(&message);
+                    bytes += record.record.size();
+                    self.position = record.offset.next();
+                    batch.records.push(record);
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => {
+                    // Markers and aborted records before the end are passed without a record.
+                    let moved = self.passed() > batch.position;
+                    if moved || !batch.records.is_empty() {
+                        break;
+                    }
+                }
+                Some(Err(error)) if error.rdkafka_error_code() == Some(Code::AutoOffsetReset) => {
+                    return Err(self.out_of_range());
+                }
+                Some(Err(error)) => match self.error(&error) {
+                    LogError::Unavailable(_) => failed = Some(error),
+                    other => return Err(other),
+                },
+            }
+        }
+        self.position = self.passed();
+        batch.position = self.position;
+        match failed {
+            Some(error) if batch.records.is_empty() && self.engine.health.is_down() => Err(self.error(&error)),
+            _ => Ok(batch),
+        }
+    }
+
+    /// How far the reading is, gaps included.
+    fn passed(&self) -> Offset {
+        let position = self.consumer.position().ok();
+        let found = position.as_ref().and_then(|p| p.find_partition(self.name(), self.partition.0).map(|e| e.offset()));
+        match found {
+            Some(rdkafka::Offset::Offset(o)) => self.position.max(Offset(o)),
+            _ => self.position,
+        }
+    }
+
+    fn out_of_range(&self) -> LogError {
+        match self.engine.metadata.span(self.name(), self.partition) {
+            Ok(span) => LogError::OutOfRange {
+                topic: self.topic,
+                partition: self.partition,
+                asked: self.position,
+                start: span.start,
+            },
+            Err(error) => error,
+        }
+    }
+}

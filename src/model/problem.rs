@@ -1,0 +1,40 @@
+//! What is wrong with an input, and where: the `details` of an error answer.
+
+use serde::Serialize;
+
+/// The longest path and message that are told; both may carry text of a client.
+const MAX_CHARS: usize = 300;
+
+/// One thing that is wrong. `path` is empty where it is the input as a whole: `retry.delays[1]`, `headers.x-a`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    pub path: String,
+    pub message: String,
+}
+
+impl Problem {
+    /// Cuts both texts at 300 characters.
+    pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Problem { path: cut(path.into()), message: cut(message.into()) }
+    }
+}
+
+fn cut(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(MAX_CHARS) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clients_text_never_makes_an_error_long() {
+        let problem = Problem::new("é".repeat(5_000), "short");
+        assert_eq!(problem.path.chars().count(), MAX_CHARS + 1);
+        assert_eq!(problem.message, "short");
+    }
+}

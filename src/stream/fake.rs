@@ -1,0 +1,219 @@
+//! A log in memory for tests of runners and stages: the test itself is the coordinator and says what is assigned,
+//! revoked and committed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+
+use crate::model::ids::{Offset, Partition};
+use crate::model::record::{Output, Received, Record};
+use crate::model::time::Timestamp;
+use crate::model::topic::Topic;
+use crate::stream::log::{
+    Batch, Committer, Credit, Epoch, Flushed, From, Log, LogError, Member, Membership, Part, PartitionReader, Seat,
+    Signal,
+};
+
+#[derive(Default)]
+struct State {
+    partitions: BTreeMap<(Topic, Partition), Vec<Received>>,
+    commits: Vec<Vec<Part>>,
+    revoked: BTreeSet<(Partition, Epoch)>,
+    credit: (usize, usize),
+    member: Option<mpsc::Receiver<Signal>>,
+}
+
+/// The log and the coordinator in one.
+#[derive(Clone)]
+pub(crate) struct FakeLog {
+    state: Arc<Mutex<State>>,
+    signals: mpsc::Sender<Signal>,
+    /// Commits wait while this is false.
+    open: watch::Sender<bool>,
+    /// How many commits there were: what tests wait for.
+    committed: watch::Sender<usize>,
+}
+
+impl FakeLog {
+    pub fn new() -> Self {
+        let (signals, member) = mpsc::channel(1_000);
+        let state = State { member: Some(member), ..State::default() };
+        FakeLog {
+            state: Arc::new(Mutex::new(state)),
+            signals,
+            open: watch::Sender::new(true),
+            committed: watch::Sender::new(0),
+        }
+    }
+
+    pub fn append_at(&self, topic: Topic, partition: i32, timestamp: i64, record: Record) -> Received {
+        let partition = Partition(partition);
+        let mut state = self.state.lock().unwrap();
+        let records = state.partitions.entry((topic, partition)).or_default();
+        let offset = Offset(i64::try_from(records.len()).unwrap());
+        let received = Received { partition, offset, timestamp: Timestamp(timestamp), record };
+        records.push(received.clone());
+        received
+    }
+
+    pub async fn signal(&self, signal: Signal) {
+        self.signals.send(signal).await.unwrap();
+    }
+
+    /// Holds commits back, or lets them through.
+    pub fn open(&self, open: bool) {
+        self.open.send_replace(open);
+    }
+
+    /// From now on parts of this assignment are left out, and nobody may act for it.
+    pub fn revoke(&self, partition: i32, epoch: u64) {
+        self.state.lock().unwrap().revoked.insert((Partition(partition), Epoch(epoch)));
+    }
+
+    /// Waits until so many flushes were committed, then gives all of them.
+    pub async fn commits(&self, at_least: usize) -> Vec<Vec<Part>> {
+        self.committed.subscribe().wait_for(|n| *n >= at_least).await.unwrap();
+        self.state.lock().unwrap().commits.clone()
+    }
+
+    /// Waits until so many outputs were committed, then gives all of them in order.
+    pub async fn outputs(&self, at_least: usize) -> Vec<Output> {
+        let enough = |_: &usize| self.all_outputs().len() >= at_least;
+        self.committed.subscribe().wait_for(enough).await.unwrap();
+        self.all_outputs()
+    }
+
+    fn all_outputs(&self) -> Vec<Output> {
+        self.state.lock().unwrap().commits.iter().flatten().flat_map(|p| p.outputs.clone()).collect()
+    }
+
+    pub fn credit(&self) -> (usize, usize) {
+        self.state.lock().unwrap().credit
+    }
+}
+
+/// A record whose key and value are these texts.
+pub(crate) fn record(key: &str, value: &str) -> Record {
+    let bytes = |s: &str| Some(Bytes::copy_from_slice(s.as_bytes()));
+    Record { key: bytes(key), value: bytes(value), ..Record::default() }
+}
+
+struct Handle(FakeLog);
+
+#[async_trait]
+impl Committer for Handle {
+    async fn commit(&self, parts: Vec<Part>) -> Result<Flushed, LogError> {
+        self.0.open.subscribe().wait_for(|open| *open).await.map_err(|e| LogError::Fatal(e.to_string()))?;
+        let mut state = self.0.state.lock().unwrap();
+        let (lost, kept): (Vec<_>, Vec<_>) =
+            parts.into_iter().partition(|p| state.revoked.contains(&(p.commit.partition, p.commit.epoch)));
+        for output in kept.iter().flat_map(|p| &p.outputs) {
+            let partition = output.partition.unwrap_or_default();
+            let records = state.partitions.entry((output.topic, partition)).or_default();
+            let offset = Offset(i64::try_from(records.len()).unwrap());
+            records.push(Received { partition, offset, timestamp: Timestamp(0), record: output.record.clone() });
+        }
+        if !kept.is_empty() {
+            state.commits.push(kept);
+            drop(state);
+            self.0.committed.send_modify(|n| *n += 1);
+        }
+        Ok(Flushed { left_out: lost.iter().map(|p| (p.commit.partition, p.commit.epoch)).collect() })
+    }
+
+    fn may_act(&self, partition: Partition, epoch: Epoch) -> bool {
+        !self.0.state.lock().unwrap().revoked.contains(&(partition, epoch))
+    }
+}
+
+impl Credit for Handle {
+    fn release(&self, records: usize, bytes: usize) {
+        let mut state = self.0.state.lock().unwrap();
+        state.credit = (state.credit.0 + records, state.credit.1 + bytes);
+    }
+}
+
+struct Reader {
+    log: FakeLog,
+    topic: Topic,
+    partition: Partition,
+    position: Offset,
+}
+
+#[async_trait]
+impl PartitionReader for Reader {
+    async fn next(&mut self, max: usize, _wait: Duration) -> Result<Batch, LogError> {
+        let state = self.log.state.lock().unwrap();
+        let all = state.partitions.get(&(self.topic, self.partition)).map_or(&[][..], Vec::as_slice);
+        let records: Vec<_> = all.iter().filter(|r| r.offset >= self.position).take(max).cloned().collect();
+        self.position = records.last().map_or(self.position, |r| r.offset.next());
+        Ok(Batch { records, position: self.position })
+    }
+
+    async fn seek(&mut self, offset: Offset) -> Result<(), LogError> {
+        self.position = offset;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Log for FakeLog {
+    async fn append(&self, outputs: Vec<Output>) -> Result<Vec<(Partition, Offset)>, LogError> {
+        let place = |o: Output| {
+            let received = self.append_at(o.topic, o.partition.unwrap_or_default().0, 0, o.record);
+            (received.partition, received.offset)
+        };
+        Ok(outputs.into_iter().map(place).collect())
+    }
+
+    async fn join(&self, _membership: Membership) -> Result<Member, LogError> {
+        let signals = self.state.lock().unwrap().member.take();
+        let signals = signals.ok_or_else(|| LogError::Fatal("one member only".into()))?;
+        let handle = Arc::new(Handle(self.clone()));
+        Ok(Member { signals, committer: handle.clone(), credit: handle })
+    }
+
+    async fn read(&self, topic: Topic, partition: Partition, from: From) -> Result<Box<dyn PartitionReader>, LogError> {
+        let position = match from {
+            From::Start => Offset(0),
+            From::At(offset) => offset,
+            From::Time(time) => {
+                let state = self.state.lock().unwrap();
+                let all = state.partitions.get(&(topic, partition)).map_or(&[][..], Vec::as_slice);
+                let first = all.iter().find(|r| r.timestamp >= time).map(|r| r.offset);
+                first.unwrap_or(Offset(i64::try_from(all.len()).unwrap()))
+            }
+        };
+        Ok(Box::new(Reader { log: self.clone(), topic, partition, position }))
+    }
+
+    async fn end(&self, topic: Topic, partition: Partition) -> Result<Offset, LogError> {
+        let state = self.state.lock().unwrap();
+        Ok(Offset(state.partitions.get(&(topic, partition)).map_or(0, |r| i64::try_from(r.len()).unwrap())))
+    }
+
+    async fn load(&self, topic: Topic, partition: Partition) -> Result<Vec<Received>, LogError> {
+        let state = self.state.lock().unwrap();
+        let mut table = BTreeMap::new();
+        for record in state.partitions.get(&(topic, partition)).into_iter().flatten() {
+            table.insert(record.record.key.clone(), record.clone());
+        }
+        Ok(table.into_values().filter(|r| r.record.value.is_some()).collect())
+    }
+
+    async fn seat(&self, _name: &'static str) -> Result<Box<dyn Seat>, LogError> {
+        Err(LogError::Fatal("no seats here".into()))
+    }
+
+    async fn partitions(&self, _topic: Topic) -> Result<i32, LogError> {
+        Ok(2)
+    }
+
+    async fn ping(&self) -> Result<(), LogError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,261 @@
+//! What the brokers have against what is declared. Pure: `kafka::admin` reads, this judges.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use super::file::{MARGIN, longest_delay};
+use super::{Cleanup, Declared, DeclaredTopic};
+use crate::model::duration::DurationText;
+use crate::model::topic::Topic;
+
+/// The gateway's topics as the brokers have them; a missing one is not in the map.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Actual {
+    pub prefix: String,
+    pub topics: BTreeMap<Topic, ActualTopic>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ActualTopic {
+    pub partitions: u32,
+    /// Settings in force under Kafka's names, the brokers' defaults included.
+    pub config: BTreeMap<String, String>,
+}
+
+impl ActualTopic {
+    fn setting(&self, name: &str) -> &str {
+        self.config.get(name).map_or("", String::as_str)
+    }
+
+    /// A time in milliseconds; -1, Kafka's "for ever", is the longest there is.
+    fn duration(&self, name: &str) -> Option<Duration> {
+        match self.setting(name).parse::<i64>() {
+            Ok(ms) => Some(u64::try_from(ms).map_or(Duration::MAX, Duration::from_millis)),
+            Err(_) => None,
+        }
+    }
+}
+
+/// One difference. Its text says what is wrong and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub topic: Topic,
+    /// The name on the brokers, with the prefix.
+    pub name: String,
+    pub problem: Problem,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    Missing,
+    Partitions {
+        declared: u32,
+        actual: u32,
+    },
+    /// What waits for the longest delay would be deleted before it is due.
+    TooShortForRetries {
+        retention: Duration,
+        needed: Duration,
+    },
+    KeptForLess {
+        declared: Duration,
+        actual: Duration,
+    },
+    /// A limit in bytes may delete records before their time.
+    SizeLimit {
+        bytes: String,
+    },
+    MessageLimit {
+        declared: u32,
+        actual: u32,
+    },
+    Cleanup {
+        declared: &'static str,
+        actual: String,
+    },
+    Timestamps {
+        declared: &'static str,
+        actual: String,
+    },
+    /// Another setting of a compacted topic.
+    Setting {
+        setting: &'static str,
+        declared: String,
+        actual: String,
+    },
+}
+
+impl Problem {
+    /// Whether the gateway must not run with it. The rest it can live with.
+    pub fn is_fatal(&self) -> bool {
+        match self {
+            Problem::Missing
+            | Problem::Partitions { .. }
+            | Problem::TooShortForRetries { .. }
+            | Problem::MessageLimit { .. }
+            | Problem::Cleanup { .. } => true,
+            Problem::KeptForLess { .. }
+            | Problem::SizeLimit { .. }
+            | Problem::Timestamps { .. }
+            | Problem::Setting { .. } => false,
+        }
+    }
+}
+
+/// Everything that differs and matters, in the order of the topics. Settings that nobody declared are not judged.
+pub fn check(declared: &Declared, actual: &Actual) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for topic in declared.topics() {
+        let name = topic.topic.full_name(&actual.prefix);
+        let problems = match actual.topics.get(&topic.topic) {
+            None => vec![Problem::Missing],
+            Some(there) => differences(topic, there, longest_delay(&declared.retry) + MARGIN),
+        };
+        findings.extend(problems.into_iter().map(|problem| Finding {
+            topic: topic.topic,
+            name: name.clone(),
+            problem,
+        }));
+    }
+    findings
+}
+
+fn differences(declared: &DeclaredTopic, actual: &ActualTopic, waits: Duration) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if declared.partitions != actual.partitions {
+        problems.push(Problem::Partitions { declared: declared.partitions, actual: actual.partitions });
+    }
+    let limit = actual.setting("max.message.bytes").parse().unwrap_or(0);
+    if limit < declared.max_message_bytes {
+        problems.push(Problem::MessageLimit { declared: declared.max_message_bytes, actual: limit });
+    }
+    let policy = actual.setting("cleanup.policy");
+    if policy != declared.cleanup.policy() {
+        problems.push(Problem::Cleanup { declared: declared.cleanup.policy(), actual: policy.to_string() });
+    } else {
+        problems.extend(cleanup_differences(declared, actual, waits));
+    }
+    let timestamps = actual.setting("message.timestamp.type");
+    if timestamps != declared.timestamps.name() {
+        problems.push(Problem::Timestamps { declared: declared.timestamps.name(), actual: timestamps.to_string() });
+    }
+    problems
+}
+
+fn cleanup_differences(declared: &DeclaredTopic, actual: &ActualTopic, waits: Duration) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    match declared.cleanup {
+        Cleanup::Delete { retention, no_size_limit } => {
+            let kept = actual.duration("retention.ms").unwrap_or_default();
+            if declared.topic == Topic::Deliveries && kept < waits {
+                problems.push(Problem::TooShortForRetries { retention: kept, needed: waits });
+            } else if kept < retention {
+                problems.push(Problem::KeptForLess { declared: retention, actual: kept });
+            }
+            if no_size_limit && actual.setting("retention.bytes") != "-1" {
+                problems.push(Problem::SizeLimit { bytes: actual.setting("retention.bytes").to_string() });
+            }
+        }
+        Cleanup::Compact { segment, max_compaction_lag, delete_retention } => {
+            let mut differs = |setting, declared: Duration, bad: bool| {
+                if bad {
+                    let actual = actual.setting(setting).to_string();
+                    problems.push(Problem::Setting { setting, declared: declared.as_millis().to_string(), actual });
+                }
+            };
+            // Longer segments and lags only make loading slower; a shorter life of tombstones hides deletions from readers.
+            let at_most = |name, most: Duration| actual.duration(name).is_none_or(|there| there > most);
+            differs("segment.ms", segment, at_most("segment.ms", segment));
+            differs("max.compaction.lag.ms", max_compaction_lag, at_most("max.compaction.lag.ms", max_compaction_lag));
+            let kept = actual.duration("delete.retention.ms").unwrap_or_default();
+            differs("delete.retention.ms", delete_retention, kept < delete_retention);
+        }
+    }
+    problems
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.name;
+        match &self.problem {
+            Problem::Missing => write!(f, "{name} is missing. Create it: tidegate topology create"),
+            Problem::Partitions { declared, actual } => {
+                write!(f, "{name} has {actual} partitions, {declared} are declared. ")?;
+                partitions_advice(self.topic, *actual, f)
+            }
+            Problem::TooShortForRetries { retention, needed } => {
+                write!(
+                    f,
+                    "{name} keeps records for {}: shorter than the longest retry delay and a day, so what waits would be deleted. ",
+                    span(*retention)
+                )?;
+                alter(f, name, "retention.ms", &needed.as_millis())
+            }
+            Problem::KeptForLess { declared, actual } => {
+                write!(f, "{name} keeps records for {}, {} is declared. ", span(*actual), span(*declared))?;
+                alter(f, name, "retention.ms", &declared.as_millis())
+            }
+            Problem::SizeLimit { bytes } => {
+                write!(f, "{name} is limited to {bytes} bytes a partition: a backlog beyond it would be deleted. ")?;
+                alter(f, name, "retention.bytes", &-1)
+            }
+            Problem::MessageLimit { declared, actual } => {
+                write!(
+                    f,
+                    "{name} takes messages of up to {actual} bytes, {declared} are needed, or large events fail. "
+                )?;
+                alter(f, name, "max.message.bytes", declared)
+            }
+            Problem::Cleanup { declared, actual } => {
+                write!(f, "{name} has cleanup.policy {actual}, not {declared}: ")?;
+                f.write_str(match *declared {
+                    "compact" => "state that is still in force would be deleted. ",
+                    _ => "records with one key would be thinned out. ",
+                })?;
+                alter(f, name, "cleanup.policy", declared)
+            }
+            Problem::Timestamps { declared, actual } => {
+                write!(
+                    f,
+                    "{name} has message.timestamp.type {actual}: a client's clock decides when records are deleted. "
+                )?;
+                alter(f, name, "message.timestamp.type", declared)
+            }
+            Problem::Setting { setting, declared, actual } => {
+                write!(f, "{name} has {setting} {actual}, {declared} is declared. ")?;
+                alter(f, name, setting, declared)
+            }
+        }
+    }
+}
+
+/// Why the number may not just be changed, and how to change it.
+fn partitions_advice(topic: Topic, actual: u32, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "Either declare {actual} in a topology file of your own (--topology FILE)")?;
+    match topic {
+        Topic::Catalog => {
+            f.write_str(", which cannot be done for the catalog: its writes need one order. Export it, delete the topic, create it, apply")
+        }
+        Topic::Audit | Topic::Rejected | Topic::Dlq | Topic::Attempts => {
+            f.write_str(", or alter the topic; nothing depends on which partition a record is in")
+        }
+        _ => f.write_str(
+            ", or drain first and then change the topic: with another number the same key goes to another partition, so order is lost, \
+             and what waits is kept for each partition, so it would not be found. To drain: stop the roles that write to it, wait until \
+             the groups have no lag and retry holds nothing (kafka-consumer-groups, tidegate topology describe), stop all processes, \
+             delete the topic, create it with the new number, start again",
+        ),
+    }
+}
+
+fn alter(f: &mut fmt::Formatter<'_>, topic: &str, setting: &str, value: &dyn fmt::Display) -> fmt::Result {
+    write!(
+        f,
+        "Change it: kafka-configs --bootstrap-server ... --alter --entity-type topics --entity-name {topic} --add-config {setting}={value}"
+    )
+}
+
+fn span(d: Duration) -> String {
+    if d == Duration::MAX { "ever".to_string() } else { DurationText(d).to_string() }
+}
