@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
-use crate::model::topic::Topic;
+use crate::topology::DeclaredTopic;
 
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -69,21 +69,16 @@ impl Broker {
         ])
     }
 
-    /// Makes the topics of the bare pipeline, as the gateway's are. Refuses a prefix under which there is anything.
-    pub async fn create_topics(&self, prefix: &str, wanted: &[(Topic, i32)]) -> anyhow::Result<()> {
-        let found = self.topics_under(prefix)?;
-        if let Some(topic) = found.first() {
-            bail!("there is a topic {topic} already; the bench works only under a prefix of its own, choose another");
+    /// Makes the topics of the bare pipeline, as the gateway's are.
+    pub async fn create_topics(&self, prefix: &str, wanted: &[&DeclaredTopic]) -> anyhow::Result<()> {
+        let names: Vec<String> = wanted.iter().map(|declared| declared.topic.full_name(prefix)).collect();
+        let settings: Vec<_> = wanted.iter().map(|declared| declared.config()).collect();
+        let mut topics = Vec::new();
+        for ((name, settings), declared) in names.iter().zip(&settings).zip(wanted) {
+            let replication = TopicReplication::Fixed(declared.replication);
+            let topic = NewTopic::new(name, i32::try_from(declared.partitions)?, replication);
+            topics.push(settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value)));
         }
-        let names: Vec<_> = wanted.iter().map(|(topic, n)| (topic.full_name(prefix), *n)).collect();
-        let topics: Vec<_> = names
-            .iter()
-            .map(|(name, partitions)| {
-                NewTopic::new(name, *partitions, TopicReplication::Fixed(-1))
-                    .set("max.message.bytes", "4194304")
-                    .set("message.timestamp.type", "LogAppendTime")
-            })
-            .collect();
         let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
         for result in self.admin()?.create_topics(&topics, &options).await? {
             result.map_err(|(topic, code)| anyhow::anyhow!("{topic} could not be created: {code}"))?;

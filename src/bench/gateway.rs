@@ -18,6 +18,8 @@ pub struct Setup {
     pub brokers: String,
     pub prefix: String,
     pub key: String,
+    /// Before its command.
+    pub flags: Vec<String>,
     /// Its log and its files.
     pub folder: PathBuf,
 }
@@ -42,16 +44,17 @@ pub struct Usage {
 }
 
 impl Setup {
-    pub fn new(broker: &Broker, prefix: String) -> anyhow::Result<Setup> {
+    pub fn new(broker: &Broker, prefix: String, flags: Vec<String>) -> anyhow::Result<Setup> {
         let folder = std::env::temp_dir().join(&prefix);
         std::fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         let key = uuid::Uuid::new_v4().simple().to_string();
-        Ok(Setup { brokers: broker.brokers.clone(), prefix, key, folder })
+        Ok(Setup { brokers: broker.brokers.clone(), prefix, key, flags, folder })
     }
 
     fn command(&self, arguments: &[&str]) -> anyhow::Result<Command> {
         let mut command = Command::new(std::env::current_exe().context("this program's own path is not known")?);
         command
+            .args(&self.flags)
             .args(arguments)
             .env("KAFKA_BROKERS", &self.brokers)
             .env("KAFKA_TOPIC_PREFIX", &self.prefix)

@@ -4,10 +4,9 @@ use std::ops::Range;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use hdrhistogram::Histogram;
 
-use crate::bench::Extent;
 use crate::bench::bare::Bare;
 use crate::bench::broker::Broker;
 use crate::bench::gateway::{Gateway, Setup, Usage};
@@ -17,6 +16,7 @@ use crate::bench::receiver::{Receiver, Tally};
 use crate::bench::report::{Latency, Report, Row, Target, Unit, median};
 use crate::bench::rest::{Publishing, publish};
 use crate::bench::sample::Kind;
+use crate::bench::{Extent, Options};
 use crate::model::time::{Clock as _, SystemClock};
 use crate::model::topic::Topic;
 
@@ -47,8 +47,8 @@ struct Extra {
     cpu: Vec<f64>,
 }
 
-/// A run that is prepared: topics are there, the receiver listens.
-pub struct Measuring {
+/// A run under way.
+struct Measuring {
     broker: Broker,
     prefixes: [String; 2],
     receiver: Receiver,
@@ -79,41 +79,37 @@ enum System {
     Gateway,
 }
 
-impl Measuring {
-    pub async fn prepare(broker: Broker, prefix: &str, bare_only: bool, extent: Extent) -> anyhow::Result<Measuring> {
-        let prefixes = prefixes(prefix);
-        for prefix in &prefixes {
-            let found = broker.topics_under(prefix)?;
-            ensure!(found.is_empty(), "there are topics under `{prefix}` already; choose another --prefix");
-        }
-        let steps = if bare_only { 2 + 3 * extent.rounds } else { 7 + 7 * extent.rounds };
-        let progress = Progress::new(u64::from(steps));
-        progress.step("creating topics");
-        let topics = [(Topic::Events, 12), (Topic::Deliveries, 12), (Topic::Attempts, 6)];
-        broker.create_topics(&prefixes[0], &topics).await?;
-        let gateway = match bare_only {
-            true => None,
-            false => {
-                let setup = Setup::new(&broker, prefixes[1].clone())?;
-                setup.create_topics().await?;
-                Some(setup)
-            }
-        };
-        Ok(Measuring {
-            broker,
-            prefixes,
-            receiver: Receiver::start()?,
-            extent,
-            gateway,
-            progress,
-            next_number: 0,
-            bare: Figures::default(),
-            gated: Figures::default(),
-            extra: Extra::default(),
-        })
+/// The whole course. Dropped half-way it leaves topics behind, and nothing else.
+pub async fn measure(options: &Options, broker: &Broker, prefix: &str, extent: Extent) -> anyhow::Result<Report> {
+    let steps = if options.bare { 2 + 3 * extent.rounds } else { 5 + 7 * extent.rounds };
+    let progress = Progress::new(u64::from(steps));
+    let prefixes = prefixes(prefix);
+    progress.step("creating topics");
+    let topics = [Topic::Events, Topic::Deliveries, Topic::Attempts].map(|topic| options.topology.topic(topic));
+    broker.create_topics(&prefixes[0], &topics).await?;
+    let mut gateway = None;
+    if !options.bare {
+        let setup = Setup::new(broker, prefixes[1].clone(), options.flags.clone())?;
+        setup.create_topics().await?;
+        gateway = Some(setup);
     }
+    let measuring = Measuring {
+        broker: broker.clone(),
+        prefixes,
+        receiver: Receiver::start()?,
+        extent,
+        gateway,
+        progress,
+        next_number: 0,
+        bare: Figures::default(),
+        gated: Figures::default(),
+        extra: Extra::default(),
+    };
+    measuring.run().await
+}
 
-    pub async fn run(mut self) -> anyhow::Result<Report> {
+impl Measuring {
+    async fn run(mut self) -> anyhow::Result<Report> {
         self.warm_up().await?;
         if let Some(setup) = self.gateway.clone() {
             self.set_up(&setup).await?;

@@ -15,18 +15,24 @@ mod sample;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
 use broker::Broker;
-use measure::Measuring;
 pub use report::Report;
+
+use crate::topology::Declared;
 
 /// What is to be measured, and where.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub brokers: String,
-    /// librdkafka properties for the bench's own clients (SASL, TLS). The gateway's come from its configuration.
+    /// librdkafka properties (SASL, TLS).
     pub properties: BTreeMap<String, String>,
+    /// What the bare pipeline's topics are like.
+    pub topology: Declared,
+    /// Put before the gateway's command, so that it has the same configuration: `--config FILE`, `--topology FILE`. It
+    /// inherits the environment.
+    pub flags: Vec<String>,
     /// Topics, groups and transactional ids are made under it. There must be nothing yet. `None`: a random one.
     pub prefix: Option<String>,
     /// The bare pipeline alone.
@@ -79,13 +85,17 @@ impl Extent {
 pub async fn run(options: Options) -> anyhow::Result<Report> {
     sample::start_clock();
     let extent = if options.quick { Extent::QUICK } else { Extent::FULL };
-    let prefix = options.prefix.unwrap_or_else(|| format!("tidegate-bench-{:06x}", fastrand::u32(..1 << 24)));
-    let broker = Broker { brokers: options.brokers, properties: options.properties };
+    let random = || format!("tidegate-bench-{:06x}", fastrand::u32(..1 << 24));
+    let prefix = options.prefix.clone().unwrap_or_else(random);
+    let broker = Broker { brokers: options.brokers.clone(), properties: options.properties.clone() };
     let begun = Instant::now();
 
-    let measuring = Measuring::prepare(broker.clone(), &prefix, options.bare, extent).await?;
+    for prefix in measure::prefixes(&prefix) {
+        let found = broker.topics_under(&prefix)?;
+        ensure!(found.is_empty(), "there are topics under `{prefix}` already; choose another --prefix");
+    }
     let measured = tokio::select! {
-        measured = measuring.run() => measured,
+        measured = measure::measure(&options, &broker, &prefix, extent) => measured,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
     };
     for prefix in measure::prefixes(&prefix) {
