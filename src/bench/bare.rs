@@ -15,6 +15,7 @@ use rdkafka::error::KafkaResult;
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::bench::broker::Broker;
@@ -33,10 +34,10 @@ const COMMIT_EVERY: Duration = Duration::from_millis(50);
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Both hops at work, until it is stopped.
+/// Both hops at work, until it is stopped or dropped.
 pub struct Bare {
     stop: CancellationToken,
-    hops: Vec<tokio::task::JoinHandle<anyhow::Result<()>>>,
+    hops: JoinSet<anyhow::Result<()>>,
 }
 
 impl Bare {
@@ -45,14 +46,16 @@ impl Bare {
         let stop = CancellationToken::new();
         let copier = Copier::new(broker, prefix)?;
         let poster = Poster::new(broker, prefix, url)?;
-        let hops = vec![tokio::spawn(copier.run(stop.clone())), tokio::spawn(poster.run(stop.clone()))];
+        let mut hops = JoinSet::new();
+        hops.spawn(copier.run(stop.clone()));
+        hops.spawn(poster.run(stop.clone()));
         Ok(Bare { stop, hops })
     }
 
-    pub async fn stop(self) -> anyhow::Result<()> {
+    pub async fn stop(mut self) -> anyhow::Result<()> {
         self.stop.cancel();
-        for hop in self.hops {
-            hop.await.context("the bare pipeline panicked")??;
+        while let Some(hop) = self.hops.join_next().await {
+            hop.context("the bare pipeline panicked")??;
         }
         Ok(())
     }

@@ -159,7 +159,8 @@ impl Gateway {
     pub async fn stop(mut self) -> anyhow::Result<Usage> {
         let usage = self.usage();
         if let Some(pid) = self.child.id() {
-            Command::new("kill").args(["-TERM", &pid.to_string()]).status().await.context("`kill` is not there")?;
+            // The shell's own `kill`: the command is missing from small images.
+            Command::new("sh").args(["-c", "kill -TERM \"$0\"", &pid.to_string()]).status().await?;
         }
         let ended = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await;
         let status = ended.context("the gateway did not end within 30 s of SIGTERM")??;

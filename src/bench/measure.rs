@@ -13,7 +13,7 @@ use crate::bench::gateway::{Gateway, Setup, Usage};
 use crate::bench::load::{Pace, Sender};
 use crate::bench::progress::Progress;
 use crate::bench::receiver::{Receiver, Tally};
-use crate::bench::report::{Latency, Report, Row, Target, Unit, median};
+use crate::bench::report::{Latency, Report, Row, Target, Unit, median, thousands};
 use crate::bench::rest::{Publishing, publish};
 use crate::bench::sample::Kind;
 use crate::bench::{Extent, Options};
@@ -184,7 +184,7 @@ impl Measuring {
         tokio::task::spawn_blocking(move || sender.backlog(sent)).await??;
         self.receiver.expect(numbers, kind.copies(), Instant::now());
         let running = self.start(system).await?;
-        Ok((running, self.complete("deliveries").await?))
+        Ok((running, self.complete().await?))
     }
 
     /// A steady stream through a system that runs.
@@ -199,7 +199,7 @@ impl Measuring {
         // Dropped with this future, it ends the stream.
         let (_going, stop) = mpsc::sync_channel(0);
         tokio::task::spawn_blocking(move || sender.stream(numbers, pace, &stop)).await??;
-        self.complete("deliveries").await
+        self.complete().await
     }
 
     async fn publishing(&mut self) -> anyhow::Result<()> {
@@ -222,8 +222,8 @@ impl Measuring {
         self.stop(Running::Gateway(gateway)).await
     }
 
-    async fn complete(&self, what: &str) -> anyhow::Result<Tally> {
-        self.receiver.complete(PATIENCE, |done, of| self.progress.detail(what, done, of)).await
+    async fn complete(&self) -> anyhow::Result<Tally> {
+        self.receiver.complete(PATIENCE, |done, of| self.progress.detail(done, of)).await
     }
 
     fn numbers(&mut self, n: u64) -> Range<u64> {
@@ -287,13 +287,16 @@ impl Measuring {
         let mut latencies = Vec::new();
         for (at, (rate, p50, p99)) in STREAMS.into_iter().enumerate() {
             let of = |figures: &Figures, name: &str| {
-                figures.latency.get(at).map(|h| Latency::of(format!("{name} at {rate}/s"), h))
+                figures.latency.get(at).map(|h| Latency::of(format!("{name} at {}/s", thousands(rate.into())), h))
             };
             let (gateway, bare) = (of(&self.gated, "gateway"), of(&self.bare, "bare"));
             for (name, target, value) in
                 [("p50", p50, (|l| l.p50_ms) as fn(&Latency) -> f64), ("p99", p99, |l| l.p99_ms)]
             {
-                let row = Row::new(format!("event to answered delivery, {rate}/s, {name}"), Unit::Milliseconds);
+                let row = Row::new(
+                    format!("event to answered delivery, {}/s, {name}", thousands(rate.into())),
+                    Unit::Milliseconds,
+                );
                 let row = row.gateway(gateway.as_ref().map(value)).bare(bare.as_ref().map(value));
                 rows.push(row.target(Target::AtMost(target)));
             }
@@ -305,6 +308,7 @@ impl Measuring {
         Report {
             version: env!("CARGO_PKG_VERSION"),
             at: SystemClock.now().to_string(),
+            brokers: self.broker.brokers.clone(),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
             seconds: 0.0,
             rows,

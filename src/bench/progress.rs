@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 /// Steps done of those planned, and the one at work.
 pub struct Progress {
@@ -15,7 +15,7 @@ pub struct Progress {
 impl Progress {
     pub fn new(steps: u64) -> Progress {
         let bar = ProgressBar::new(steps);
-        let style = ProgressStyle::with_template("{spinner} [{bar:24}] {pos}/{len} {elapsed} {wide_msg}");
+        let style = ProgressStyle::with_template("{spinner} [{bar:24}] {pos}/{len} {elapsed} {prefix}{wide_msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"));
         bar.enable_steady_tick(Duration::from_millis(120));
         Progress { bar, terminal: std::io::stderr().is_terminal() }
@@ -28,12 +28,13 @@ impl Progress {
             eprintln!("{what}");
         }
         self.bar.inc(1);
-        self.bar.set_message(what);
+        self.bar.set_prefix(what);
+        self.bar.set_message("");
     }
 
     /// How far the step is.
-    pub fn detail(&self, what: &str, done: u64, of: u64) {
-        self.bar.set_message(format!("{what}: {done} of {of}"));
+    pub fn detail(&self, done: u64, of: u64) {
+        self.bar.set_message(format!(": {} of {}", HumanCount(done), HumanCount(of)));
     }
 }
 

@@ -12,6 +12,7 @@ pub struct Report {
     pub version: &'static str,
     /// RFC 3339.
     pub at: String,
+    pub brokers: String,
     pub cpus: usize,
     pub seconds: f64,
     pub rows: Vec<Row>,
@@ -121,7 +122,7 @@ pub struct Latency {
     pub p99_ms: f64,
     pub p999_ms: f64,
     pub max_ms: f64,
-    /// Counts in spans of a factor of the square root of two, from 1 ms on: where the curve lies.
+    /// Counts in spans of a factor of the square root of two; the first ends at 1.4 ms, the last has no end.
     pub spread: Vec<u64>,
 }
 
@@ -129,8 +130,8 @@ impl Latency {
     /// From microseconds.
     pub fn of(name: impl Into<String>, histogram: &Histogram<u64>) -> Latency {
         let at = |q: f64| histogram.value_at_quantile(q) as f64 / 1_000.0;
-        let edges = (0..=SPANS).map(|n| if n == 0 { 0 } else { (1_000.0 * 2f64.powf(n as f64 / 2.0)) as u64 });
-        let edges: Vec<u64> = edges.collect();
+        let edge = |n: i32| (1_000.0 * 2f64.powf(f64::from(n) / 2.0)) as u64;
+        let edges: Vec<u64> = std::iter::once(0).chain((1..SPANS).map(edge)).chain([u64::MAX]).collect();
         let spread = edges.windows(2).map(|pair| histogram.count_between(pair[0], pair[1].saturating_sub(1))).collect();
         Latency {
             name: name.into(),
@@ -153,11 +154,14 @@ impl Latency {
     }
 }
 
-/// Spans of the histogram: to 1 ms x 2^(20/2), a second.
-const SPANS: i32 = 20;
+/// Spans of the histogram: the last begins at 1 ms x 2^(20/2), a second, and has no end.
+const SPANS: i32 = 21;
+
+/// Above the histograms: every fourth span is four times the one before.
+const SCALE: &str = "1ms 4   16  64  256 1s";
 
 /// `12345.6` as `12,346`, small numbers with a digit more.
-fn thousands(value: f64) -> String {
+pub fn thousands(value: f64) -> String {
     if value.abs() < 100.0 {
         let text = format!("{value:.1}");
         return text.strip_suffix(".0").map(str::to_owned).unwrap_or(text);
@@ -191,6 +195,11 @@ impl fmt::Display for Report {
             let spans: Vec<String> = widths.iter().map(|w| "─".repeat(w + 2)).collect();
             format!("{l}{}{r}", spans.join(m))
         };
+        writeln!(
+            f,
+            "Tidegate {} on {} CPUs with Kafka at {}, in {:.0} s, {}",
+            self.version, self.cpus, self.brokers, self.seconds, self.at
+        )?;
         writeln!(f, "{}", rule("╭", "┬", "╮"))?;
         for (n, row) in table.iter().enumerate() {
             let cells = row.iter().zip(&widths).enumerate().map(|(c, (text, width))| match c {
@@ -220,7 +229,7 @@ impl Report {
                 shown(row.gateway, row.unit),
                 shown(row.bare, row.unit),
                 row.ratio().map_or(String::new(), |r| format!("{r:.2}")),
-                row.target.map_or(String::new(), |t| t.to_string()),
+                row.target.filter(|_| row.gateway.is_some()).map_or(String::new(), |t| t.to_string()),
                 row.met.map_or("", |met| if met { "yes" } else { "NO" }).to_owned(),
             ]
         };
@@ -230,14 +239,9 @@ impl Report {
     fn curves(&self) -> String {
         let mut text = String::new();
         let width = self.latencies.iter().map(|l| l.name.chars().count()).max().unwrap_or(0);
+        // Writing to a `String` cannot fail.
         if width > 0 {
-            // Writing to a `String` cannot fail.
-            let _ = writeln!(
-                text,
-                "  event to answered delivery{:pad$}1ms   4    16   64   256  1s",
-                "",
-                pad = width.saturating_sub(24)
-            );
+            let _ = writeln!(text, "  event to answered delivery\n  {:width$}   {SCALE}", "");
         }
         for l in &self.latencies {
             let _ = writeln!(

@@ -30,8 +30,19 @@ pub struct Publishing {
 pub async fn publish(how: Publishing) -> anyhow::Result<f64> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread = std::thread::Builder::new().name("bench-rest".into());
-    let (done, result) = tokio::sync::oneshot::channel();
-    let thread = thread.spawn(move || drop(done.send(runtime.block_on(all(how)))))?;
+    let (mut done, result) = tokio::sync::oneshot::channel();
+    let thread = thread.spawn(move || {
+        let load = async {
+            tokio::select! {
+                accepted = all(how) => Some(accepted),
+                () = done.closed() => None,
+            }
+        };
+        if let Some(accepted) = runtime.block_on(load) {
+            // Nobody waits for it any more only when the bench was interrupted.
+            let _ = done.send(accepted);
+        }
+    })?;
     let accepted = result.await.context("the REST load ended without a result")?;
     ensure!(thread.join().is_ok(), "the REST load panicked");
     accepted
