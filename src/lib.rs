@@ -2,7 +2,11 @@
 //! `deliver`.
 
 pub mod api;
+<<<<<<< HEAD
 pub mod app;
+=======
+pub mod bench;
+>>>>>>> matching
 pub mod catalog;
 pub mod cli;
 pub mod config;
