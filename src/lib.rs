@@ -2,11 +2,8 @@
 //! `deliver`.
 
 pub mod api;
-<<<<<<< HEAD
 pub mod app;
-=======
 pub mod bench;
->>>>>>> matching
 pub mod catalog;
 pub mod cli;
 pub mod config;
