@@ -80,7 +80,7 @@ impl Params {
                 breaker: breaker.map(|failures| Breaker { failures, pause: Duration::from_millis(10) }),
                 rate: rate.map(|count| Rate { count, span: Duration::from_millis(6) }),
             },
-            expire: 150,
+            expire: [150, 1_000_000][r.usize(..2)],
             abort: 0.1,
             unknown: 0.1,
             fail: [0.1, 0.4, 0.7][r.usize(..3)],
