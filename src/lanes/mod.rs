@@ -27,7 +27,7 @@
 //! - `entry`: the records of `retry`; `window`: W and the bits; `queue`: received and not started
 //! - `integration`: what is remembered of one; `place`: its narrow lanes, their lists and timers
 //! - `read`: records come in; `hold`: lanes come and go; `send`: what to do next; `finish`: answers; `flush`: what to write
-//! - `model`, `world`: the model test, which holds all of it against random histories with faults at every step
+//! - `model`: the model test, which holds all of it against random histories with faults at every step
 
 mod entry;
 mod finish;
@@ -46,7 +46,7 @@ mod window;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
-mod world;
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
