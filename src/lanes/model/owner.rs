@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-use super::world::{Checked, End, Fault, Out, Owner, World};
+use super::world::{Checked, End, Fault, Out, Owner, Tx, World};
 use crate::lanes::integration::Int;
 use crate::lanes::{About, Answer, Lanes, Task};
 use crate::model::ids::Offset;
@@ -28,22 +28,7 @@ impl World {
                 self.flush(&mut ow)?;
             }
         }
-        let mut late = None;
-        // The transaction that was under way may be committed after all ...
-        if how != "revoke" && self.r.bool() {
-            if let Some(tx) = ow.tx.take() {
-                match self.out {
-                    Some(Fault::Atomic) => {
-                        let outputs = self.r.bool();
-                        self.commit(&tx, outputs)?;
-                        ow.tx = Some(tx);
-                    }
-                    // ... without the barrier even after the successor has loaded.
-                    Some(Fault::Barrier) => late = Some(tx),
-                    _ => self.commit(&tx, true)?,
-                }
-            }
-        }
+        let late = if how == "revoke" { None } else { self.settle_late(&mut ow)? };
         let forgotten = ow.outs.iter().chain(ow.tx.iter().chain(&late).flat_map(|tx| &tx.outs));
         let forgotten = forgotten.filter(|(_, out)| matches!(out, Out::Attempt(_))).map(|(o, _)| *o);
         let flying = ow.flight.iter().filter(|(_, task)| matches!(task, Task::Attempt(_))).map(|(o, _)| *o);
@@ -68,6 +53,22 @@ impl World {
             Some(tx) => self.commit(&tx, true),
             None => Ok(()),
         }
+    }
+
+    /// The transaction that was under way may be committed after all; without the barrier even after the successor has
+    /// loaded.
+    fn settle_late(&mut self, ow: &mut Owner) -> Checked<Option<Tx>> {
+        let Some(tx) = ow.tx.take_if(|_| self.r.bool()) else { return Ok(None) };
+        match self.out {
+            Some(Fault::Barrier) => return Ok(Some(tx)),
+            Some(Fault::Atomic) => {
+                let outputs = self.r.bool();
+                self.commit(&tx, outputs)?;
+                ow.tx = Some(tx);
+            }
+            _ => self.commit(&tx, true)?,
+        }
+        Ok(None)
     }
 
     pub(super) fn owner_step(&mut self, ow: &mut Owner) -> Checked {
@@ -121,7 +122,10 @@ impl World {
                 let taken = ow.core.receive(seen);
                 self.say(|| format!("read {o}{}", if taken { "" } else { ", not queued" }));
             }
-            None => ow.core.passed(o.next()),
+            None => {
+                let gap = self.log[o.0 as usize..].iter().take_while(|rec| rec.is_none()).count() as i64;
+                ow.core.passed(Offset(o.0 + self.r.i64(1..=gap)));
+            }
         }
     }
 

@@ -178,7 +178,6 @@ pub(super) struct World {
     pub keys: BTreeMap<(usize, OrderingKey), Vec<Offset>>,
     pub owner: Option<Owner>,
     pub zombies: Vec<(Owner, u32)>,
-    pub worst: Checked,
 }
 
 /// One history. The trace is kept only if asked for.
@@ -214,7 +213,6 @@ impl World {
             keys: BTreeMap::new(),
             owner: None,
             zombies: Vec::new(),
-            worst: Ok(()),
             r,
             p,
         };
