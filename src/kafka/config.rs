@@ -159,6 +159,8 @@ impl KafkaConfig {
             ("acks", "all"),
             ("partitioner", "murmur2_random"),
             ("message.timeout.ms", "8000"),
+            // Shorter than a message waits, so that a missing topic is told as what it is.
+            ("topic.metadata.propagation.max.ms", "3000"),
             ("request.timeout.ms", "5000"),
             ("queue.buffering.max.kbytes", "65536"),
         ];

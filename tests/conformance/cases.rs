@@ -1,12 +1,14 @@
 //! The cases that every engine must pass.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate::model::ids::{Offset, Partition};
+use tidegate::model::record::Received;
 use tidegate::model::time::Timestamp;
 use tidegate::model::topic::Topic;
-use tidegate::stream::log::{Flushed, From, LogError, SeatError};
+use tidegate::stream::log::{Flushed, From, Log, LogError, SeatError};
 
 use crate::harness::{Stage, World, everything, output, part, text, texts, tombstone, within};
 
@@ -267,4 +269,79 @@ pub async fn of_two_that_take_a_seat_only_the_last_can_write(world: &dyn World) 
     let written = texts(&a, Topic::Catalog, 0).await;
     let expected: Vec<_> = (0..5).flat_map(|i| [format!("first{i}"), format!("second{i}")]).collect();
     assert_eq!(written, expected);
+}
+
+/// Copies what it was given to `deliveries` and commits that with its offsets, partition by partition.
+async fn copy(stage: &mut Stage, flushes: &mut u64) {
+    let mut by_partition: BTreeMap<Partition, Vec<Received>> = BTreeMap::new();
+    for r in std::mem::take(&mut stage.records) {
+        if stage.held.contains_key(&r.partition) {
+            by_partition.entry(r.partition).or_default().push(r);
+        }
+    }
+    let parts: Vec<_> = by_partition
+        .into_iter()
+        .filter_map(|(p, records)| {
+            let next = records.last()?.offset.next();
+            *flushes += 1;
+            let outputs = records.iter().map(|r| output(Topic::Deliveries, p.0, "k", &text(r))).collect();
+            Some(part(p, stage.held[&p].epoch, next.0, &format!("{flushes} of {:p}", &raw const *stage), outputs))
+        })
+        .collect();
+    if !parts.is_empty() {
+        stage.member.committer.commit(parts).await.unwrap();
+    }
+}
+
+pub async fn two_members_under_load_process_every_record_once_in_effect(world: &dyn World) {
+    const EVENTS: i32 = 4_000;
+    let (a, b) = (world.open("a").await, world.open("b").await);
+    let load = tokio::spawn({
+        let log = a.clone();
+        async move {
+            for chunk in 0..EVENTS / 40 {
+                let events = (chunk * 40..(chunk + 1) * 40).map(|i| output(Topic::Events, i % 4, "k", &format!("{i}")));
+                log.append(events.collect()).await.unwrap();
+            }
+        }
+    });
+    let done = |log: Arc<dyn Log>| async move {
+        let mut total = 0;
+        for p in 0..4 {
+            total += log.end(Topic::Deliveries, Partition(p)).await.unwrap().0;
+        }
+        total >= i64::from(EVENTS)
+    };
+    let mut flushes = 0;
+    let mut first = Stage::join(&a, Topic::Events).await;
+    let mut second: Option<Stage> = None;
+    let mut steps = 0;
+    within("everything is copied", async {
+        loop {
+            steps += 1;
+            // The second member comes and goes while records flow.
+            match steps % 40 {
+                10 => second = Some(Stage::join(&b, Topic::Events).await),
+                39 => second = None,
+                _ => {}
+            }
+            for stage in [Some(&mut first), second.as_mut()].into_iter().flatten() {
+                stage.step(Duration::from_millis(20)).await;
+                copy(stage, &mut flushes).await;
+            }
+            if load.is_finished() && steps % 10 == 0 && done(a.clone()).await {
+                break;
+            }
+        }
+    })
+    .await;
+    let mut seen: Vec<i32> = Vec::new();
+    for p in 0..4 {
+        let copied = texts(&b, Topic::Deliveries, p).await;
+        let numbers: Vec<i32> = copied.iter().map(|t| t.parse().unwrap()).collect();
+        assert!(numbers.is_sorted(), "the order of partition {p} was not kept");
+        seen.extend(numbers);
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, (0..EVENTS).collect::<Vec<_>>());
 }

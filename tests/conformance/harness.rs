@@ -150,6 +150,15 @@ impl Stage {
         .await
     }
 
+    /// Takes what has been signalled, and what comes within `wait`.
+    pub async fn step(&mut self, wait: Duration) {
+        let mut wait = wait;
+        while let Ok(signal) = tokio::time::timeout(wait, self.member.signals.recv()).await {
+            self.take(signal.expect("the member ended"));
+            wait = Duration::ZERO;
+        }
+    }
+
     fn take(&mut self, signal: Signal) {
         match signal {
             Signal::Assigned(list) => {
@@ -189,10 +198,12 @@ impl Stage {
         }
     }
 
+    /// What was read of a partition that is taken away is the next owner's to read.
     fn drop_held(&mut self, partitions: &[(Partition, Epoch)]) {
         for (partition, epoch) in partitions {
             let held = self.held.remove(partition).expect("what is taken was held");
             assert_eq!(held.epoch, *epoch);
+            self.records.retain(|r| r.partition != *partition);
         }
     }
 

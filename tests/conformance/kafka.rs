@@ -104,5 +104,6 @@ on_kafka! {
     a_stage_that_gives_no_room_back_is_given_no_more_than_its_bound,
     a_revoked_partition_is_left_out_and_the_others_are_committed,
     a_rebalance_waits_until_the_stage_has_drained,
+    two_members_under_load_process_every_record_once_in_effect,
     of_two_that_take_a_seat_only_the_last_can_write,
 }

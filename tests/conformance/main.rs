@@ -7,4 +7,5 @@ mod cases;
 mod harness;
 mod kafka;
 mod kafka_failures;
+mod kafka_processes;
 mod proxy;
