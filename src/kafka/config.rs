@@ -226,6 +226,8 @@ impl KafkaConfig {
         self.consumer(&[
             ("group.id", &self.group("reader")),
             ("enable.partition.eof", "true"),
+            // It is polled only while somebody reads: statistics would pile up.
+            ("statistics.interval.ms", "0"),
             ("queued.min.messages", "1000"),
             ("queued.max.messages.kbytes", "4096"),
             ("fetch.queue.backoff.ms", "5"),

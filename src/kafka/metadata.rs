@@ -1,6 +1,7 @@
 //! The client that asks about topics and offsets. It belongs to no group and reads nothing.
 
 use std::sync::{Arc, Weak};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -9,7 +10,6 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 
 use super::config::KafkaConfig;
 use super::health::{Context, Health, Plain, log_error};
-use super::threads::Threads;
 use crate::model::ids::{Offset, Partition};
 use crate::model::time::Timestamp;
 use crate::stream::log::LogError;
@@ -34,13 +34,16 @@ pub(super) struct Span {
 }
 
 impl Metadata {
-    pub(super) fn new(config: &KafkaConfig, health: &Arc<Health>, threads: &Threads) -> Result<Self, LogError> {
+    pub(super) fn new(config: &KafkaConfig, health: &Arc<Health>) -> Result<Self, LogError> {
         let context = Context::new("metadata", health, Plain);
         let client: Client =
             config.metadata().create_with_context(context).map_err(|e| log_error(&e, "the metadata client", health))?;
         let client = Arc::new(client);
         let polled = Arc::downgrade(&client);
-        threads.spawn("kafka-metadata", move || serve(&polled))?;
+        // Not counted: it ends by itself with the last handle, and leaves nothing at the broker.
+        let name = "kafka-metadata".to_owned();
+        let spawned = thread::Builder::new().name(name).spawn(move || serve(&polled));
+        spawned.map_err(|e| LogError::Unavailable(format!("no thread can be started: {e}")))?;
         Ok(Metadata { client, health: health.clone() })
     }
 
@@ -117,7 +120,7 @@ fn until_known<T>(ask: impl Fn() -> Result<T, LogError>) -> Result<T, LogError> 
     let until = Instant::now() + SPREAD;
     loop {
         match ask() {
-            Err(LogError::Fatal(_)) if Instant::now() < until => std::thread::sleep(Duration::from_millis(50)),
+            Err(LogError::Fatal(_)) if Instant::now() < until => thread::sleep(Duration::from_millis(50)),
             answer => return answer,
         }
     }

@@ -130,6 +130,37 @@ async fn two_processes_of_one_name_find_out_that_they_share_it() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_static_member_of_one_name_ends_the_first() {
+    let world = Kafka::create().await;
+    let mut config = world.config("");
+    config.instance = Some("same".into());
+    let logs = [KafkaLog::connect(config.clone()).await.unwrap(), KafkaLog::connect(config).await.unwrap()];
+    let [first, second] = logs.map(|log| Arc::new(log) as Arc<dyn Log>);
+    let mut a = Stage::join(&first, Topic::Events).await;
+    a.until("everything is assigned", |s| s.held.len() == 4).await;
+    let old: Vec<_> = a.held.iter().map(|(p, h)| (*p, h.epoch)).collect();
+    let mut b = Stage::join(&second, Topic::Events).await;
+    b.until("everything is assigned to the second", |s| s.held.len() == 4).await;
+    a.until("the failure is signalled", |s| matches!(s.failed, Some(LogError::InstanceShared(_)))).await;
+    assert!(old.iter().all(|(p, e)| !a.member.committer.may_act(*p, *e)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_was_dropped_is_gone_from_its_group() {
+    let world = Kafka::create().await;
+    let a = KafkaLog::connect(world.config("a")).await.unwrap();
+    let a = Arc::new(a);
+    let mut stage = Stage::join(&(a.clone() as Arc<dyn Log>), Topic::Events).await;
+    stage.until("everything is assigned", |s| s.held.len() == 4).await;
+    drop(stage);
+    assert!(a.close(Duration::from_secs(20)).await, "the member's threads did not end");
+    let mut next = Stage::join(&world.open("b").await, Topic::Events).await;
+    let began = Instant::now();
+    next.until("everything is assigned at once", |s| s.held.len() == 4).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "the group waited for the session's end");
+}
+
 /// A log through a proxy, with time-outs as they are.
 async fn through(proxy: &Proxy, world: &Kafka, instance: &str) -> Arc<dyn Log> {
     let mut config = world.config(instance);

@@ -62,7 +62,11 @@ async fn child_process() {
     let Ok(told) = std::env::var(ROLE) else { return };
     let told: Vec<_> = told.split(' ').collect();
     let mut config = KafkaConfig::new(told[1], told[2], 0);
-    config.default_instance = told[3].to_owned();
+    // The name of a copying process is the user's: its membership is static, and it is back at once.
+    match told[0] {
+        "copy" => config.instance = Some(told[3].to_owned()),
+        _ => config.default_instance = told[3].to_owned(),
+    }
     config.properties.insert("session.timeout.ms".into(), "6000".into());
     let log: Arc<dyn Log> = Arc::new(KafkaLog::connect(config).await.unwrap());
     let stage = Stage::join(&log, Topic::Events).await;
