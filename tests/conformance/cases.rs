@@ -162,6 +162,30 @@ pub async fn a_member_whose_offset_is_gone_is_told_what_was_lost_and_goes_on(wor
     assert_eq!(text(&stage.records[0]), "v6");
 }
 
+pub async fn a_live_member_that_retention_overtakes_is_told_what_was_lost_and_goes_on(world: &dyn World) {
+    let log = world.open("a").await;
+    log.append((0..500).map(|i| output(Topic::Events, 0, "k", &format!("v{i}"))).collect()).await.unwrap();
+    let mut stage = Stage::bounded(&log, Topic::Events, 50).await;
+    stage.release = false;
+    stage.until("the first records", |s| s.records.len() == 50).await;
+    stage.member.committer.commit(vec![part(Partition(0), stage.epoch(0), 10, "1", vec![])]).await.unwrap();
+    // Out of room, so that nothing more is read; then the log is cut behind the reader's back.
+    stage.step(Duration::from_secs(1)).await;
+    world.delete_before(Topic::Events, Partition(0), Offset(400)).await;
+    let held = stage.records.iter().map(|r| r.record.size()).sum();
+    stage.member.credit.release(50, held);
+    stage.release = true;
+    let last = |s: &Stage| s.records.last().is_some_and(|r| r.offset == Offset(499));
+    stage.until("the records that are left", last).await;
+    assert!(
+        matches!(stage.skipped[..], [(Partition(0), from, Offset(400))] if from >= Offset(10)),
+        "{:?}",
+        stage.skipped
+    );
+    let offsets: Vec<_> = stage.records.iter().map(|r| r.offset.0).filter(|o| *o >= 50).collect();
+    assert_eq!(offsets, (400..500).collect::<Vec<_>>());
+}
+
 pub async fn a_table_is_the_last_record_of_each_key_without_tombstones(world: &dyn World) {
     let log = world.open("a").await;
     assert!(log.load(Topic::Retry, Partition(1)).await.unwrap().is_empty());

@@ -100,6 +100,7 @@ on_kafka! {
     a_reader_rewinds_and_starts_where_it_is_told,
     a_reader_whose_offset_is_gone_is_told_where_the_log_starts,
     a_member_whose_offset_is_gone_is_told_what_was_lost_and_goes_on,
+    a_live_member_that_retention_overtakes_is_told_what_was_lost_and_goes_on,
     a_table_is_the_last_record_of_each_key_without_tombstones,
     a_stage_that_gives_no_room_back_is_given_no_more_than_its_bound,
     a_revoked_partition_is_left_out_and_the_others_are_committed,

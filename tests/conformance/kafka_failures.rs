@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use rdkafka::topic_partition_list::TopicPartitionList;
 use tidegate::kafka::{KafkaConfig, KafkaLog};
 use tidegate::model::ids::{Offset, Partition};
 use tidegate::model::topic::Topic;
 use tidegate::stream::log::{Flushed, From, Log, LogError};
 
-use crate::harness::{Stage, World as _, everything, output, part, text, texts, within};
+use crate::harness::{DEADLINE, Stage, World as _, everything, output, part, text, texts, within};
 use crate::kafka::Kafka;
 use crate::proxy::{Lose, Proxy};
 
@@ -101,6 +103,40 @@ async fn a_table_is_not_loaded_before_a_predecessors_open_transaction_is_settled
     blocking(&other, |p| p.commit_transaction(Duration::from_secs(30)).unwrap()).await;
     let rows = within("the table", loading).await.unwrap();
     assert_eq!(rows.iter().map(text).collect::<Vec<_>>(), ["1", "in a transaction"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_does_not_begin_before_its_predecessors_offsets_are_settled() {
+    let world = Kafka::create().await;
+    let log = world.open("heir").await;
+    log.append((0..8).map(|i| output(Topic::Events, 0, "k", &format!("e{i}"))).collect()).await.unwrap();
+    let other = open_transaction(&world, Topic::Deliveries, 0, "k").await;
+    // Another program's member of the group: sends offsets into its transaction, and is gone before it commits.
+    let topic = Topic::Events.full_name(&world.prefix);
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &world.brokers).set("group.id", format!("{}.match", world.prefix));
+    let member: BaseConsumer = config.set("partition.assignment.strategy", "cooperative-sticky").create().unwrap();
+    member.subscribe(&[&topic]).unwrap();
+    let mut offsets = TopicPartitionList::new();
+    offsets.add_partition_offset(&topic, 0, rdkafka::Offset::Offset(5)).unwrap();
+    blocking(&other, move |p| {
+        let until = Instant::now() + DEADLINE;
+        while member.assignment().unwrap().count() < 4 && Instant::now() < until {
+            member.poll(Duration::from_millis(50));
+        }
+        let metadata = member.group_metadata().unwrap();
+        p.send_offsets_to_transaction(&offsets, &metadata, Duration::from_secs(10)).unwrap();
+    })
+    .await;
+
+    let mut heir = Stage::join(&log, Topic::Events).await;
+    heir.until("the partitions without a transaction", |s| s.held.len() == 3).await;
+    heir.step(Duration::from_millis(500)).await;
+    assert!(!heir.held.contains_key(&Partition(0)), "it began at {:?}", heir.held[&Partition(0)].committed);
+    blocking(&other, |p| p.commit_transaction(Duration::from_secs(30)).unwrap()).await;
+    heir.until("the partition behind the transaction", |s| s.records.len() == 3).await;
+    assert_eq!(heir.held[&Partition(0)].committed.as_ref().map(|c| c.offset), Some(Offset(5)));
+    assert_eq!(heir.records.iter().map(text).collect::<Vec<_>>(), ["e5", "e6", "e7"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
