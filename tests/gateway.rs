@@ -1,4 +1,10 @@
-//! The whole system on real servers. One binary, so that it is linked once; the modules are named after what fails.
+//! The whole system on a real Apache Kafka: gateways as processes, receivers on loopback, and what can happen to each.
+//!
+//! One binary, so that it is linked once; every test is named after the failure that it is about. Run with `make test`, or
+//! while working on some of them: `scripts/with-kafka cargo test --test gateway -- killed`.
 
 mod support;
 mod topology;
+
+#[path = "gateway/harness.rs"]
+mod harness;
