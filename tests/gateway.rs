@@ -6,5 +6,23 @@
 mod support;
 mod topology;
 
+#[path = "gateway/backlog.rs"]
+mod backlog;
+#[path = "gateway/broker.rs"]
+mod broker;
+#[path = "gateway/day.rs"]
+mod day;
 #[path = "gateway/harness.rs"]
 mod harness;
+#[path = "gateway/instances.rs"]
+mod instances;
+#[path = "gateway/killed.rs"]
+mod killed;
+#[path = "gateway/poison.rs"]
+mod poison;
+#[path = "gateway/receivers.rs"]
+mod receivers;
+#[path = "gateway/refused.rs"]
+mod refused;
+#[path = "gateway/switched.rs"]
+mod switched;

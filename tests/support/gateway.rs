@@ -79,6 +79,11 @@ impl Setup {
         self
     }
 
+    pub fn without(mut self, name: &str) -> Setup {
+        self.environment.retain(|(known, _)| known != name);
+        self
+    }
+
     /// A stable name: group membership is static, so that it is back at once after a kill.
     pub fn instance(self, name: &str) -> Setup {
         self.env("TIDEGATE_INSTANCE", name)

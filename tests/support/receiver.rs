@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-pub use log::{Log, Seen};
+pub use log::{Log, Seen, hash};
 
 /// What a path does with a request.
 #[derive(Clone, Debug)]
