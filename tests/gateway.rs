@@ -1,5 +1,29 @@
-//! The whole system on real servers. One binary, so that it is linked once; the modules are named after what fails.
+//! The whole system on a real Apache Kafka: gateways as processes, receivers on loopback, and what can happen to each.
+//!
+//! One binary, so that it is linked once; every test is named after the failure that it is about. Run with `make test`, or
+//! while working on some of them: `scripts/with-kafka cargo test --test gateway -- killed`.
 
 #[expect(dead_code, reason = "not every part of the support has its suite yet")]
 mod support;
 mod topology;
+
+#[path = "gateway/backlog.rs"]
+mod backlog;
+#[path = "gateway/broker.rs"]
+mod broker;
+#[path = "gateway/day.rs"]
+mod day;
+#[path = "gateway/harness.rs"]
+mod harness;
+#[path = "gateway/instances.rs"]
+mod instances;
+#[path = "gateway/killed.rs"]
+mod killed;
+#[path = "gateway/poison.rs"]
+mod poison;
+#[path = "gateway/receivers.rs"]
+mod receivers;
+#[path = "gateway/refused.rs"]
+mod refused;
+#[path = "gateway/switched.rs"]
+mod switched;

@@ -1,245 +1,245 @@
-//! `tidegate serve` as a child process: started, killed, stopped, and spoken to by its API.
+//! The gateway as a process: started with an environment, killed, stopped, asked how it ended.
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::{Value, json};
 use tokio::process::{Child, Command};
-use tokio::time::{interval, timeout};
+use tokio::time::timeout;
 
-use super::{scratch, unique};
+use super::api::Api;
+use super::broker::Broker;
+use super::{SOON, scratch, unique, until};
 
 pub const ADMIN_KEY: &str = "key-of-the-tests";
 /// 32 bytes, base64.
 const SECRET_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
-/// How to start one. The same settings start it again after a kill: same port, same instance name.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    pub name: String,
-    pub port: u16,
-    pub args: Vec<String>,
-    pub env: BTreeMap<String, String>,
+/// How a gateway is started; the same settings start it again after a kill, at the same port.
+#[derive(Clone)]
+pub struct Setup {
+    pub prefix: String,
+    pub brokers: String,
+    port: u16,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    log: PathBuf,
 }
 
-impl Settings {
-    /// All roles, few partitions, topics under `prefix`, loopback receivers allowed.
-    pub fn new(brokers: &str, prefix: &str) -> Settings {
-        let port = free_port();
-        let settings = Settings { name: unique("gateway"), port, args: Vec::new(), env: BTreeMap::new() };
-        let listen = format!("127.0.0.1:{port}");
-        [
-            ("KAFKA_BROKERS", brokers),
-            ("KAFKA_TOPIC_PREFIX", prefix),
-            ("TIDEGATE_LISTEN", &listen),
+/// A gateway that runs. Killed when dropped; the end of its log is shown when its test fails.
+pub struct Gateway {
+    child: Child,
+    pid: u32,
+    setup: Setup,
+}
+
+/// How a process ended: its code (`None`: by a signal), and what it has said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub log: String,
+}
+
+impl Setup {
+    /// All roles, few partitions, topics and groups of its own, dynamic membership, loopback receivers allowed.
+    pub fn new(broker: &Broker, label: &str) -> Setup {
+        let prefix = unique(label);
+        let log = scratch().join(format!("{prefix}.log"));
+        let setup = Setup {
+            brokers: broker.address.clone(),
+            port: free_port(),
+            arguments: vec!["serve".to_owned()],
+            environment: Vec::new(),
+            log,
+            prefix,
+        };
+        let environment = [
             ("TIDEGATE_ADMIN_KEY", ADMIN_KEY),
             ("TIDEGATE_SECRET_KEY", SECRET_KEY),
             ("TIDEGATE_EGRESS_ALLOW", "127.0.0.0/8"),
             ("TIDEGATE_TOPOLOGY__PROFILE", "small"),
             ("TIDEGATE_LOG_FORMAT", "json"),
-        ]
-        .into_iter()
-        .fold(settings, |settings, (name, value)| settings.env(name, value))
+        ];
+        environment.into_iter().fold(setup, |setup, (name, value)| setup.env(name, value))
     }
 
-    pub fn env(mut self, name: &str, value: &str) -> Settings {
-        self.env.insert(name.to_string(), value.to_string());
+    /// Another process of the same gateway: the same topics, a port and a log of its own.
+    pub fn another(&self, label: &str) -> Setup {
+        let log = self.log.with_extension(format!("{label}.log"));
+        Setup { port: free_port(), log, ..self.clone() }
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Setup {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// A stable instance name: static membership, a session of 30 s.
-    pub fn instance(self, name: &str) -> Settings {
+    pub fn without(mut self, name: &str) -> Setup {
+        self.environment.retain(|(known, _)| known != name);
+        self
+    }
+
+    /// A stable name: group membership is static, so that it is back at once after a kill.
+    pub fn instance(self, name: &str) -> Setup {
         self.env("TIDEGATE_INSTANCE", name)
     }
 
-    pub fn roles(mut self, roles: &str) -> Settings {
-        self.args.extend(["--roles".to_string(), roles.to_string()]);
+    /// Another command or more flags.
+    pub fn arguments(mut self, arguments: &[&str]) -> Setup {
+        self.arguments = arguments.iter().map(ToString::to_string).collect();
         self
+    }
+
+    /// The topic's name on the broker; a stage's group is named in the same way.
+    pub fn topic(&self, name: &str) -> String {
+        format!("{}.{name}", self.prefix)
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub fn api(&self) -> Api {
+        Api::new(format!("http://{}", self.address()))
+    }
+
+    /// Starts it and waits until it is ready.
+    pub async fn start(&self) -> Gateway {
+        let mut gateway = self.spawn();
+        gateway.ready().await;
+        gateway
     }
 
     /// Starts it without waiting for anything.
     pub fn spawn(&self) -> Gateway {
-        let log = scratch().join(format!("{}.log", self.name));
-        std::fs::create_dir_all(scratch()).expect("a scratch folder");
-        let out = File::options().create(true).append(true).open(&log).expect("a log file");
-        let err = out.try_clone().expect("the log file twice");
-        let child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            .arg("serve")
-            .args(&self.args)
-            .envs(&self.env)
-            .stdin(Stdio::null())
-            .stdout(out)
-            .stderr(err)
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the binary can be run");
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().expect("a client");
-        Gateway { settings: self.clone(), child, client, log }
+        // What earlier lives said is above; a test that fails wants all of it.
+        let log = File::options().create(true).append(true).open(&self.log).expect("a log file");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        command.args(&self.arguments).stdin(Stdio::null()).kill_on_drop(true);
+        command.stdout(log.try_clone().expect("a file")).stderr(log);
+        let ours = |name: &String| ["TIDEGATE_", "KAFKA_", "DATABASE_"].iter().any(|p| name.starts_with(p));
+        for name in std::env::vars().map(|(name, _)| name).filter(ours) {
+            command.env_remove(name);
+        }
+        // Away from a `tidegate.toml` that the working directory may hold.
+        command.current_dir(scratch()).env("TIDEGATE_LISTEN", self.address());
+        command.env("KAFKA_BROKERS", &self.brokers).env("KAFKA_TOPIC_PREFIX", &self.prefix);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        let child = command.spawn().expect("the binary can be run");
+        let pid = child.id().expect("it was not waited for");
+        Gateway { child, pid, setup: self.clone() }
     }
 
-    /// Starts it and returns when it is ready.
-    pub async fn start(&self) -> Gateway {
-        let mut gateway = self.spawn();
-        gateway.ready(Duration::from_secs(60)).await;
-        gateway
+    /// Runs it to its end.
+    pub async fn run(&self, within: Duration) -> Ended {
+        self.spawn().ended(within).await
     }
-}
-
-/// A running gateway; killed when dropped, its log shown if the test failed.
-#[derive(Debug)]
-pub struct Gateway {
-    pub settings: Settings,
-    child: Child,
-    client: reqwest::Client,
-    log: PathBuf,
-}
-
-/// Why a call did not answer 2xx.
-#[derive(Debug, thiserror::Error)]
-pub enum CallError {
-    #[error("{status}: {body}")]
-    Refused { status: u16, body: Value },
-    /// Whether the gateway has done it is not known.
-    #[error(transparent)]
-    NoAnswer(#[from] reqwest::Error),
 }
 
 impl Gateway {
-    pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.settings.port)
+    pub fn pid(&self) -> u32 {
+        self.pid
     }
 
-    pub fn pid(&self) -> Pid {
-        let id = self.child.id().and_then(|id| i32::try_from(id).ok());
-        Pid::from_raw(id.expect("the process was not waited for yet"))
+    pub fn api(&self) -> Api {
+        self.setup.api()
     }
 
-    /// Returns when `/health/ready` answers 200; fails the test if the process ends before, or it takes longer.
-    pub async fn ready(&mut self, within: Duration) {
-        let deadline = Instant::now() + within;
-        let mut tick = interval(Duration::from_millis(50));
-        loop {
-            tokio::select! {
-                status = self.child.wait() => panic!("the gateway ended while it started: {status:?}"),
-                _ = tick.tick() => {}
+    /// Waits until `/health/ready` says 200.
+    pub async fn ready(&mut self) {
+        let api = self.api();
+        let (child, log) = (&mut self.child, &self.setup.log);
+        until("the gateway is ready", SOON, async || {
+            if let Some(status) = child.try_wait().expect("a child") {
+                panic!("the gateway ended while it started, {status}:\n{}", tail(log, 20));
             }
-            if self.is_ready().await {
-                return;
-            }
-            assert!(Instant::now() < deadline, "the gateway is not ready after {within:?}");
-        }
+            api.is_ready().await.then_some(())
+        })
+        .await;
     }
 
-    pub async fn is_ready(&self) -> bool {
-        let asked = self.client.get(self.url("/health/ready")).timeout(Duration::from_secs(2)).send().await;
-        asked.is_ok_and(|answer| answer.status() == 200)
-    }
-
-    /// SIGKILL, and gone when this returns.
-    pub async fn kill9(&mut self) {
+    /// SIGKILL, as if the machine had lost its power; returns when the process is gone.
+    pub async fn kill9(mut self) {
         self.signal(Signal::SIGKILL);
-        self.exited(Duration::from_secs(10)).await;
+        timeout(SOON, self.child.wait()).await.expect("it is gone").expect("a child");
     }
 
-    /// SIGTERM; returns how it ended after its drain.
-    pub async fn sigterm(&mut self, within: Duration) -> ExitStatus {
+    /// SIGTERM.
+    pub fn terminate(&self) {
         self.signal(Signal::SIGTERM);
-        self.exited(within).await
     }
 
-    /// Waits for the end of the process.
-    pub async fn exited(&mut self, within: Duration) -> ExitStatus {
-        let ended = timeout(within, self.child.wait()).await;
-        ended.unwrap_or_else(|_| panic!("the gateway still runs after {within:?}")).expect("a child can be waited for")
-    }
-
-    pub fn sigstop(&self) {
+    /// SIGSTOP: it stands still, its sockets stay open.
+    pub fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
     }
 
-    pub fn sigcont(&self) {
+    /// SIGCONT.
+    pub fn thaw(&self) {
         self.signal(Signal::SIGCONT);
     }
 
-    fn signal(&self, signal: Signal) {
-        kill(self.pid(), signal).unwrap_or_else(|error| panic!("{signal} to the gateway: {error}"));
-    }
-
-    /// What it has logged so far, in all its lives.
-    pub fn logged(&self) -> String {
-        std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
-    }
-
-    /// The value of a metric; `series` with its labels, as `/metrics` prints it.
-    pub async fn metric(&self, series: &str) -> Option<f64> {
-        let text = self.client.get(self.url("/metrics")).send().await.ok()?.text().await.ok()?;
-        text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.trim().parse().ok())
-    }
-
-    pub async fn call(&self, method: reqwest::Method, path: &str, body: &Value) -> Result<Value, CallError> {
-        let request = self.client.request(method, self.url(path)).header("x-api-key", ADMIN_KEY);
-        let answer = request.header("content-type", "application/json").body(body.to_string()).send().await?;
-        let status = answer.status();
-        let text = answer.text().await?;
-        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        if status.is_success() { Ok(body) } else { Err(CallError::Refused { status: status.as_u16(), body }) }
-    }
-
-    async fn post(&self, path: &str, body: &Value) -> Result<Value, CallError> {
-        self.call(reqwest::Method::POST, path, body).await
-    }
-
-    pub async fn create_org(&self, org: &str) {
-        let body = json!({ "orgId": org, "name": format!("Organisation {org}") });
-        self.post("/api/v1/admin/organizations", &body)
-            .await
-            .unwrap_or_else(|error| panic!("organisation {org}: {error}"));
-    }
-
-    /// `fields` over `{name, eventType: "*", targetUrl}`; returns the integration as answered.
-    pub async fn create_integration(&self, org: &str, target: &str, fields: Value) -> Value {
-        let mut body = json!({ "name": unique("integration"), "eventType": "*", "targetUrl": target });
-        if let (Some(body), Value::Object(fields)) = (body.as_object_mut(), fields) {
-            body.extend(fields);
+    /// Waits for it to end by itself.
+    pub async fn ended(&mut self, within: Duration) -> Ended {
+        let log = &self.setup.log;
+        match timeout(within, self.child.wait()).await {
+            Ok(status) => Ended { code: status.expect("a child").code(), log: tail(log, 200) },
+            Err(_) => panic!("the process did not end within {within:?}"),
         }
-        let path = format!("/api/v1/outbound-integrations?orgId={org}");
-        self.post(&path, &body).await.unwrap_or_else(|error| panic!("integration {body}: {error}"))
     }
 
-    /// Publishes one event; its id, once it was accepted.
-    pub async fn publish(&self, org: &str, event: &Value) -> Result<String, CallError> {
-        let answer = self.post(&format!("/api/v1/events?orgId={org}"), event).await?;
-        Ok(answer["id"].as_str().unwrap_or_default().to_string())
+    /// The most memory that it has had, in MiB.
+    pub fn memory_high(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("the process lives");
+        let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).expect("Linux tells it");
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        kib / 1_024
     }
 
-    /// Publishes up to 1,000 events; the ids of those that were accepted.
-    pub async fn publish_batch(&self, org: &str, events: &[Value]) -> Result<Vec<String>, CallError> {
-        let answer = self.post(&format!("/api/v1/events/batch?orgId={org}"), &json!({ "events": events })).await?;
-        let results = answer["results"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let accepted = results.iter().filter(|result| result["status"] == "accepted");
-        Ok(accepted.filter_map(|result| result["id"].as_str().map(str::to_string)).collect())
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.pid).expect("a process id"));
+        kill(pid, signal).expect("the process is there until it is waited for");
     }
 }
 
 impl Drop for Gateway {
     fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.child.start_kill();
         if std::thread::panicking() {
-            let logged = self.logged();
-            let lines: Vec<&str> = logged.lines().collect();
-            let tail = &lines[lines.len().saturating_sub(60)..];
-            eprintln!("---- the last lines of {} ----\n{}\n----", self.log.display(), tail.join("\n"));
+            let log = &self.setup.log;
+            eprintln!("---- the end of {} (process {})\n{}", log.display(), self.pid, tail(log, 40));
         }
     }
 }
 
-/// A port that was free a moment ago.
+/// The last lines, and before them those that warn: one line an attempt would hide what matters.
+fn tail(log: &Path, lines: usize) -> String {
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let all: Vec<&str> = text.lines().collect();
+    let loud = |line: &&&str| ["WARN", "ERROR", "panicked", "tidegate:"].iter().any(|word| line.contains(word));
+    let (before, last) = all.split_at(all.len().saturating_sub(lines / 2));
+    let mut told: Vec<&str> = before.iter().filter(loud).rev().take(lines).copied().collect();
+    told.reverse();
+    told.extend(last);
+    told.join("\n")
+}
+
+/// Below the ports that the system gives to outgoing connections and those that `compose/local` takes. A port is given
+/// once, so that two tests never want the same.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port on loopback");
-    listener.local_addr().expect("a bound socket has an address").port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 8_000).expect("small");
+    loop {
+        let port = 10_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 9_000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }

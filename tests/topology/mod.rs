@@ -6,7 +6,7 @@ use tidegate::kafka::admin::{Admin, AdminError};
 use tidegate::model::topic::Topic;
 use tidegate::topology::{Declared, Problem, check};
 
-use crate::support::broker::{Broker, shared};
+use crate::support::broker::Broker;
 use crate::support::unique;
 
 fn admin(brokers: &str) -> Admin {
@@ -15,7 +15,7 @@ fn admin(brokers: &str) -> Admin {
 
 #[tokio::test]
 async fn a_topic_created_is_a_topic_as_declared() {
-    let (admin, prefix) = (admin(&shared().await), unique("created"));
+    let (admin, prefix) = (admin(&Broker::shared().await.address), unique("created"));
     let declared = Declared::built_in(Some("small")).expect("the built-in file");
     let before = check(&declared, &admin.actual(&prefix).await.expect("an answer"));
     assert!(
@@ -35,7 +35,7 @@ async fn a_topic_created_is_a_topic_as_declared() {
 
 #[tokio::test]
 async fn two_processes_that_create_at_once_both_succeed() {
-    let (brokers, prefix) = (shared().await, unique("twice"));
+    let (brokers, prefix) = (Broker::shared().await.address.clone(), unique("twice"));
     let declared = Declared::built_in(Some("small")).expect("the built-in file");
     let (one, two) = (admin(&brokers), admin(&brokers));
     let (first, second) = tokio::join!(one.create_missing(&declared, &prefix), two.create_missing(&declared, &prefix));

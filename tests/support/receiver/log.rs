@@ -1,41 +1,49 @@
-//! Every request that a receiver got, in the order of arrival.
+//! What a receiver has seen.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt;
+use std::collections::HashMap;
+use std::ops::Index;
 
-use http::{HeaderMap, Method};
 use sha2::{Digest as _, Sha256};
 use tidegate::model::time::Timestamp;
+use tokio::time::Instant;
 
-use super::Then;
+use super::http::Request;
+use crate::support::now;
 
+/// A request.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// When the request was there as a whole, on the clock that the gateway goes by too.
-    pub at: Timestamp,
-    pub method: Method,
+    pub at: Instant,
+    /// The same moment on the clock that the gateway goes by too.
+    pub wall: Timestamp,
+    pub method: String,
     pub path: String,
-    /// The `Idempotency-Key`; empty where there was none.
+    pub headers: Vec<(Box<str>, Box<str>)>,
+    /// `idempotency-key`.
     pub delivery: String,
-    /// The `ce-id`; empty where there was none.
+    /// `ce-id`; empty where the integration leaves event headers out.
     pub event: String,
-    pub headers: HeaderMap,
-    /// SHA-256.
-    pub body_hash: [u8; 32],
-    pub body_bytes: usize,
-    /// How it was answered.
-    pub then: Then,
-    /// When the answer was given, where it was one.
-    pub answered: Option<Timestamp>,
+    /// SHA-256 of the body.
+    pub body: [u8; 32],
+    /// The process that sent it, where the test asked for it.
+    pub process: Option<u32>,
+    /// How often this delivery has come to this path, this time included.
+    pub nth: usize,
+    /// When the answer had left.
+    pub answered: Option<Instant>,
 }
 
 impl Seen {
-    pub fn delivered(&self) -> bool {
-        matches!(self.then, Then::Status(200..=299) | Then::Endless)
+    pub fn of(request: Request, process: Option<u32>) -> Seen {
+        let Request { method, path, headers, body } = request;
+        let value = |name: &str| headers.iter().find(|(n, _)| &**n == name).map_or("", |(_, v)| v).to_owned();
+        let (delivery, event) = (value("idempotency-key"), value("ce-id"));
+        let (at, wall, body) = (Instant::now(), now(), hash(&body));
+        Seen { at, wall, method, path, headers, delivery, event, body, process, nth: 1, answered: None }
     }
 
-    pub fn body_is(&self, body: &[u8]) -> bool {
-        self.body_hash == hash(body)
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| &**n == name).map(|(_, v)| &**v)
     }
 }
 
@@ -43,73 +51,85 @@ pub fn hash(body: &[u8]) -> [u8; 32] {
     Sha256::digest(body).into()
 }
 
-#[derive(Debug, Default)]
+/// Every request, in the order of arrival.
+#[derive(Default)]
 pub struct Log {
     all: Vec<Seen>,
-    by_path: BTreeMap<String, usize>,
-    by_delivery: HashMap<String, Vec<usize>>,
-    /// Distinct (event, path) that were answered 2xx.
-    delivered: HashMap<String, Vec<String>>,
-    deliveries_done: BTreeMap<String, usize>,
+    paths: HashMap<String, Path>,
+}
+
+#[derive(Default)]
+struct Path {
+    requests: Vec<usize>,
+    answered: usize,
+    by_event: HashMap<String, usize>,
+    by_delivery: HashMap<String, usize>,
 }
 
 impl Log {
+    pub(super) fn add(&mut self, mut seen: Seen) -> usize {
+        let index = self.all.len();
+        let path = self.paths.entry(seen.path.clone()).or_default();
+        path.requests.push(index);
+        *path.by_event.entry(seen.event.clone()).or_default() += 1;
+        let nth = path.by_delivery.entry(seen.delivery.clone()).or_default();
+        *nth += 1;
+        seen.nth = *nth;
+        self.all.push(seen);
+        index
+    }
+
+    pub(super) fn answered(&mut self, index: usize) {
+        let seen = &mut self.all[index];
+        seen.answered = Some(Instant::now());
+        if let Some(path) = self.paths.get_mut(&seen.path) {
+            path.answered += 1;
+        }
+    }
+
+    /// Requests at `path`, repeats included.
+    pub fn requests(&self, path: &str) -> usize {
+        self.paths.get(path).map_or(0, |p| p.requests.len())
+    }
+
+    /// Answers that have left from `path`.
+    pub fn answers(&self, path: &str) -> usize {
+        self.paths.get(path).map_or(0, |p| p.answered)
+    }
+
+    /// Different events at `path`.
+    pub fn events(&self, path: &str) -> usize {
+        self.paths.get(path).map_or(0, |p| p.by_event.len())
+    }
+
+    /// Has `path` seen this event?
+    pub fn has(&self, path: &str, event: &str) -> bool {
+        self.paths.get(path).is_some_and(|p| p.by_event.contains_key(event))
+    }
+
+    /// The requests at `path`.
+    pub fn of<'a>(&'a self, path: &str) -> impl Iterator<Item = &'a Seen> {
+        self.paths.get(path).into_iter().flat_map(|p| &p.requests).map(|&index| &self.all[index])
+    }
+
     pub fn all(&self) -> &[Seen] {
         &self.all
     }
 
-    /// Requests to this path, repeats included.
-    pub fn requests(&self, path: &str) -> usize {
-        self.by_path.get(path).copied().unwrap_or(0)
-    }
-
-    /// Distinct events that this path has answered 2xx.
-    pub fn delivered(&self, path: &str) -> usize {
-        self.deliveries_done.get(path).copied().unwrap_or(0)
-    }
-
-    /// Has this event been answered 2xx at this path?
-    pub fn has(&self, event: &str, path: &str) -> bool {
-        self.delivered.get(event).is_some_and(|paths| paths.iter().any(|each| each == path))
-    }
-
-    /// The attempts of one delivery, in order.
-    pub fn attempts(&self, delivery: &str) -> impl Iterator<Item = &Seen> {
-        self.by_delivery.get(delivery).into_iter().flatten().map(|at| &self.all[*at])
-    }
-
-    pub fn deliveries(&self) -> impl Iterator<Item = &str> {
-        self.by_delivery.keys().map(String::as_str)
-    }
-
-    /// Its number, for `answered`.
-    pub(super) fn arrived(&mut self, seen: Seen) -> usize {
-        let at = self.all.len();
-        *self.by_path.entry(seen.path.clone()).or_default() += 1;
-        if !seen.delivery.is_empty() {
-            self.by_delivery.entry(seen.delivery.clone()).or_default().push(at);
-        }
-        self.all.push(seen);
-        at
-    }
-
-    pub(super) fn answered(&mut self, number: usize, now: Timestamp) {
-        let seen = &mut self.all[number];
-        seen.answered = Some(now);
-        let (event, path) = (seen.event.clone(), seen.path.clone());
-        if seen.delivered() && !event.is_empty() && !self.has(&event, &path) {
-            self.delivered.entry(event).or_default().push(path.clone());
-            *self.deliveries_done.entry(path).or_default() += 1;
-        }
+    pub fn summary(&self) -> String {
+        let told = |(path, p): (&String, &Path)| {
+            format!("{path}: {} requests, {} answered, {} events", p.requests.len(), p.answered, p.by_event.len())
+        };
+        let mut paths: Vec<String> = self.paths.iter().map(told).collect();
+        paths.sort();
+        if paths.is_empty() { "no request".into() } else { paths.join("; ") }
     }
 }
 
-impl fmt::Display for Log {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} requests", self.all.len())?;
-        for (path, requests) in &self.by_path {
-            write!(f, "; {path}: {requests} requests, {} events delivered", self.delivered(path))?;
-        }
-        Ok(())
+impl Index<usize> for Log {
+    type Output = Seen;
+
+    fn index(&self, index: usize) -> &Seen {
+        &self.all[index]
     }
 }

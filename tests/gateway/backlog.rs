@@ -1,0 +1,59 @@
+//! One integration falls far behind.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::receivers::slowest;
+use crate::support::api::{event, events, ids};
+use crate::support::broker::Broker;
+use crate::support::gateway::Setup;
+use crate::support::ledger::Ledger;
+use crate::support::receiver::{Answer, Receiver};
+use crate::support::{SOON, kafka, turn};
+
+const WAITING: usize = 100_000;
+/// At a few thousand a second, on a machine that does other things too.
+const DRAINED: Duration = Duration::from_secs(300);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_thousand_waiting_for_one_delay_nobody_else() {
+    let _turn = turn::alone().await;
+    let broker = Broker::shared().await;
+    let receiver = Receiver::start().await;
+    let setup = Setup::new(&broker, "backlog");
+    let gateway = setup.start().await;
+    let api = gateway.api();
+    api.org("648").await;
+    api.integration("slow", &receiver.url("/slow"), json!({"eventType": "bulk.item", "maxInFlight": 32})).await;
+    // One for each partition, the slow one's own included.
+    for neighbour in ["n0", "n1", "n2", "n3", "n4", "n5"] {
+        let target = receiver.url(&format!("/{neighbour}"));
+        api.integration(neighbour, &target, json!({"eventType": "patient.viewed"})).await;
+    }
+    receiver.always("/slow", Answer::After(Duration::from_secs(1), 200));
+    api.publish(&event("warm", "patient.viewed")).await;
+    receiver.wait_events("/n0", 1, SOON).await;
+
+    let accepted = ids("b", WAITING);
+    for batch in accepted.chunks(1_000) {
+        api.publish_all(&events(batch, "bulk.item")).await;
+    }
+    for n in 0..6 {
+        let path = format!("/n{n}");
+        let before = receiver.look(|log| log.requests("/slow"));
+        let slowest = slowest(&api, &receiver, (&path, &format!("p{n}")), 20).await;
+        let (waiting, on) = receiver.look(|log| (WAITING - log.events("/slow"), log.requests("/slow") > before));
+        eprintln!("{path}: the slowest of 20 took {slowest:?} while {waiting} waited");
+        assert!(waiting > WAITING / 2, "{waiting} waiting: not the test that it should be");
+        assert!(slowest < Duration::from_secs(1), "{path} waited {slowest:?} for somebody else's receiver");
+        assert!(on || n == 0, "the slow one goes on too");
+    }
+    receiver.always("/slow", Answer::Status(200));
+    receiver.wait_events("/slow", WAITING, DRAINED).await;
+    kafka::quiet(&setup).await;
+    receiver.look(|log| Ledger { path: "/slow", accepted: &accepted }.settle_once(log));
+    let memory = gateway.memory_high();
+    eprintln!("at most {memory} MiB");
+    assert!(memory < 400, "what waits belongs in the log, not in {memory} MiB of memory");
+}
