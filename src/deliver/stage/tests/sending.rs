@@ -94,7 +94,9 @@ async fn an_answer_becomes_its_outcome_and_is_told() {
         let agrees = match attempted.outcome {
             Outcome::Delivered => outcome == "DELIVERED",
             Outcome::Retry { due, .. } => Some(due) == next,
-            Outcome::Dead => attempted.outputs.len() == 2 && attempted.outputs[1].topic == Topic::Dlq,
+            Outcome::Dead | Outcome::Abandoned => {
+                attempted.outputs.len() == 2 && attempted.outputs[1].topic == Topic::Dlq
+            }
         };
         assert!(agrees, "{answer}");
     }
