@@ -100,10 +100,9 @@ impl Egress {
         let lookups = Arc::new(Lookups::default());
         let resolver = |wire| GuardedResolver { allow: allow.clone(), wire, lookups: lookups.clone() };
         let plain = connect::plain(resolver(Wire::Plain));
-        let hint = "install ca-certificates or set SSL_CERT_FILE";
-        let tls = connect::tls(resolver(Wire::Tls)).map_err(|e| format!("{e}: {hint}"));
+        let tls = connect::tls(resolver(Wire::Tls)).map_err(|e| e.to_string());
         if let Err(cause) = &tls {
-            tracing::warn!(cause, "no delivery over https is possible");
+            tracing::warn!(cause, "no delivery over https is possible: install ca-certificates or set SSL_CERT_FILE");
         }
         Egress { allow, plain, tls }
     }
