@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use http::{HeaderName, HeaderValue, Method};
 use rustc_hash::FxHashMap;
 
-use super::egress::{Egress, Refused, Target};
+use super::egress::{Egress, Refused, Wire};
 use super::lock;
 use super::request::reserved;
 use crate::model::ids::IntegrationId;
@@ -15,7 +15,7 @@ use crate::model::integration::OutboundIntegration;
 #[derive(Debug)]
 pub struct Prepared {
     pub integration: Arc<OutboundIntegration>,
-    pub target: Result<Target, Refused>,
+    pub route: Result<Wire, Refused>,
     /// The configured headers, without those that are not for configuration.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// GET and HEAD go without a body.
@@ -26,7 +26,7 @@ impl Prepared {
     pub fn new(integration: Arc<OutboundIntegration>, egress: &Egress) -> Self {
         let configured = integration.headers.iter().filter(|(name, _)| !reserved(name));
         Prepared {
-            target: egress.target(&integration.target_url),
+            route: egress.route(&integration.target_url),
             headers: configured.cloned().collect(),
             sends_body: !matches!(integration.method, Method::GET | Method::HEAD),
             integration,

@@ -2,15 +2,13 @@
 
 use bytes::Bytes;
 use http::header::{self as names, HeaderMap, HeaderName, HeaderValue};
-use http::{Request, Uri};
-use http_body_util::Full;
+use reqwest::{Body, Request};
 
 use super::delivery::{Delivery, trace_id};
 use super::prepared::Prepared;
 use crate::model::record::header;
 
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("Tidegate/", env!("CARGO_PKG_VERSION")));
-const ANY: HeaderValue = HeaderValue::from_static("*/*");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const X_CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -36,17 +34,18 @@ pub fn reserved(name: &HeaderName) -> bool {
 }
 
 /// The request of one attempt.
-pub fn build(prepared: &Prepared, uri: &Uri, delivery: &Delivery<'_>) -> Request<Full<Bytes>> {
-    let body = if prepared.sends_body { delivery.payload() } else { Bytes::new() };
-    let mut request = Request::new(Full::new(body));
-    *request.method_mut() = prepared.integration.method.clone();
-    *request.uri_mut() = uri.clone();
+pub fn build(prepared: &Prepared, delivery: &Delivery<'_>) -> Request {
+    let integration = &prepared.integration;
+    let mut request = Request::new(integration.method.clone(), integration.target_url.clone());
     *request.headers_mut() = headers(prepared, delivery);
+    if prepared.sends_body {
+        *request.body_mut() = Some(Body::from(delivery.payload()));
+    }
     request
 }
 
 fn headers(prepared: &Prepared, delivery: &Delivery<'_>) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(prepared.headers.len() + delivery.headers().len() + 7);
+    let mut headers = HeaderMap::with_capacity(prepared.headers.len() + delivery.headers().len() + 6);
     if prepared.integration.event_headers {
         for (name, value) in delivery.headers().iter() {
             if let Some(name) = name.strip_prefix("ce_").and_then(attribute) {
@@ -59,7 +58,6 @@ fn headers(prepared: &Prepared, delivery: &Delivery<'_>) -> HeaderMap {
         let content_type = of_record.and_then(|v| HeaderValue::from_maybe_shared(v.clone()).ok());
         headers.insert(names::CONTENT_TYPE, content_type.unwrap_or(JSON));
     }
-    headers.insert(names::ACCEPT, ANY);
     // Configuration may name another content type than the event's.
     for (name, value) in &prepared.headers {
         headers.insert(name.clone(), value.clone());

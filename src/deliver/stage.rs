@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use super::attempts::{Account, Answered, Failure, Kind, Told};
 use super::decide::{Answer, Made, RetryAfter, Verdict, decide};
 use super::delivery::{Delivery, NotADelivery, rejected};
-use super::egress::{Egress, EgressAllow, Response, SendError};
+use super::egress::{Egress, EgressAllow, EgressError, Response, SendError};
 use super::lock;
 use super::metrics::DeliverMetrics;
 use super::prepared::{Cache, Prepared};
@@ -56,16 +56,20 @@ const MISSING_WAIT: Duration = Duration::from_secs(1);
 
 impl Deliver {
     /// Made after the metrics recorder is installed, and started once the catalog was read to its end.
-    pub fn new(integrations: Arc<dyn Integrations>, clock: Arc<dyn Clock>, config: DeliverConfig) -> Deliver {
-        Deliver {
+    pub fn new(
+        integrations: Arc<dyn Integrations>,
+        clock: Arc<dyn Clock>,
+        config: DeliverConfig,
+    ) -> Result<Deliver, EgressError> {
+        Ok(Deliver {
             integrations,
             clock,
-            egress: Egress::new(config.allow),
+            egress: Egress::new(config.allow)?,
             prepared: Cache::default(),
             awaited: Mutex::default(),
             longest_wait: config.longest_wait,
             metrics: DeliverMetrics::default(),
-        }
+        })
     }
 
     async fn deliver(&self, job: Job<'_>, delivery: &Delivery<'_>, prepared: &Prepared) -> Attempted {
@@ -114,9 +118,9 @@ impl Deliver {
     }
 
     async fn send(&self, delivery: &Delivery<'_>, prepared: &Prepared) -> Result<Response, SendError> {
-        let target = prepared.target.as_ref().map_err(Clone::clone)?;
-        let request = request::build(prepared, &target.uri, delivery);
-        self.egress.send(target.wire, request, prepared.integration.timeout).await
+        let wire = prepared.route.clone()?;
+        let request = request::build(prepared, delivery);
+        self.egress.send(wire, request, prepared.integration.timeout).await
     }
 
     fn count(&self, account: &Account<'_>, verdict: Verdict, now: Timestamp) {

@@ -4,7 +4,6 @@
 //! over TLS, else HTTP/1.1 with keep-alive.
 
 mod address;
-mod connect;
 mod resolve;
 mod response;
 
@@ -12,21 +11,21 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Uri};
-use http_body_util::Full;
-use hyper_util::client::legacy::Error;
+use reqwest::{Client, ClientBuilder, Request};
 use url::{Host, Url};
 
 pub use address::{AllowError, EgressAllow, public};
 pub use response::{Body, Response};
 
 use crate::model::delivery::ErrorCategory;
-use connect::{ConnectTimedOut, PlainClient, TlsClient};
 use resolve::{GuardedResolver, Lookups};
 
-/// For a connection to stand, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Below the 5 s after which Node, uvicorn and Apache close an idle connection, lest a request meets the closing.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+const IDLE_PER_HOST: usize = 256;
+const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
+const HTTP2_PING: Duration = Duration::from_secs(15);
 
 /// How a target is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,20 +36,11 @@ pub enum Wire {
     Tls,
 }
 
-/// Where requests go, judged as far as its text tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    pub wire: Wire,
-    pub uri: Uri,
-}
-
 /// Why the guard does not let a request go. A matter of configuration: no retry mends it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     #[error("the target must begin with https://, not `{0}:`")]
     Scheme(String),
-    #[error("the target is not a URL that a request can carry: {0}")]
-    Url(String),
     #[error("plain http to `{0}` is refused: use https, or add the host or its network to TIDEGATE_EGRESS_ALLOW")]
     Plain(String),
     #[error(
@@ -85,41 +75,38 @@ impl SendError {
     }
 }
 
+#[derive(Debug, thiserror::Error)]
+#[error("the HTTP client could not be made: {0}")]
+pub struct EgressError(String);
+
 /// The pooled clients, one for each wire because what they may reach differs.
 #[derive(Clone, Debug)]
 pub struct Egress {
     allow: Arc<EgressAllow>,
-    plain: PlainClient,
+    plain: Client,
     /// Without certificates of authorities on the machine there is none, and https deliveries say so.
-    tls: Result<TlsClient, String>,
+    tls: Result<Client, String>,
 }
 
 impl Egress {
-    pub fn new(allow: EgressAllow) -> Egress {
+    pub fn new(allow: EgressAllow) -> Result<Egress, EgressError> {
         let allow = Arc::new(allow);
         let lookups = Arc::new(Lookups::default());
-        let resolver = |wire| GuardedResolver { allow: allow.clone(), wire, lookups: lookups.clone() };
-        let plain = connect::plain(resolver(Wire::Plain));
-        let tls = connect::tls(resolver(Wire::Tls)).map_err(|e| e.to_string());
+        let client = |wire| {
+            let resolver = GuardedResolver { allow: allow.clone(), wire, lookups: lookups.clone() };
+            builder(resolver)
+        };
+        let plain = client(Wire::Plain).tls_certs_only([]).build().map_err(|e| EgressError(chain(&e)))?;
+        let tls = client(Wire::Tls).https_only(true).build().map_err(|e| chain(&e));
         if let Err(cause) = &tls {
             tracing::warn!(cause, "no delivery over https is possible: install ca-certificates or set SSL_CERT_FILE");
         }
-        Egress { allow, plain, tls }
+        Ok(Egress { allow, plain, tls })
     }
 
-    /// Reads a target. User and password are left out of it.
-    pub fn target(&self, url: &Url) -> Result<Target, Refused> {
-        let wire = self.route(url)?;
-        let mut url = url.clone();
-        let refused = |text: &dyn std::fmt::Display| Refused::Url(text.to_string());
-        url.set_username("").and_then(|()| url.set_password(None)).map_err(|()| refused(&"it has no host"))?;
-        let uri = url.as_str().parse().map_err(|e: http::uri::InvalidUri| refused(&e))?;
-        Ok(Target { wire, uri })
-    }
-
-    /// An address is judged here, since the client would connect to it without asking the resolver; a name is judged when
-    /// it is resolved.
-    fn route(&self, target: &Url) -> Result<Wire, Refused> {
+    /// Which way a target is reached, as far as its text tells. An address is judged here, since the client would connect
+    /// to it without asking the resolver; a name is judged when it is resolved.
+    pub fn route(&self, target: &Url) -> Result<Wire, Refused> {
         let wire = match target.scheme() {
             "https" => Wire::Tls,
             "http" => Wire::Plain,
@@ -139,20 +126,15 @@ impl Egress {
         }
     }
 
-    /// Sends the request to a target that `target` let through and waits for the head of the answer, at most `timeout` in
-    /// all. Dropping the future gives the request up.
-    pub async fn send(
-        &self,
-        wire: Wire,
-        request: Request<Full<Bytes>>,
-        timeout: Duration,
-    ) -> Result<Response, SendError> {
-        let answer = match (wire, &self.tls) {
-            (Wire::Plain, _) => self.plain.request(request),
-            (Wire::Tls, Ok(client)) => client.request(request),
+    /// Sends the request and waits for the head of the answer, at most `timeout` in all. Dropping the future gives the
+    /// request up.
+    pub async fn send(&self, wire: Wire, request: Request, timeout: Duration) -> Result<Response, SendError> {
+        let client = match (wire, &self.tls) {
+            (Wire::Plain, _) => &self.plain,
+            (Wire::Tls, Ok(client)) => client,
             (Wire::Tls, Err(cause)) => return Err(SendError::Connect(cause.clone())),
         };
-        match tokio::time::timeout(timeout, answer).await {
+        match tokio::time::timeout(timeout, client.execute(request)).await {
             Ok(Ok(response)) => Ok(Response::new(response)),
             Ok(Err(error)) => Err(explain(&error)),
             Err(_) => Err(SendError::Timeout(timeout)),
@@ -160,29 +142,47 @@ impl Egress {
     }
 }
 
-/// Sorts the client's errors.
-fn explain(error: &Error) -> SendError {
+fn builder(resolver: GuardedResolver) -> ClientBuilder {
+    Client::builder()
+        .dns_resolver(resolver)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_max_idle_per_host(IDLE_PER_HOST)
+        .tcp_nodelay(true)
+        .tcp_keepalive(TCP_KEEPALIVE)
+        .http2_keep_alive_interval(HTTP2_PING)
+        .http2_keep_alive_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_while_idle(false)
+}
+
+/// Sorts the client's errors. The target's URL stays out of the text: it may hold a secret.
+fn explain(error: &reqwest::Error) -> SendError {
     let mut cause = error.source();
     while let Some(inner) = cause {
         if let Some(refused) = inner.downcast_ref::<Refused>() {
             return SendError::Refused(refused.clone());
         }
-        if inner.is::<ConnectTimedOut>() {
-            return SendError::ConnectTimeout(CONNECT_TIMEOUT);
-        }
         cause = inner.source();
     }
-    let text = chain(error);
-    if error.is_connect() { SendError::Connect(text) } else { SendError::Broken(text) }
+    if error.is_timeout() {
+        SendError::ConnectTimeout(CONNECT_TIMEOUT)
+    } else if error.is_connect() {
+        SendError::Connect(chain(error))
+    } else {
+        SendError::Broken(chain(error))
+    }
 }
 
 /// The innermost two causes that say something: the outer ones only say that a request failed.
-fn chain(error: &Error) -> String {
+fn chain(error: &reqwest::Error) -> String {
     let mut causes: Vec<String> = Vec::new();
     let mut cause = error.source();
     while let Some(inner) = cause {
         let text = inner.to_string();
-        if causes.last().is_none_or(|outer| !outer.contains(&text)) {
+        if !text.starts_with("client error") && causes.last().is_none_or(|outer| !outer.contains(&text)) {
             causes.push(text);
         }
         cause = inner.source();

@@ -4,54 +4,44 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
-use hyper_util::client::legacy::connect::dns::Name;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustc_hash::FxHashMap;
-use tower::{BoxError, Service};
 
 use super::address::{EgressAllow, public};
 use super::{Refused, Wire};
 use crate::deliver::lock;
 
 /// Looks names up and keeps the addresses that the guard lets through.
-#[derive(Clone, Debug)]
 pub(super) struct GuardedResolver {
     pub allow: Arc<EgressAllow>,
     pub wire: Wire,
     pub lookups: Arc<Lookups>,
 }
 
-impl Service<Name> for GuardedResolver {
-    type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, name: Name) -> Self::Future {
+impl Resolve for GuardedResolver {
+    fn resolve(&self, name: Name) -> Resolving {
         let (allow, wire) = (self.allow.clone(), self.wire);
         let lookup = self.lookups.find(name.as_str(), system);
         Box::pin(async move {
             let found = lookup.await.map_err(LookupFailed)?;
-            Ok(permitted(&allow, wire, name.as_str(), &found)?.into_iter())
+            let host = name.as_str();
+            let named = allow.host(host);
+            let passes = |a: &SocketAddr| named || allow.address(a.ip()) || (wire == Wire::Tls && public(a.ip()));
+            let kept: Vec<SocketAddr> = found.iter().copied().filter(passes).collect();
+            if kept.is_empty() {
+                let all_public = !found.is_empty() && found.iter().all(|a| public(a.ip()));
+                return Err(if all_public {
+                    Refused::Plain(host.to_owned())
+                } else {
+                    Refused::NotPublic(host.to_owned())
+                }
+                .into());
+            }
+            Ok(Box::new(kept.into_iter()) as Addrs)
         })
-    }
-}
-
-/// The addresses of this host that the guard lets through.
-fn permitted(allow: &EgressAllow, wire: Wire, host: &str, found: &[SocketAddr]) -> Result<Vec<SocketAddr>, Refused> {
-    let named = allow.host(host);
-    let passes = |a: &SocketAddr| named || allow.address(a.ip()) || (wire == Wire::Tls && public(a.ip()));
-    let kept: Vec<SocketAddr> = found.iter().copied().filter(passes).collect();
-    match kept.is_empty() {
-        false => Ok(kept),
-        true if found.iter().all(|a| public(a.ip())) => Err(Refused::Plain(host.to_owned())),
-        true => Err(Refused::NotPublic(host.to_owned())),
     }
 }
 

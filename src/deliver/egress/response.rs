@@ -3,14 +3,12 @@
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
-use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
 
 /// An answer whose head was received. Dropping it before its body is read to the end closes the connection (HTTP/2: resets
 /// the stream); read to the end, the connection serves the next request.
 #[derive(Debug)]
 pub struct Response {
-    inner: http::Response<Incoming>,
+    inner: reqwest::Response,
 }
 
 /// What was read of a body.
@@ -25,7 +23,7 @@ pub struct Body {
 pub const LIMIT: usize = 64 * 1_024;
 
 impl Response {
-    pub(super) fn new(inner: http::Response<Incoming>) -> Self {
+    pub(super) fn new(inner: reqwest::Response) -> Self {
         Response { inner }
     }
 
@@ -49,28 +47,26 @@ impl Response {
     /// Reads what is left of a body that nobody wants, so that the connection can be used again; gives up on a large or slow
     /// one.
     pub async fn discard(mut self, wait: Duration) {
-        if self.inner.body().size_hint().lower() <= LIMIT as u64 {
+        if self.inner.content_length().is_none_or(|length| length <= LIMIT as u64) {
             self.each_chunk(wait, |_| ()).await;
         }
     }
 
     /// True where the end was reached within the limits.
     async fn each_chunk(&mut self, wait: Duration, mut take: impl FnMut(&[u8])) -> bool {
-        if self.inner.body().is_end_stream() {
+        if self.inner.content_length() == Some(0) {
             return true;
         }
         let read = async {
             let mut total = 0;
-            while let Some(frame) = self.inner.body_mut().frame().await {
-                let frame = frame?;
-                let Some(chunk) = frame.data_ref() else { continue };
-                take(chunk);
+            while let Some(chunk) = self.inner.chunk().await? {
+                take(&chunk);
                 total += chunk.len();
                 if total > LIMIT {
                     return Ok(false);
                 }
             }
-            Ok::<bool, hyper::Error>(true)
+            Ok::<bool, reqwest::Error>(true)
         };
         matches!(tokio::time::timeout(wait, read).await, Ok(Ok(true)))
     }

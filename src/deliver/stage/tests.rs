@@ -32,7 +32,7 @@ fn stage(integrations: Vec<OutboundIntegration>, allow: &str) -> Stage {
     let integrations = Mutex::new(integrations.into_iter().map(Arc::new).collect());
     let known = Arc::new(Known { integrations, position: AtomicI64::new(40) });
     let config = DeliverConfig { allow: allow.parse().unwrap(), longest_wait: Duration::from_secs(144 * 3_600) };
-    let deliver = Deliver::new(known.clone(), Arc::new(ManualClock::at(NOW)), config);
+    let deliver = Deliver::new(known.clone(), Arc::new(ManualClock::at(NOW)), config).unwrap();
     Stage { known, deliver }
 }
 
