@@ -2,7 +2,10 @@
 //! `deliver`.
 
 pub mod api;
+pub mod app;
+pub mod bench;
 pub mod catalog;
+pub mod cli;
 pub mod config;
 pub mod deliver;
 pub mod ingest;

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::catalog::change::Refusal;
 use crate::catalog::writer::WriteError;
-use crate::model::problem::Problem;
+use crate::model::problem::{Problem, cut};
 use crate::model::time::Timestamp;
 
 /// What kind of error it is, for programs.
@@ -77,8 +77,9 @@ pub struct ApiError {
 }
 
 impl ApiError {
+    /// A message is cut at 300 characters: it may repeat what a client sent.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        ApiError { code, message: message.into(), details: Vec::new(), retry_after: None }
+        ApiError { code, message: cut(message.into()), details: Vec::new(), retry_after: None }
     }
 
     /// 400 with everything that is wrong; the message tells the first of it.

@@ -3,23 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, RawQuery, State};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use axum::{Json, Router};
 use bytes::{Bytes, BytesMut};
-use http::header::RETRY_AFTER;
-use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use serde::Serialize;
 
+use crate::api::error::{ApiError, Code};
+use crate::api::params::Params;
 use crate::ingest::accept::{Ingest, Room, SourceKind};
 use crate::ingest::error::IngestError;
 use crate::ingest::normalise::{self, Request};
-use crate::model::ids::EventId;
+use crate::model::ids::{EventId, OrgId};
 use crate::model::problem::Problem;
-use crate::model::time::Timestamp;
 
 /// What a body may have and take.
 #[derive(Clone, Copy)]
@@ -39,11 +39,7 @@ const MAX_DISCARDED: usize = 16 << 20;
 
 /// The routes, from the root.
 pub fn router(ingest: Arc<Ingest>) -> Router {
-    Router::new()
-        .route("/api/v1/events", post(one))
-        .route("/api/v1/events/batch", post(batch))
-        .layer(DefaultBodyLimit::disable())
-        .with_state(ingest)
+    Router::new().route("/api/v1/events", post(one)).route("/api/v1/events/batch", post(batch)).with_state(ingest)
 }
 
 #[derive(Serialize)]
@@ -63,86 +59,76 @@ struct Batch<'a> {
 #[serde(untagged)]
 enum Item<'a> {
     Accepted { index: usize, id: &'a EventId, status: &'static str },
-    Rejected { index: usize, status: &'static str, code: &'static str, error: String, details: &'a [Problem] },
+    Rejected { index: usize, status: &'static str, code: Code, error: String, details: Vec<Problem> },
 }
 
 impl<'a> Item<'a> {
     fn of((index, answer): (usize, &'a Result<EventId, IngestError>)) -> Self {
         match answer {
             Ok(id) => Item::Accepted { index, id, status: "accepted" },
-            Err(why) => Item::Rejected {
-                index,
-                status: "rejected",
-                code: why.code(),
-                error: why.to_string(),
-                details: why.details(),
-            },
+            Err(why) => {
+                let ApiError { code, message: error, details, .. } = why.clone().into();
+                Item::Rejected { index, status: "rejected", code, error, details }
+            }
         }
     }
 }
 
-async fn one(State(ingest): State<Arc<Ingest>>, query: RawQuery, headers: HeaderMap, body: Body) -> Response {
-    let accepted = async {
-        let (body, room) = receive(&ingest, body, ONE).await?;
-        let org = org_id(&query);
-        let request = Request { headers: &headers, org: org.as_deref(), now: ingest.now() };
-        let event = normalise::one(&request, &body)?;
-        ingest.accept_one(SourceKind::Rest, event, room).await
-    };
-    match accepted.await {
-        Ok(id) => (StatusCode::ACCEPTED, axum::Json(Accepted { id: &id, status: "accepted" })).into_response(),
-        Err(why) => refusal(&why, ingest.now()),
+impl From<IngestError> for ApiError {
+    fn from(why: IngestError) -> Self {
+        let message = why.to_string();
+        let retry_after = why.retry_after().map(|d| u32::try_from(d.as_secs()).unwrap_or(u32::MAX));
+        let (code, details) = match why {
+            IngestError::Invalid(problems) => (Code::ValidationError, problems),
+            IngestError::TooLarge(_) => (Code::PayloadTooLarge, Vec::new()),
+            IngestError::MediaType(_) => (Code::UnsupportedMediaType, Vec::new()),
+            IngestError::Broken => (Code::InternalError, Vec::new()),
+            IngestError::Busy | IngestError::Unavailable | IngestError::Unconfirmed(_) => {
+                (Code::ServiceUnavailable, Vec::new())
+            }
+        };
+        ApiError { code, message, details, retry_after }
     }
 }
 
-async fn batch(State(ingest): State<Arc<Ingest>>, query: RawQuery, headers: HeaderMap, body: Body) -> Response {
-    let answers = async {
-        let (body, room) = receive(&ingest, body, BATCH).await?;
-        let org = org_id(&query);
-        let request = Request { headers: &headers, org: org.as_deref(), now: ingest.now() };
-        let events = normalise::batch(&request, &body)?;
-        ingest.accept_batch(SourceKind::Rest, events, room).await
-    };
-    match answers.await {
-        Ok(answers) => summary(&answers),
-        Err(why) => refusal(&why, ingest.now()),
-    }
+async fn one(
+    State(ingest): State<Arc<Ingest>>,
+    params: Params,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let org = org_id(params)?;
+    let (body, room) = receive(&ingest, body, ONE).await?;
+    let event = normalise::one(&request(&ingest, &headers, org.as_ref()), &body)?;
+    let id = ingest.accept_one(SourceKind::Rest, event, room).await?;
+    Ok((StatusCode::ACCEPTED, Json(Accepted { id: &id, status: "accepted" })).into_response())
 }
 
-fn summary(answers: &[Result<EventId, IngestError>]) -> Response {
+async fn batch(
+    State(ingest): State<Arc<Ingest>>,
+    params: Params,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let org = org_id(params)?;
+    let (body, room) = receive(&ingest, body, BATCH).await?;
+    let events = normalise::batch(&request(&ingest, &headers, org.as_ref()), &body)?;
+    let answers = ingest.accept_batch(SourceKind::Rest, events, room).await?;
     let accepted = answers.iter().filter(|a| a.is_ok()).count();
     let status = if accepted == 0 { StatusCode::BAD_REQUEST } else { StatusCode::ACCEPTED };
     let results = answers.iter().enumerate().map(Item::of).collect();
-    (status, axum::Json(Batch { accepted, failed: answers.len() - accepted, results })).into_response()
+    Ok((status, Json(Batch { accepted, failed: answers.len() - accepted, results })).into_response())
 }
 
-/// The API's error form.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Refusal<'a> {
-    error: String,
-    code: &'static str,
-    status_code: u16,
-    timestamp: Timestamp,
-    #[serde(skip_serializing_if = "<[Problem]>::is_empty")]
-    details: &'a [Problem],
+/// The organisation that the query names, where it names one.
+fn org_id(mut params: Params) -> Result<Option<OrgId>, ApiError> {
+    let org = params.org();
+    params.finish()?;
+    Ok(org)
 }
 
-fn refusal(why: &IngestError, timestamp: Timestamp) -> Response {
-    let status_code = why.status();
-    let body = Refusal { error: why.to_string(), code: why.code(), status_code, timestamp, details: why.details() };
-    let status = StatusCode::from_u16(status_code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = (status, axum::Json(body)).into_response();
-    if let Some(after) = why.retry_after() {
-        response.headers_mut().insert(RETRY_AFTER, after.as_secs().into());
-    }
-    response
-}
-
-/// The organisation that the query names.
-fn org_id(RawQuery(query): &RawQuery) -> Option<String> {
-    let pairs = url::form_urlencoded::parse(query.as_deref()?.as_bytes());
-    pairs.into_iter().find(|(name, _)| name == "orgId").map(|(_, value)| value.into_owned())
+fn request<'a>(ingest: &Ingest, headers: &'a HeaderMap, org: Option<&'a OrgId>) -> Request<'a> {
+    Request { headers, org: org.map(OrgId::as_str), now: ingest.now() }
 }
 
 /// The body, and the room that it takes until it is answered.

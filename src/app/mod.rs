@@ -1,6 +1,7 @@
 //! The only place that builds engines and wires stages: a process is a set of roles.
 
 mod health;
+pub mod reach;
 mod supervise;
 mod views;
 
@@ -8,26 +9,36 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use clap::ValueEnum;
 use futures_util::FutureExt as _;
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::{self, AdminKey, ApiState};
+use crate::catalog::writer::Limits as WriterLimits;
 use crate::catalog::{Catalog, Follower, Writer};
 use crate::config::Config;
+use crate::deliver::egress::AllowError;
 use crate::deliver::stage::{Deliver, DeliverConfig};
-use crate::ingest::Ingest;
-use crate::kafka::{KafkaConfig, KafkaLog};
-use crate::lanes::WorkRunner;
-use crate::matching::stage::Match;
+use crate::ingest::accept::Ingest;
+use crate::kafka::KafkaLog;
+use crate::lanes::runner::WorkRunner;
+use crate::matching::Match;
 use crate::model::time::{Clock, SystemClock};
 use crate::model::topic::Topic;
-use crate::stream::log::{Log, LogError, Membership};
+use crate::stream::log::{Log, Membership};
 use crate::stream::map::MapRunner;
-use crate::{api, telemetry, topology};
+use crate::telemetry;
+use crate::topology::{Cleanup, Declared};
 use supervise::Tasks;
 use views::CatalogView;
 
+/// The groups are left within this time at the end.
+const LEAVE_WITHIN: Duration = Duration::from_secs(5);
+/// Bytes of events that may wait for the log's acknowledgement; above it publishers are told to come back.
+const INGEST_BUDGET: usize = 64 << 20;
 /// For how long a broker that is not there is tried before the process gives up.
 const REACH_WITHIN: Duration = Duration::from_secs(30);
 
@@ -73,4 +84,168 @@ pub enum AppError {
     Unreachable(String),
     #[error("{0}")]
     Failed(String),
+}
+
+/// Runs the gateway until `stop`, then drains.
+pub async fn serve(config: Config, roles: Roles, stop: CancellationToken) -> Result<(), AppError> {
+    let listener = TcpListener::bind(config.listen).await.map_err(|e| {
+        AppError::Configuration(format!(
+            "cannot listen on {}: {e}; is another process there? TIDEGATE_LISTEN or --listen sets another address",
+            config.listen
+        ))
+    })?;
+    let metrics = telemetry::metrics::install().map_err(|e| AppError::Failed(e.to_string()))?;
+    let declared = reach::declared(&config)?;
+    let allow =
+        config.egress.allow.join(",").parse().map_err(|e: AllowError| AppError::Configuration(e.to_string()))?;
+    let log = Arc::new(reach::kafka(&config, &declared, REACH_WITHIN, &stop).await?);
+    let gateway = Gateway {
+        log: log.clone(),
+        clock: Arc::new(SystemClock),
+        catalog: Arc::new(Catalog::default()),
+        stop: stop.clone(),
+    };
+    let mut tasks = Tasks::new(stop);
+    gateway.follow_catalog(&mut tasks);
+    if roles.has(Role::Match) {
+        gateway.start_match(&mut tasks);
+    }
+    if roles.has(Role::Deliver) {
+        gateway.start_deliver(&mut tasks, DeliverConfig { allow, longest_wait: longest_wait(&declared) })?;
+    }
+    gateway.start_http(&mut tasks, listener, AdminKey::of(config.admin_key.as_deref()), (metrics, roles.clone()));
+    tracing::info!(listen = %config.listen, prefix = config.kafka.topic_prefix, roles = ?roles.0, "tidegate is up");
+    drop(gateway);
+    let ended = tasks.join().await;
+    leave(log).await;
+    ended
+}
+
+/// A process that ends without leaving its groups lets its partitions wait for the end of its session.
+async fn leave(log: Arc<KafkaLog>) {
+    let left = match Arc::into_inner(log) {
+        Some(log) => log.close(LEAVE_WITHIN).await,
+        None => false,
+    };
+    if !left {
+        tracing::warn!("the groups were not left in time: partitions of this process wait for the end of its session");
+    }
+    tracing::info!("stopped");
+}
+
+/// A delivery that still waits a day before the log would delete it is given up, so that it ends as a dead letter.
+fn longest_wait(declared: &Declared) -> Duration {
+    match declared.topic(Topic::Deliveries).cleanup {
+        Cleanup::Delete { retention, .. } => retention.saturating_sub(Duration::from_secs(24 * 3_600)),
+        Cleanup::Compact { .. } => Duration::from_secs(6 * 24 * 3_600),
+    }
+}
+
+/// What the parts of a process share.
+struct Gateway {
+    log: Arc<dyn Log>,
+    clock: Arc<dyn Clock>,
+    catalog: Arc<Catalog>,
+    stop: CancellationToken,
+}
+
+impl Gateway {
+    fn follow_catalog(&self, tasks: &mut Tasks) {
+        let (log, catalog, stop) = (self.log.clone(), self.catalog.clone(), self.stop.clone());
+        tasks.stage("catalog", move || Follower::new(log.clone(), catalog.clone()).run(stop.clone()).boxed());
+        let (log, board, stop) = (self.log.clone(), tasks.board.clone(), self.stop.clone());
+        tasks.task(async move {
+            health::watch(&*log, &board, stop).await;
+            Ok(())
+        });
+    }
+
+    fn start_match(&self, tasks: &mut Tasks) {
+        let (log, clock, catalog, stop) =
+            (self.log.clone(), self.clock.clone(), self.catalog.clone(), self.stop.clone());
+        tasks.stage("match", move || {
+            let (log, clock, catalog, stop) = (log.clone(), clock.clone(), catalog.clone(), stop.clone());
+            async move {
+                loaded(&catalog, &stop).await;
+                let stage = Match::new(catalog, log.clone());
+                let membership =
+                    Membership { stage: "match", topic: Topic::Events, max_records: 10_000, max_bytes: 32 << 20 };
+                MapRunner::new(log, clock, membership, stage).run(stop).await
+            }
+            .boxed()
+        });
+    }
+
+    fn start_deliver(&self, tasks: &mut Tasks, config: DeliverConfig) -> Result<(), AppError> {
+        let view = Arc::new(CatalogView(self.catalog.clone()));
+        let work =
+            Deliver::new(view, self.clock.clone(), config).map_err(|e| AppError::Configuration(e.to_string()))?;
+        let work = Arc::new(work);
+        let (log, clock, catalog, stop) =
+            (self.log.clone(), self.clock.clone(), self.catalog.clone(), self.stop.clone());
+        tasks.stage("deliver", move || {
+            let (catalog, stop) = (catalog.clone(), stop.clone());
+            let runner = WorkRunner {
+                log: log.clone(),
+                clock: clock.clone(),
+                membership: Membership {
+                    stage: "deliver",
+                    topic: Topic::Deliveries,
+                    max_records: 10_000,
+                    max_bytes: 32 << 20,
+                },
+                work: work.clone(),
+                changed: catalog.changed(),
+            };
+            async move {
+                loaded(&catalog, &stop).await;
+                runner.run(stop).await
+            }
+            .boxed()
+        });
+        Ok(())
+    }
+
+    fn start_http(
+        &self,
+        tasks: &mut Tasks,
+        listener: TcpListener,
+        admin_key: AdminKey,
+        (metrics, roles): (PrometheusHandle, Roles),
+    ) {
+        let writer = Writer::new(self.log.clone(), self.catalog.clone(), self.clock.clone(), WriterLimits::default());
+        let ingest = Ingest::new(
+            self.log.clone(),
+            Arc::new(CatalogView(self.catalog.clone())),
+            self.clock.clone(),
+            INGEST_BUDGET,
+        );
+        let process = metrics_process::Collector::default();
+        process.describe();
+        let state = ApiState {
+            catalog: self.catalog.clone(),
+            writer: Arc::new(writer),
+            admin_key,
+            health: tasks.board.clone(),
+            metrics: Arc::new(move || {
+                process.collect();
+                metrics.render()
+            }),
+        };
+        let events = if roles.has(Role::Ingest) { api::events::router(Arc::new(ingest)) } else { Router::new() };
+        let app = api::router(state, events);
+        let stop = self.stop.clone();
+        tasks.task(async move {
+            let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
+            served.map_err(|e| AppError::Failed(format!("the HTTP server ended: {e}")))
+        });
+    }
+}
+
+/// Nothing is matched or delivered by an empty catalog.
+async fn loaded(catalog: &Catalog, stop: &CancellationToken) {
+    tokio::select! {
+        () = catalog.loaded() => {}
+        () = stop.cancelled() => {}
+    }
 }

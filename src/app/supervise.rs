@@ -26,7 +26,7 @@ impl Board {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(part, state);
     }
 
-    pub fn parts(&self) -> BTreeMap<&'static str, Result<(), String>> {
+    pub fn states(&self) -> BTreeMap<&'static str, Result<(), String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

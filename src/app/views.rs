@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::catalog::Catalog;
 use crate::deliver::stage::Integrations;
-use crate::model::ids::{IntegrationId, Offset};
+use crate::ingest::accept::KnownOrgs;
+use crate::model::ids::{IntegrationId, Offset, OrgId};
 use crate::model::integration::OutboundIntegration;
 
 /// A view of the newest snapshot.
@@ -18,5 +19,11 @@ impl Integrations for CatalogView {
 
     fn position(&self) -> Offset {
         self.0.snapshot().position()
+    }
+}
+
+impl KnownOrgs for CatalogView {
+    fn knows(&self, org: &OrgId) -> bool {
+        self.0.snapshot().organization(org).is_some()
     }
 }

@@ -108,7 +108,7 @@ impl Follower {
         let position = self.working.position();
         if self.loading_to.is_none_or(|end| position >= end) {
             self.loading_to = None;
-            self.catalog.publish(self.working.clone(), writes);
+            self.catalog.publish_with(self.working.clone(), writes);
             metrics::gauge!(CATALOG_POSITION).set(position.0 as f64);
         }
     }

@@ -31,7 +31,7 @@ impl Catalog {
     /// A catalog that holds this snapshot already.
     pub fn with(snapshot: Snapshot) -> Self {
         let catalog = Catalog::default();
-        catalog.publish(snapshot, &[]);
+        catalog.publish(snapshot);
         catalog
     }
 
@@ -63,8 +63,13 @@ impl Catalog {
         tokio::time::timeout(wait, there).await.is_ok_and(|seen| seen.is_ok())
     }
 
+    /// Replaces the snapshot.
+    pub fn publish(&self, snapshot: Snapshot) {
+        self.publish_with(snapshot, &[]);
+    }
+
     /// Replaces the snapshot by one that also holds these writes.
-    pub fn publish(&self, snapshot: Snapshot, writes: &[Uuid]) {
+    pub(super) fn publish_with(&self, snapshot: Snapshot, writes: &[Uuid]) {
         let position = snapshot.position();
         self.current.store(Arc::new(snapshot));
         let mut awaited = self.awaited();

@@ -140,6 +140,8 @@ mod tests {
     use super::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
         fn it_holds_what_an_ordered_map_holds(
             steps in proptest::collection::vec((any::<bool>(), 0..900u32, any::<u32>()), 0..2_000),
@@ -160,6 +162,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
         fn the_changes_turn_the_older_map_into_the_newer(
             first in proptest::collection::btree_map(0..900u32, 0..3u32, 0..900),

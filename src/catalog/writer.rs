@@ -134,9 +134,10 @@ impl Turn<'_> {
             };
             match self.attempt(seat, change, held).await? {
                 Tried::Done(resource) => return Ok(resource),
-                Tried::Fenced => self.writer.pause().await,
+                Tried::Fenced => {}
                 Tried::Unknown(open) => unsettled = Some(open),
             }
+            self.writer.pause().await;
         }
         match unsettled {
             Some(open) => Err(WriteError::Unknown(open.cause.to_string())),

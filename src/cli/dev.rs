@@ -31,7 +31,9 @@ pub(super) struct Dev {
 }
 
 pub(super) fn run(common: &Common, command: Dev) -> Result<(), Exit> {
-    if common.kafka.is_none() && ["KAFKA_BROKERS", "KAFKA_BOOTSTRAP_SERVERS"].iter().all(|v| std::env::var_os(v).is_none()) {
+    if common.kafka.is_none()
+        && ["KAFKA_BROKERS", "KAFKA_BOOTSTRAP_SERVERS"].iter().all(|v| std::env::var_os(v).is_none())
+    {
         return Err(Exit::usage("no Kafka named: `make dev` starts one, or give --kafka host:port"));
     }
     let mut config = common.load(defaults(&command))?;
@@ -41,7 +43,10 @@ pub(super) fn run(common: &Common, command: Dev) -> Result<(), Exit> {
     let key = match &config.admin_key {
         Some(key) => key.clone(),
         None => admin_key(&config.data_dir).map_err(|e| {
-            Exit::usage(format!("{}: {e}; set TIDEGATE_DATA_DIR to a folder that can be written", config.data_dir.display()))
+            Exit::usage(format!(
+                "{}: {e}; set TIDEGATE_DATA_DIR to a folder that can be written",
+                config.data_dir.display()
+            ))
         })?,
     };
     config.admin_key = Some(key.clone());
@@ -51,7 +56,8 @@ pub(super) fn run(common: &Common, command: Dev) -> Result<(), Exit> {
 
 fn defaults(command: &Dev) -> Flags {
     let quiet = std::env::var_os("TIDEGATE_LOG").is_none().then(|| ("log.filter", "warn".to_owned()));
-    let profile = std::env::var_os("TIDEGATE_TOPOLOGY__PROFILE").is_none().then(|| ("topology.profile", "small".to_owned()));
+    let profile =
+        std::env::var_os("TIDEGATE_TOPOLOGY__PROFILE").is_none().then(|| ("topology.profile", "small".to_owned()));
     [Some(("listen", command.listen.clone())), quiet, profile].into_iter().flatten().collect()
 }
 

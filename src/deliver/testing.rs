@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::lock;
 use crate::model::ids::{IntegrationId, Offset, OrgId, Partition};
@@ -30,6 +30,8 @@ pub enum Does {
     Resets,
     /// Writes the first text once, the second for as long as anybody reads.
     Endless(&'static str, &'static str),
+    /// Writes the first text, the second once `go` is notified, and keeps the connection.
+    Halves(&'static str, &'static str),
 }
 
 pub const OK: Does = Does::Answers("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
@@ -39,8 +41,9 @@ pub struct Receiver {
     pub address: SocketAddr,
     pub connections: Arc<AtomicUsize>,
     pub requests: Arc<Mutex<Vec<String>>>,
-    /// Hears of each connection that the client gave up.
-    pub closed: mpsc::UnboundedReceiver<()>,
+    pub go: Arc<Notify>,
+    /// Hears of each connection that the client gave up, and how often its endless text was written.
+    pub closed: mpsc::UnboundedReceiver<usize>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -56,19 +59,20 @@ impl Receiver {
         let address = listener.local_addr().unwrap();
         let (connections, requests) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
         let (told, closed) = mpsc::unbounded_channel();
-        let (count, seen) = (connections.clone(), requests.clone());
+        let (count, seen, go) = (connections.clone(), requests.clone(), Arc::new(Notify::new()));
+        let gone = go.clone();
         let task = tokio::spawn(async move {
             let mut serving = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::SeqCst);
-                let (seen, told) = (seen.clone(), told.clone());
+                let (seen, told, go) = (seen.clone(), told.clone(), gone.clone());
                 serving.spawn(async move {
-                    serve(stream, does, &seen).await;
-                    let _ = told.send(());
+                    let written = serve(stream, does, &seen, &go).await;
+                    let _ = told.send(written);
                 });
             }
         });
-        Receiver { address, connections, requests, closed, task }
+        Receiver { address, connections, requests, go, closed, task }
     }
 
     pub fn url(&self) -> String {
@@ -83,7 +87,7 @@ impl Receiver {
     }
 }
 
-async fn serve(mut stream: TcpStream, does: Does, seen: &Mutex<Vec<String>>) {
+async fn serve(mut stream: TcpStream, does: Does, seen: &Mutex<Vec<String>>, go: &Notify) -> usize {
     if let Does::Greets(text) = does {
         stream.write_all(text.as_bytes()).await.unwrap();
     }
@@ -93,23 +97,34 @@ async fn serve(mut stream: TcpStream, does: Does, seen: &Mutex<Vec<String>>) {
         match does {
             Does::Greets(_) => {}
             Does::Answers(text) => stream.write_all(text.as_bytes()).await.unwrap(),
+            Does::Halves(first, second) => {
+                stream.write_all(first.as_bytes()).await.unwrap();
+                go.notified().await;
+                if stream.write_all(second.as_bytes()).await.is_err() {
+                    return 0;
+                }
+            }
             Does::Stops(text) => {
                 stream.write_all(text.as_bytes()).await.unwrap();
                 // Until the client closes.
                 let _ = stream.read(&mut [0; 16]).await;
-                return;
+                return 0;
             }
             Does::Resets => {
                 stream.set_zero_linger().unwrap();
-                return;
+                return 0;
             }
             Does::Endless(first, again) => {
                 stream.write_all(first.as_bytes()).await.unwrap();
-                while stream.write_all(again.as_bytes()).await.is_ok() {}
-                return;
+                let mut written = 0;
+                while stream.write_all(again.as_bytes()).await.is_ok() {
+                    written += 1;
+                }
+                return written;
             }
         }
     }
+    0
 }
 
 async fn next_request(stream: &mut TcpStream, read: &mut Vec<u8>) -> Option<String> {

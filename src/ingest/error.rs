@@ -32,34 +32,6 @@ impl IngestError {
         IngestError::Invalid(vec![Problem::new(path, message)])
     }
 
-    pub fn status(&self) -> u16 {
-        match self {
-            IngestError::Invalid(_) => 400,
-            IngestError::TooLarge(_) => 413,
-            IngestError::MediaType(_) => 415,
-            IngestError::Broken => 500,
-            IngestError::Busy | IngestError::Unavailable | IngestError::Unconfirmed(_) => 503,
-        }
-    }
-
-    pub fn code(&self) -> &'static str {
-        match self {
-            IngestError::Invalid(_) => "VALIDATION_ERROR",
-            IngestError::TooLarge(_) => "PAYLOAD_TOO_LARGE",
-            IngestError::MediaType(_) => "UNSUPPORTED_MEDIA_TYPE",
-            IngestError::Broken => "INTERNAL_ERROR",
-            IngestError::Busy | IngestError::Unavailable | IngestError::Unconfirmed(_) => "SERVICE_UNAVAILABLE",
-        }
-    }
-
-    /// What is wrong, and where.
-    pub fn details(&self) -> &[Problem] {
-        match self {
-            IngestError::Invalid(problems) => problems,
-            _ => &[],
-        }
-    }
-
     /// When it is worth trying again, where it is.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -93,7 +65,7 @@ fn told(problems: &[Problem]) -> String {
     let Some(first) = problems.first() else { return "the request is not valid".to_owned() };
     let more = match problems.len() {
         1 => String::new(),
-        n => format!(" (and {} more)", n - 1),
+        n => format!("; and {} more, see `details`", n - 1),
     };
     match first.path.as_str() {
         "" => format!("{}{more}", first.message),

@@ -1,5 +1,7 @@
 //! librdkafka's messages to records and back.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use bytes::{Bytes, BytesMut};
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Header, Headers as _, Message as _, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
@@ -19,8 +21,15 @@ pub(super) fn received(message: &BorrowedMessage<'_>) -> Received {
     }
 }
 
+/// The headers as they lie in the message. One whose name is not UTF-8 is left out: rdkafka panics on it, and no producer may
+/// stop a stage.
+fn readable(headers: &BorrowedHeaders) -> Vec<Header<'_, &[u8]>> {
+    let at = |i| catch_unwind(AssertUnwindSafe(|| headers.try_get(i))).ok().flatten();
+    (0..headers.count()).filter_map(at).collect()
+}
+
 fn record(key: Option<&[u8]>, value: Option<&[u8]>, found: Option<&BorrowedHeaders>) -> Record {
-    let found: Vec<_> = found.map(|h| h.iter().collect()).unwrap_or_default();
+    let found = found.map(readable).unwrap_or_default();
     let len = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
     let total = len(key) + len(value) + found.iter().map(|h| len(h.value)).sum::<usize>();
     let mut buffer = BytesMut::with_capacity(total);

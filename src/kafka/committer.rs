@@ -103,7 +103,8 @@ impl Writer {
     }
 
     fn fail(&self, error: &LogError) {
-        self.own.void_all();
+        self.own.fail();
+        // The channel keeps room for it. Where the stage is gone nobody needs to know.
         let _ = self.signals.try_send(Signal::Failed(error.clone()));
     }
 

@@ -159,6 +159,8 @@ impl KafkaConfig {
             ("acks", "all"),
             ("partitioner", "murmur2_random"),
             ("message.timeout.ms", "8000"),
+            // Shorter than a message waits, so that a missing topic is told as what it is.
+            ("topic.metadata.propagation.max.ms", "3000"),
             ("request.timeout.ms", "5000"),
             ("queue.buffering.max.kbytes", "65536"),
         ];
@@ -224,6 +226,8 @@ impl KafkaConfig {
         self.consumer(&[
             ("group.id", &self.group("reader")),
             ("enable.partition.eof", "true"),
+            // It is polled only while somebody reads: statistics would pile up.
+            ("statistics.interval.ms", "0"),
             ("queued.min.messages", "1000"),
             ("queued.max.messages.kbytes", "4096"),
             ("fetch.queue.backoff.ms", "5"),

@@ -1,14 +1,12 @@
 //! A member of a stage's group: one thread that polls, hands out records within the bound, and never lets a partition speak
 //! after it was revoked.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use tokio::sync::mpsc;
-use tokio::sync::oneshot::error::TryRecvError;
 
 use super::Engine;
 use super::codec::received;
@@ -18,7 +16,7 @@ use super::group::{Group, Part, RESERVED_SIGNALS, Reading, State};
 use super::health::{Context, log_error};
 use super::lag::Lag;
 use super::ownership::Ownership;
-use super::positions::{Lookup, Start, look_up};
+use super::positions::{Start, Starts, look_up};
 use crate::model::ids::{Offset, Partition};
 use crate::model::topic::Topic;
 use crate::stream::log::{Assignment, LogError, Member, Membership, Signal};
@@ -28,7 +26,7 @@ const ROUND: usize = 500;
 /// How long the thread waits for room before it pauses its partitions, which throws away what was fetched.
 const WAIT_FOR_ROOM: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_millis(100);
-const BUSY: Duration = Duration::from_millis(10);
+const BUSY: Duration = Duration::from_millis(20);
 /// How long leaving may take before the member joins again.
 const LEAVE: Duration = Duration::from_secs(10);
 
@@ -84,8 +82,15 @@ pub(super) fn join(engine: &Arc<Engine>, membership: &Membership) -> Result<Memb
         fences: Vec::new(),
     };
     engine.threads.spawn(&format!("commit-{stage}"), move || writer.run(queue))?;
-    let poller =
-        Poller { engine: engine.clone(), consumer, stage, topic, lookup: None, paused: false, rejoining: None };
+    let poller = Poller {
+        engine: engine.clone(),
+        consumer,
+        stage,
+        topic,
+        answers: mpsc::unbounded_channel(),
+        paused: false,
+        rejoining: None,
+    };
     engine.threads.spawn(&format!("poll-{stage}"), move || poller.run())?;
     let leave = Arc::new(Leave(own.clone()));
     Ok(Member {
@@ -100,7 +105,8 @@ struct Poller {
     consumer: Arc<Client>,
     stage: &'static str,
     topic: Topic,
-    lookup: Option<Lookup>,
+    /// Where partitions begin, as it is found out.
+    answers: (mpsc::UnboundedSender<Starts>, mpsc::UnboundedReceiver<Starts>),
     /// All partitions are paused, for want of room.
     paused: bool,
     /// Since when the member has been leaving, to join again with new epochs.
@@ -113,7 +119,7 @@ impl Poller {
     }
 
     fn run(mut self) {
-        while !(self.group().own.is_stopped() && self.group().signals.is_closed()) {
+        while !self.has_ended() {
             self.group().own.touch();
             if self.group().give_up_void() {
                 self.leave();
@@ -122,16 +128,20 @@ impl Poller {
             self.find_starts();
             self.mind_the_room();
             if let Err(error) = self.round() {
-                self.group().own.void_all();
-                self.group().give_up_void();
+                self.group().own.fail();
                 self.group().tell(Signal::Failed(error));
-                break;
             }
             self.hand_out();
         }
+        // Leaving may block, and does so on this thread.
         self.group().own.stop();
-        // What the group still holds of it is void; leaving may block, and does so on this thread.
         self.group().own.void_all();
+        self.group().give_up_void();
+    }
+
+    fn has_ended(&self) -> bool {
+        let group = self.group();
+        group.own.has_failed() || (group.own.is_stopped() && group.signals.is_closed())
     }
 
     /// Gives everything back to the group, so that what comes next is a new assignment.
@@ -140,12 +150,12 @@ impl Poller {
         metrics::counter!("tidegate_rejoins_total", "stage" => self.stage).increment(1);
         self.consumer.unsubscribe();
         self.rejoining = Some(Instant::now());
-        self.lookup = None;
     }
 
     fn join_again(&mut self) {
         let Some(since) = self.rejoining else { return };
-        if !self.group().state().parts.is_empty() && since.elapsed() < LEAVE {
+        let left = self.consumer.assignment().is_ok_and(|a| a.count() == 0);
+        if !left && since.elapsed() < LEAVE {
             return;
         }
         match self.consumer.subscribe(&[self.engine.names.of(self.topic)]) {
@@ -154,36 +164,19 @@ impl Poller {
         }
     }
 
-    /// Takes the answer of a look-up, and asks for partitions that were assigned since.
+    /// Asks where partitions that were assigned since begin, and starts those for which there is an answer.
     fn find_starts(&mut self) {
-        if let Some(lookup) = &mut self.lookup {
-            match lookup.answer.try_recv() {
-                Ok(starts) => {
-                    let number = lookup.number;
-                    self.lookup = None;
-                    self.start(number, starts);
-                }
-                Err(TryRecvError::Empty) => return,
-                Err(TryRecvError::Closed) => self.lookup = None,
+        let asked = self.group().state().take_unasked();
+        if let Some((number, partitions)) = asked {
+            let assignment = (number, self.topic, partitions);
+            if let Err(error) = look_up(&self.engine, &self.consumer, assignment, &self.answers.0) {
+                tracing::error!(stage = self.stage, %error, "the start of partitions cannot be asked for");
+                self.leave();
             }
         }
-        let Some((number, partitions)) = self.pending() else { return };
-        match look_up(&self.engine, &self.consumer, &self.group().own, (number, self.topic, partitions)) {
-            Ok(lookup) => self.lookup = Some(lookup),
-            Err(error) => tracing::warn!(stage = self.stage, %error, "the start of the partitions cannot be asked for"),
+        while let Ok((number, starts)) = self.answers.1.try_recv() {
+            self.start(number, starts);
         }
-    }
-
-    /// Those of one assignment that have no start yet.
-    fn pending(&self) -> Option<(u64, Vec<Partition>)> {
-        let state = self.group().state();
-        let numbers = state.parts.iter().filter_map(|(p, part)| match part {
-            Part::Pending(number) => Some((*number, Partition(*p))),
-            Part::Reading(_) => None,
-        });
-        let mut by_number: HashMap<u64, Vec<Partition>> = HashMap::new();
-        numbers.for_each(|(number, p)| by_number.entry(number).or_default().push(p));
-        by_number.into_iter().min_by_key(|(number, _)| *number)
     }
 
     /// Signals the assignment, then lets the partitions be fetched.
@@ -195,8 +188,7 @@ impl Poller {
             let mut state = group.state();
             for start in starts {
                 let partition = start.partition;
-                let Some(Part::Pending(n)) = state.parts.get(&partition.0) else { continue };
-                if *n != number {
+                if !matches!(state.parts.get(&partition.0), Some(Part::Pending { number: n, .. }) if *n == number) {
                     continue;
                 }
                 let epoch = group.own.grant(partition);
@@ -277,8 +269,7 @@ impl Poller {
 
     /// Polls until the log is dry, the round is full or there is no room.
     fn round(&mut self) -> Result<(), LogError> {
-        let waiting = self.lookup.is_some() || self.rejoining.is_some() || self.group().state().any_unset();
-        let mut wait = if waiting || self.paused { BUSY } else { IDLE };
+        let mut wait = if self.is_waiting() { BUSY } else { IDLE };
         for _ in 0..ROUND {
             match self.consumer.poll(wait) {
                 None => break,
@@ -291,6 +282,12 @@ impl Poller {
             }
         }
         Ok(())
+    }
+
+    /// Is something expected that does not come through the poll?
+    fn is_waiting(&self) -> bool {
+        let mut state = self.group().state();
+        self.paused || self.rejoining.is_some() || state.any_pending() || state.any_unset()
     }
 
     fn handle(&mut self, error: &KafkaError) -> Result<(), LogError> {

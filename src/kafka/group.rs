@@ -29,8 +29,11 @@ pub(super) const RESERVED_SIGNALS: usize = 64;
 
 /// A partition that the group gave to this member.
 pub(super) enum Part {
-    /// Assigned and paused; where to begin is being found out. The number tells one assignment from the next.
-    Pending(u64),
+    /// Assigned and paused; where to begin is not known yet. The number tells one assignment from the next.
+    Pending {
+        number: u64,
+        asked: bool,
+    },
     Reading(Reading),
 }
 
@@ -72,8 +75,29 @@ impl State {
     fn readings(&mut self) -> impl Iterator<Item = &mut Reading> {
         self.parts.values_mut().filter_map(|part| match part {
             Part::Reading(reading) => Some(reading),
-            Part::Pending(_) => None,
+            Part::Pending { .. } => None,
         })
+    }
+
+    /// The partitions of the oldest assignment whose start has not been asked for. From here on it has.
+    pub(super) fn take_unasked(&mut self) -> Option<(u64, Vec<Partition>)> {
+        let unasked = |part: &Part| match part {
+            Part::Pending { number, asked: false } => Some(*number),
+            _ => None,
+        };
+        let oldest = self.parts.values().filter_map(unasked).min()?;
+        let mut partitions = Vec::new();
+        for (partition, part) in &mut self.parts {
+            if unasked(part) == Some(oldest) {
+                *part = Part::Pending { number: oldest, asked: true };
+                partitions.push(Partition(*partition));
+            }
+        }
+        Some((oldest, partitions))
+    }
+
+    pub(super) fn any_pending(&self) -> bool {
+        self.parts.values().any(|part| matches!(part, Part::Pending { .. }))
     }
 
     /// Every partition is to be set to its position again.
@@ -146,7 +170,7 @@ impl Group {
         state.assignments += 1;
         let number = state.assignments;
         for element in list.elements() {
-            state.parts.insert(element.partition(), Part::Pending(number));
+            state.parts.insert(element.partition(), Part::Pending { number, asked: false });
         }
         Ok(())
     }
@@ -171,6 +195,11 @@ impl Group {
             self.tell(Signal::Lost { partitions: void });
         }
         consumer.incremental_unassign(list)
+    }
+
+    /// Does the assignment of this number still wait for the partition's start?
+    pub(super) fn is_pending(&self, partition: Partition, number: u64) -> bool {
+        matches!(self.state().parts.get(&partition.0), Some(Part::Pending { number: n, .. }) if *n == number)
     }
 
     /// Takes partitions out of the state: nothing of them is delivered from here on.

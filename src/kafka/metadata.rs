@@ -1,7 +1,8 @@
 //! The client that asks about topics and offsets. It belongs to no group and reads nothing.
 
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -9,12 +10,12 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 
 use super::config::KafkaConfig;
 use super::health::{Context, Health, Plain, log_error};
-use super::threads::Threads;
 use crate::model::ids::{Offset, Partition};
 use crate::model::time::Timestamp;
 use crate::stream::log::LogError;
 
 const ANSWER: Duration = Duration::from_secs(5);
+const SPREAD: Duration = Duration::from_secs(1);
 
 type Client = BaseConsumer<Context<Plain>>;
 
@@ -33,18 +34,25 @@ pub(super) struct Span {
 }
 
 impl Metadata {
-    pub(super) fn new(config: &KafkaConfig, health: &Arc<Health>, threads: &Threads) -> Result<Self, LogError> {
+    pub(super) fn new(config: &KafkaConfig, health: &Arc<Health>) -> Result<Self, LogError> {
         let context = Context::new("metadata", health, Plain);
         let client: Client =
             config.metadata().create_with_context(context).map_err(|e| log_error(&e, "the metadata client", health))?;
         let client = Arc::new(client);
         let polled = Arc::downgrade(&client);
-        threads.spawn("kafka-metadata", move || serve(&polled))?;
+        // Not counted: it ends by itself with the last handle, and leaves nothing at the broker.
+        let name = "kafka-metadata".to_owned();
+        let spawned = thread::Builder::new().name(name).spawn(move || serve(&polled));
+        spawned.map_err(|e| LogError::Unavailable(format!("no thread can be started: {e}")))?;
         Ok(Metadata { client, health: health.clone() })
     }
 
     /// How many partitions the topic has.
     pub(super) fn partitions(&self, topic: &str) -> Result<i32, LogError> {
+        until_known(|| self.partitions_now(topic))
+    }
+
+    fn partitions_now(&self, topic: &str) -> Result<i32, LogError> {
         let found = self.client.fetch_metadata(Some(topic), ANSWER).map_err(|e| self.error(&e, topic))?;
         self.health.up();
         let described = found.topics().iter().find(|t| t.name() == topic);
@@ -59,10 +67,16 @@ impl Metadata {
     }
 
     pub(super) fn span(&self, topic: &str, partition: Partition) -> Result<Span, LogError> {
-        let (start, end) =
-            self.client.fetch_watermarks(topic, partition.0, ANSWER).map_err(|e| self.error(&e, topic))?;
-        self.health.up();
-        Ok(Span { start: Offset(start), end: Offset(end) })
+        until_known(|| {
+            let found = self.client.fetch_watermarks(topic, partition.0, ANSWER);
+            if found.is_err() {
+                // librdkafka keeps "no such topic" for minutes; asking for it by name makes it look again.
+                self.partitions_now(topic)?;
+            }
+            let (start, end) = found.map_err(|e| self.error(&e, topic))?;
+            self.health.up();
+            Ok(Span { start: Offset(start), end: Offset(end) })
+        })
     }
 
     /// The first offset whose timestamp is not before `time`; `None` where all are.
@@ -98,6 +112,17 @@ impl Metadata {
 
     fn error(&self, error: &KafkaError, topic: &str) -> LogError {
         log_error(error, &format!("topic {topic}"), &self.health)
+    }
+}
+
+/// A topic that was created just now takes a moment to be known to every broker.
+fn until_known<T>(ask: impl Fn() -> Result<T, LogError>) -> Result<T, LogError> {
+    let until = Instant::now() + SPREAD;
+    loop {
+        match ask() {
+            Err(LogError::Fatal(_)) if Instant::now() < until => thread::sleep(Duration::from_millis(50)),
+            answer => return answer,
+        }
     }
 }
 

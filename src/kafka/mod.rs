@@ -68,21 +68,17 @@ impl KafkaLog {
         let names = Arc::new(Names::new(&config.prefix));
         let health = Arc::new(Health::new(&config.brokers));
         let threads = Threads::new();
-        let metadata = Metadata::new(&config, &health, &threads)?;
+        let metadata = Metadata::new(&config, &health)?;
         let engine = Arc::new(Engine { config, names, health, metadata, threads });
         engine.ask(|e| e.metadata.ping(CONNECT)).await?;
         let appender = Appender::new(&engine.config, &engine.names, &engine.health, &engine.threads)?;
         Ok(KafkaLog { engine, appender })
     }
 
-    /// Waits until members, readers and producers that were dropped have left Kafka; false where `deadline` came first. To be
-    /// called last, after everything that came from this log was dropped: a process that ends earlier leaves its group without
-    /// saying so, and its partitions wait for the session's end.
-    pub async fn close(self, deadline: Duration) -> bool {
-        let threads = self.engine.threads.clone();
-        threads.bury(self.appender);
-        drop(self.engine);
-        threads.ended(deadline).await
+    /// Waits until members, readers and seats that were dropped have left Kafka; false where `deadline` came first. A process
+    /// that ends earlier leaves its group without saying so, and its partitions wait for the session's end.
+    pub async fn close(&self, deadline: Duration) -> bool {
+        self.engine.threads.ended(deadline).await
     }
 }
 

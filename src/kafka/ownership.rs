@@ -37,6 +37,7 @@ pub(super) struct Ownership {
     monotonic: AtomicU64,
     wall: AtomicU64,
     stopped: AtomicBool,
+    failed: AtomicBool,
 }
 
 impl Ownership {
@@ -50,6 +51,7 @@ impl Ownership {
             monotonic: AtomicU64::new(0),
             wall: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
         };
         own.touch();
         own
@@ -127,6 +129,16 @@ impl Ownership {
     /// The member is being left; its threads end.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
+    }
+
+    /// The membership has failed for good: its threads end, whoever still holds a handle.
+    pub(super) fn fail(&self) {
+        self.void_all();
+        self.failed.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst)
     }
 
     pub(super) fn is_stopped(&self) -> bool {

@@ -6,21 +6,24 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use rdkafka::consumer::BaseConsumer;
-use tokio::sync::oneshot;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaResult;
+use tokio::sync::mpsc;
 
 use super::Engine;
 use super::committer::committed;
+use super::consumer::Client;
 use super::group::Group;
 use super::health::Context;
 use super::metadata::Span;
-use super::ownership::Ownership;
 use crate::model::ids::{Offset, Partition};
 use crate::model::topic::Topic;
 use crate::stream::log::{Committed, LogError};
 
-/// How long one question may take; between two the member may have been left.
+/// How long one question may take; between two the partitions may have been revoked.
 const ASK: Duration = Duration::from_secs(1);
+/// The same where each partition is asked for by itself, so that one with a pending transaction does not hold up the others.
+const ASK_ONE: Duration = Duration::from_millis(250);
 
 /// Where a partition begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,64 +35,69 @@ pub(super) struct Start {
     pub(super) lost_from: Option<Offset>,
 }
 
-/// A question under way. `number` is that of the assignment it was asked for.
-pub(super) struct Lookup {
-    pub(super) number: u64,
-    pub(super) answer: oneshot::Receiver<Vec<Start>>,
-}
+/// The starts of partitions of one assignment, told by its number.
+pub(super) type Starts = (u64, Vec<Start>);
 
-/// Asks on a thread of its own, until there is an answer for all or the member is left.
+/// Asks on a thread of its own, until there is an answer for every partition that is still waited for.
 pub(super) fn look_up(
     engine: &Arc<Engine>,
     consumer: &Arc<BaseConsumer<Context<Group>>>,
-    own: &Arc<Ownership>,
-    asked: (u64, Topic, Vec<Partition>),
-) -> Result<Lookup, LogError> {
-    let (number, topic, partitions) = asked;
-    let (tx, answer) = oneshot::channel();
-    let asker = Asker { engine: engine.clone(), consumer: Arc::downgrade(consumer), own: own.clone(), topic };
-    engine.threads.spawn("kafka-positions", move || {
-        if let Some(found) = asker.ask(&partitions, &tx) {
-            // Nobody waits any more where the partitions were revoked meanwhile.
-            let _ = tx.send(found);
-        }
-    })?;
-    Ok(Lookup { number, answer })
+    assignment: (u64, Topic, Vec<Partition>),
+    answers: &mpsc::UnboundedSender<Starts>,
+) -> Result<(), LogError> {
+    let (number, topic, open) = assignment;
+    let mut asker = Asker {
+        engine: engine.clone(),
+        consumer: Arc::downgrade(consumer),
+        number,
+        topic,
+        open,
+        answers: answers.clone(),
+    };
+    engine.threads.spawn("kafka-positions", move || while asker.ask().is_some() {})
 }
 
 struct Asker {
     engine: Arc<Engine>,
     consumer: Weak<BaseConsumer<Context<Group>>>,
-    own: Arc<Ownership>,
+    number: u64,
     topic: Topic,
+    open: Vec<Partition>,
+    answers: mpsc::UnboundedSender<Starts>,
 }
 
 impl Asker {
-    fn ask(&self, partitions: &[Partition], wanted: &oneshot::Sender<Vec<Start>>) -> Option<Vec<Start>> {
-        let name = self.engine.names.of(self.topic);
-        let mut found = Vec::with_capacity(partitions.len());
-        let mut open = partitions.to_vec();
-        while !open.is_empty() {
-            if self.own.is_stopped() || wanted.is_closed() {
-                return None;
+    /// One round of questions. `None`: there is nobody left to ask for.
+    fn ask(&mut self) -> Option<()> {
+        let consumer = self.consumer.upgrade()?;
+        let group = &consumer.context().hooks;
+        self.open.retain(|p| !group.own.is_stopped() && group.is_pending(*p, self.number));
+        if self.open.is_empty() {
+            return None;
+        }
+        if self.settle(&consumer, &self.open.clone(), ASK).is_err() {
+            for partition in self.open.clone() {
+                if let Err(error) = self.settle(&consumer, &[partition], ASK_ONE) {
+                    tracing::debug!(%partition, %error, "the committed offset is not settled yet");
+                }
             }
-            let consumer = self.consumer.upgrade()?;
-            match committed(&consumer, name, open.iter().copied(), ASK) {
-                Ok(answers) => {
-                    for (partition, committed) in answers {
-                        if let Ok(span) = self.engine.metadata.span(name, partition) {
-                            open.retain(|p| *p != partition);
-                            found.push(start(partition, committed, span));
-                        }
-                    }
-                }
-                Err(error) => {
-                    tracing::debug!(topic = name, %error, "the committed offsets are not settled yet");
-                    std::thread::sleep(Duration::from_millis(20));
-                }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Some(())
+    }
+
+    fn settle(&mut self, consumer: &Client, partitions: &[Partition], wait: Duration) -> KafkaResult<()> {
+        let name = self.engine.names.of(self.topic);
+        let mut found = Vec::new();
+        for (partition, committed) in committed(consumer, name, partitions.iter().copied(), wait)? {
+            if let Ok(span) = self.engine.metadata.span(name, partition) {
+                self.open.retain(|p| *p != partition);
+                found.push(start(partition, committed, span));
             }
         }
-        Some(found)
+        // The poll thread is gone where the member was left; then nothing is pending any more either.
+        let _ = self.answers.send((self.number, found));
+        Ok(())
     }
 }
 

@@ -172,6 +172,15 @@ impl Appender {
     }
 }
 
+impl Drop for Appender {
+    fn drop(&mut self) {
+        // The last handle ends on a thread of its own: the end waits for the producer's own thread.
+        if let Ok(client) = self.client() {
+            self.threads.bury(client);
+        }
+    }
+}
+
 fn open(config: &KafkaConfig, health: &Arc<Health>) -> Result<Client, LogError> {
     let context = Context::new("appender", health, Appends);
     config.appender().create_with_context(context).map_err(|e| log_error(&e, "the producer", health))

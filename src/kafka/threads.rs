@@ -20,6 +20,7 @@ impl Threads {
         Threads { running: Arc::new(watch::Sender::new(0)) }
     }
 
+    /// Starts a thread that is counted.
     pub(super) fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), LogError> {
         self.running.send_modify(|n| *n += 1);
         let counted = Counted(self.running.clone());

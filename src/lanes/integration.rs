@@ -168,8 +168,11 @@ pub(super) struct Integration {
     pub back: Offset,
     /// `done[]` is full until the reader's next record is known.
     pub starved: bool,
+    /// It is in `Lanes::hungry`, and below in `turn`.
     pub hungry: bool,
     pub in_turn: bool,
+    /// It is in `Lanes::heads_of`.
+    pub has_heads: bool,
     /// Whether a narrow lane goes before the queue, if both could: they take turns.
     pub lanes_first: bool,
     /// The earliest moment at which it is looked at again though nothing happened.
@@ -203,6 +206,7 @@ impl Integration {
             starved: false,
             hungry: false,
             in_turn: false,
+            has_heads: false,
             lanes_first: true,
             wake: None,
             deleted: false,

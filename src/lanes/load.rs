@@ -30,6 +30,7 @@ impl Lanes {
             turn: VecDeque::new(),
             lagging: BTreeSet::new(),
             hungry: VecDeque::new(),
+            heads_of: VecDeque::new(),
             scans: BTreeSet::new(),
             ahead: BTreeMap::new(),
             dirty: FxHashSet::default(),

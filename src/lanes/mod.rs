@@ -23,11 +23,16 @@
 //! again under its id goes on with what was not cancelled meanwhile. What retention deletes is passed like a gap: lanes
 //! that waited for it go when their reader has passed it; for a single record the caller says `ended`.
 //!
+//! How it is used: `load`; then give each record of the main reader to `receive` and each gap to `passed` while there is
+//! `room`; bring what it `wants` to `reread`; do what `next` says and report it with `complete` or `ended`; commit what
+//! `flush` gives together with the outputs of everything received, completed and ended before it, and say `committed`.
+//! After a catalog change `poke`. When nothing happens, the next call of `next` is at `next_due`.
+//!
 //! - `limits`: bounds and what an integration may do; `rules`: the rules by name, for the model test
 //! - `entry`: the records of `retry`; `window`: W and the bits; `queue`: received and not started
 //! - `integration`: what is remembered of one; `place`: its narrow lanes, their lists and timers
 //! - `read`: records come in; `hold`: lanes come and go; `send`: what to do next; `finish`: answers; `flush`: what to write
-//! - `model`, `world`: the model test, which holds all of it against random histories with faults at every step
+//! - `model`: the model test, which holds all of it against random histories with faults at every step
 
 mod entry;
 mod finish;
@@ -47,7 +52,7 @@ mod window;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
-mod world;
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -91,6 +96,8 @@ pub struct Lanes {
     lagging: BTreeSet<(Offset, Int)>,
     /// Those of them whose reader should go on, in turn.
     hungry: VecDeque<Int>,
+    /// Integrations with narrow lanes that may go, in turn: those whose heads should be read ahead.
+    heads_of: VecDeque<Int>,
     /// Key lanes to be scanned for, by where from.
     scans: BTreeSet<(Offset, Int, OrderingKey)>,
     /// What happens when the main reader has come so far: an integration's reader or the end of its going back.

@@ -116,6 +116,10 @@ impl Lanes {
         } else if lane.state == State::Waits(at) {
             lane.state = State::Ready(head.expires);
             int.ready.push_back(narrow.clone());
+            let listed = std::mem::replace(&mut int.has_heads, true);
+            if !listed {
+                self.heads_of.push_back(i);
+            }
             self.timers.insert((head.expires, i, Some(narrow)));
         }
     }

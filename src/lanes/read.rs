@@ -5,7 +5,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Lanes;
 use super::entry::{OrderingKey, Reason};
-use super::integration::{Follower, Int, Narrow};
+use super::integration::{Follower, Int, Integration, Narrow};
 use super::queue::Item;
 use super::rules::Rule;
 use crate::model::ids::{IntegrationId, Offset};
@@ -179,8 +179,9 @@ impl Lanes {
         let narrow = Narrow::of(seen.key.as_ref(), o);
         let Some(lane) = self.int_mut(i).lanes.get_mut(&narrow) else { return };
         if matches!(narrow, Narrow::Single(_)) {
-            if let Some(head) = lane.next.front_mut() {
+            if let Some(head) = lane.next.front_mut().filter(|head| head.expires != seen.expires) {
                 head.expires = seen.expires;
+                self.place(i, &narrow);
             }
             return;
         }
@@ -220,12 +221,23 @@ impl Lanes {
         Reads { stretches, heads: self.heads(max, until) }
     }
 
-    fn heads(&self, max: usize, until: Timestamp) -> Vec<Offset> {
+    fn heads(&mut self, max: usize, until: Timestamp) -> Vec<Offset> {
+        let head = |int: &Integration, narrow: &Narrow| Some(int.lanes.get(narrow)?.next.front()?.offset);
         let due = self.timers.iter().take(max).take_while(|timer| timer.0 <= until);
-        let due = due.filter_map(|(_, i, narrow)| Some((*i, narrow.as_ref()?)));
-        let ready = self.turn.iter().take(max).flat_map(|i| self.int(*i).ready.iter().take(max).map(|n| (*i, n)));
-        let head = |(i, narrow): (Int, &Narrow)| self.int(i).lanes.get(narrow)?.next.front().map(|head| head.offset);
-        let mut heads: Vec<Offset> = ready.chain(due).filter_map(head).take(max).collect();
+        let due = due.filter_map(|(_, i, narrow)| head(self.int(*i), narrow.as_ref()?));
+        let mut heads: Vec<Offset> = due.collect();
+        for _ in 0..self.heads_of.len().min(max) {
+            let Some(i) = self.heads_of.pop_front() else { break };
+            let int = &mut self.ints[i.0 as usize];
+            int.has_heads = !int.ready.is_empty();
+            if int.has_heads {
+                self.heads_of.push_back(i);
+            }
+            if int.wide.as_ref().is_none_or(|wide| !wide.reason.is_gate()) {
+                heads.extend(int.ready.iter().take(max).filter_map(|narrow| head(int, narrow)));
+            }
+        }
+        heads.truncate(max);
         heads.sort_unstable();
         heads.dedup();
         heads

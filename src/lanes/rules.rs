@@ -8,6 +8,7 @@ pub(super) enum Rule {
     /// W passes what is covered.
     PassCovered,
     /// The window persists done bits only, never covered ones.
+    #[cfg(test)]
     PersistDone,
     /// Of an ordered lane only the head is in flight.
     HeadOnly,

@@ -149,7 +149,7 @@ impl Lanes {
     }
 
     fn attempt_one(&mut self, i: Int, now: Timestamp, standing: Standing) -> Option<Start> {
-        let gated = match self.pick(i)? {
+        let gated = match self.pick(i, now)? {
             Pick::Lane(_) => self.rules.keep(Rule::GateHoldsAll),
             Pick::Queued(_) => true,
         };
@@ -157,7 +157,7 @@ impl Lanes {
             return None;
         }
         // The gate may have changed what there is.
-        let pick = self.pick(i)?;
+        let pick = self.pick(i, now)?;
         let int = self.int_mut(i);
         if let Some(rate) = int.policy.rate {
             int.sent.push_back(now);
@@ -169,7 +169,7 @@ impl Lanes {
     }
 
     /// The next record to attempt: of narrow lanes and queue in turn. Ordered ones only as the head of their key.
-    fn pick(&mut self, i: Int) -> Option<Pick> {
+    fn pick(&mut self, i: Int, now: Timestamp) -> Option<Pick> {
         let too_many = self.active(i) >= self.limits.singles;
         if too_many && !self.int(i).queue.is_empty() && self.int(i).wide.is_none() {
             self.hold(i, Reason::Busy, Timestamp::default());
@@ -187,7 +187,8 @@ impl Lanes {
             int.ready.pop_front();
         }
         let lane = int.ready.front().filter(|_| !queue_only).cloned().map(Pick::Lane);
-        let queued = int.queue.startable().filter(|_| !too_many).map(|item| Pick::Queued(item.offset));
+        let queued =
+            int.queue.startable().filter(|item| !too_many && item.expires > now).map(|item| Pick::Queued(item.offset));
         if int.lanes_first { lane.or(queued) } else { queued.or(lane) }
     }
 

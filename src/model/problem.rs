@@ -19,7 +19,8 @@ impl Problem {
     }
 }
 
-fn cut(mut text: String) -> String {
+/// Cuts a text that may come from a client at 300 characters.
+pub fn cut(mut text: String) -> String {
     if let Some((end, _)) = text.char_indices().nth(MAX_CHARS) {
         text.truncate(end);
         text.push('…');

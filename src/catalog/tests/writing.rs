@@ -141,11 +141,15 @@ async fn two_writers_that_fence_each_other_lose_no_write() {
 
 #[tokio::test]
 async fn a_refusal_never_rests_on_a_snapshot_that_misses_another_writers_change() {
-    let log = SharedFake::default();
-    let (one, two) = (process(&log), process(&log));
-    one.writer.write(create(org("1"))).await.unwrap();
-    two.writer.write(create(org("648"))).await.unwrap();
-    one.writer.write(create(bills())).await.unwrap();
+    let process = process(&SharedFake::default());
+    process.writer.write(create(org("1"))).await.unwrap();
+    process.log.0.hide(true);
+    process.log.0.foreign(vec![record(&org("648"))]);
+    let write = process.writer.write(create(bills()));
+    tokio::pin!(write);
+    assert!(futures_util::poll!(write.as_mut()).is_pending(), "refused by a snapshot that is behind");
+    process.log.0.hide(false);
+    write.await.unwrap();
 }
 
 #[tokio::test]

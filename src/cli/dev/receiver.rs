@@ -39,7 +39,13 @@ pub(super) async fn start(address: &str, stop: CancellationToken) -> Result<(Str
     Ok((format!("http://{local}"), seen))
 }
 
-async fn show(State(shown): State<Arc<Shown>>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> &'static str {
+async fn show(
+    State(shown): State<Arc<Shown>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> &'static str {
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("-").to_owned();
     let body = String::from_utf8_lossy(&body);
     let cut: String = body.chars().take(SHOWN).collect();

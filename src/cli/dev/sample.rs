@@ -27,12 +27,13 @@ impl Sample<'_> {
         self.ready(&client).await?;
         println!("Tidegate is up at {}  (admin key: {})\n", self.api, self.key);
         let org = json!({"orgId": ORG, "name": "City Clinic"});
-        self.ensure(&client, "admin/organizations", ORG, &org).await?;
+        self.ensure(&client, ("admin/organizations", ORG, ""), &org).await?;
         let integration = json!({
             "id": INTEGRATION, "orgId": ORG, "name": "Patients to the sample receiver", "eventType": "patient.*",
             "targetUrl": format!("{}/patients", self.receiver), "httpMethod": "POST",
         });
-        self.ensure(&client, "outbound-integrations", INTEGRATION, &integration).await?;
+        let query = format!("?orgId={ORG}");
+        self.ensure(&client, ("outbound-integrations", INTEGRATION, &query), &integration).await?;
         println!("One event, on its way through Kafka to the receiver at {}:", self.receiver);
         let event = json!({"eventType": "patient.created", "entityId": "Patient/1", "payload": {"id": 1, "name": "Ada Sample"}});
         let (status, answer) = self.call(&client, Method::POST, &format!("events?orgId={ORG}"), Some(&event)).await?;
@@ -71,8 +72,7 @@ impl Sample<'_> {
     }
 
     /// Creates the resource, or replaces what an earlier run left.
-    async fn ensure(&self, client: &Client, kind: &str, id: &str, body: &Value) -> anyhow::Result<()> {
-        let query = format!("?orgId={ORG}");
+    async fn ensure(&self, client: &Client, (kind, id, query): (&str, &str, &str), body: &Value) -> anyhow::Result<()> {
         let (status, answer) = self.call(client, Method::POST, &format!("{kind}{query}"), Some(body)).await?;
         let (status, answer) = match status {
             StatusCode::CONFLICT => self.call(client, Method::PUT, &format!("{kind}/{id}{query}"), Some(body)).await?,

@@ -1,4 +1,30 @@
+use std::sync::atomic::Ordering;
+
 use super::*;
+use crate::deliver::testing::{Does, Receiver};
+
+const WAIT: Duration = Duration::from_secs(20);
+
+/// Ten answers whose bodies come after their heads; how many connections that took.
+async fn connections_for_ten(keep: bool) -> usize {
+    let receiver = Receiver::that(Does::Halves("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", "ok")).await;
+    let egress = Egress::new("127.0.0.1".parse().unwrap()).unwrap();
+    for _ in 0..10 {
+        let request = Request::new(http::Method::POST, receiver.url().parse().unwrap());
+        let response = egress.send(Wire::Plain, request, WAIT).await.unwrap();
+        receiver.go.notify_one();
+        if keep {
+            response.discard(WAIT).await;
+        }
+    }
+    receiver.connections.load(Ordering::SeqCst)
+}
+
+#[tokio::test]
+async fn a_small_body_is_read_to_its_end_so_that_its_connection_serves_again() {
+    assert!(connections_for_ten(true).await <= 5);
+    assert_eq!(connections_for_ten(false).await, 10);
+}
 
 #[test]
 fn a_target_is_judged_by_its_text_before_anything_is_sent() {

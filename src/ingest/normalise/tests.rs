@@ -5,6 +5,8 @@ use super::*;
 use crate::model::ids::{Offset, Partition};
 use crate::model::record::Received;
 
+type Header<'a> = (&'a str, &'a str);
+
 const NOW: Timestamp = Timestamp(1_763_712_000_250);
 const JSON_TYPE: (&str, &str) = ("content-type", "application/json; charset=utf-8");
 const STRUCTURED: (&str, &str) = ("content-type", "application/cloudevents+json");
@@ -31,6 +33,22 @@ fn native_event(body: &str) -> Result<Event, IngestError> {
     one_of(&[JSON_TYPE], Some("648"), body.as_bytes())
 }
 
+fn status_of(why: &IngestError) -> u16 {
+    match why {
+        IngestError::Invalid(_) => 400,
+        IngestError::TooLarge(_) => 413,
+        IngestError::MediaType(_) => 415,
+        other => panic!("not about the request: {other}"),
+    }
+}
+
+fn path_of(why: &IngestError) -> &str {
+    match why {
+        IngestError::Invalid(problems) => &problems[0].path,
+        _ => "-",
+    }
+}
+
 /// The event in brief: `org type source id subject unit correlation payload`.
 fn brief(event: &Event) -> String {
     let text = |t: Option<&str>| t.unwrap_or("-").to_owned();
@@ -55,7 +73,7 @@ fn every_format_becomes_the_event_it_says() {
         list.extend_from_slice(more);
         list
     };
-    let cases: Vec<(Vec<(&str, &str)>, Option<&str>, &str, &str)> = vec![
+    let cases: Vec<(Vec<Header<'_>>, Option<&str>, &str, &str)> = vec![
         (vec![JSON_TYPE], Some("648"), r#"{"eventType":"a.b","payload":{}}"#, "648 a.b rest uuid - - - {}"),
         (vec![], Some("648"), r#"{"eventType":"a.b","payload":{}}"#, "648 a.b rest uuid - - - {}"),
         (vec![JSON_TYPE], None, r#"{"orgId":648,"eventType":"a.b","payload":null}"#, "648 a.b rest uuid - - - null"),
@@ -150,8 +168,8 @@ fn what_is_no_event_is_refused_with_the_field_and_a_way_out() {
     for (body, status, path, message) in cases {
         let refused = native_event(body).map(|e| e.id).unwrap_err();
         let shown: String = body.chars().take(80).collect();
-        assert_eq!(refused.status(), status, "{shown}: {refused}");
-        assert_eq!(refused.details().first().map_or("-", |p| p.path.as_str()), path, "{shown}: {refused}");
+        assert_eq!(status_of(&refused), status, "{shown}: {refused}");
+        assert_eq!(path_of(&refused), path, "{shown}: {refused}");
         assert!(refused.to_string().contains(message), "{shown}: {refused}");
     }
 }
@@ -164,7 +182,7 @@ fn a_cloud_event_that_breaks_a_rule_is_refused() {
         list.extend(change.iter().filter(|(_, v)| !v.is_empty()));
         list
     };
-    let cases: Vec<(Vec<(&str, &str)>, &[u8], u16, &str)> = vec![
+    let cases: Vec<(Vec<Header<'_>>, &[u8], u16, &str)> = vec![
         (with(&[("ce-specversion", "")]), b"{}", 400, "`specversion` is required"),
         (with(&[("ce-specversion", "0.3")]), b"{}", 400, "`specversion` must be 1.0"),
         (with(&[("ce-source", "")]), b"{}", 400, "`source` is required"),
@@ -190,7 +208,7 @@ fn a_cloud_event_that_breaks_a_rule_is_refused() {
     ];
     for (list, body, status, message) in cases {
         let refused = one_of(&list, Some("648"), body).map(|e| e.id).unwrap_err();
-        assert_eq!(refused.status(), status, "{list:?}: {refused}");
+        assert_eq!(status_of(&refused), status, "{list:?}: {refused}");
         assert!(refused.to_string().contains(message), "{list:?}: {refused}");
     }
 }
@@ -198,7 +216,7 @@ fn a_cloud_event_that_breaks_a_rule_is_refused() {
 #[test]
 fn an_event_without_an_organisation_is_refused() {
     let refused = one_of(&[JSON_TYPE], None, br#"{"eventType":"a","payload":1}"#).map(|e| e.id).unwrap_err();
-    assert_eq!(refused.details()[0].path, "orgId");
+    assert_eq!(path_of(&refused), "orgId");
     assert!(refused.to_string().contains("?orgId="), "{refused}");
 }
 
@@ -217,7 +235,7 @@ fn a_repeat_with_the_same_key_is_the_same_event() {
     let long = "k".repeat(257);
     for bad in ["", "\u{e9}", long.as_str()] {
         let refused = one_of(&[JSON_TYPE, ("idempotency-key", bad)], Some("648"), body).map(|e| e.id).unwrap_err();
-        assert_eq!(refused.details()[0].path, "Idempotency-Key");
+        assert_eq!(path_of(&refused), "Idempotency-Key");
     }
 }
 
@@ -291,7 +309,7 @@ fn a_batch_that_is_none_is_refused_as_a_whole() {
         let request = headers(&[content_type]);
         let body = Bytes::copy_from_slice(body.as_bytes());
         let refused = batch(&Request { headers: &request, org: Some("648"), now: NOW }, &body).unwrap_err();
-        assert_eq!(refused.status(), status, "{refused}");
+        assert_eq!(status_of(&refused), status, "{refused}");
         assert!(refused.to_string().contains(message), "{refused}");
     }
 }
@@ -343,7 +361,7 @@ proptest! {
                     let received = Received { partition: Partition(0), offset: Offset(0), timestamp: NOW, record };
                     prop_assert_eq!(Event::from_record(&received), Ok(event));
                 }
-                Err(why) => prop_assert!((400..416).contains(&why.status()) && !why.to_string().is_empty()),
+                Err(why) => prop_assert!((400..416).contains(&status_of(&why)) && !why.to_string().is_empty()),
             }
         }
     }

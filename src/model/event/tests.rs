@@ -224,6 +224,8 @@ fn structured_mode_means_what_binary_mode_means() {
     let expected = Event { payload: event.payload.clone(), ..Event::from_record(&expected).unwrap() };
     assert_eq!(event, expected);
     assert_eq!(&event.payload[..], br#"{"b" :1,  "a":[1.50]}"#);
+    let binary = canonical(&sent).unwrap();
+    assert_eq!(binary.record.headers.text(header::CONTENT_TYPE), Some(JSON));
 }
 
 #[test]
@@ -246,6 +248,17 @@ fn structured_data_keeps_its_bytes_or_its_text() {
 }
 
 #[test]
+fn brackets_in_a_text_are_no_depth() {
+    let brackets = "[{".repeat(MAX_DEPTH);
+    for text in [brackets.clone(), format!(r#"\"{brackets}"#), format!(r"\\{brackets}\\")] {
+        assert_eq!(check_json(format!(r#"["{text}", []]"#).as_bytes()), Ok(()), "{text}");
+    }
+    let (open, close) = ("[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH));
+    assert_eq!(check_json(format!("{open}{close}").as_bytes()), Ok(()));
+    assert_eq!(check_json(format!(r#"["\\"{open}{close}]"#).as_bytes()), Err(NotAnEvent::TooDeep(MAX_DEPTH)));
+}
+
+#[test]
 fn the_key_keeps_one_entity_together() {
     let with = Event::from_record(&binary(&[("ce_subject", b"Patient/123")])).unwrap();
     let without = Event::from_record(&binary(&[])).unwrap();
@@ -257,7 +270,8 @@ fn the_key_keeps_one_entity_together() {
 fn a_malformed_trace_context_is_left_out_and_the_last_hop_wins() {
     let good: &[u8] = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let other: &[u8] = b"00-11111111111111111111111111111111-b7ad6b7169203331-01";
-    let cases: [(&[(&str, &[u8])], Option<&[u8]>); 6] = [
+    type Header<'a> = (&'a str, &'a [u8]);
+    let cases: [(&[Header<'_>], Option<&[u8]>); 6] = [
         (&[("traceparent", good)], Some(good)),
         (&[("ce_traceparent", good)], Some(good)),
         (&[("traceparent", good), ("ce_traceparent", other)], Some(good)),

@@ -1,0 +1,33 @@
+//! How the process is, for probes.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::supervise::Board;
+use crate::api::{Health, Part};
+use crate::stream::log::Log;
+
+/// How often the log is asked whether it answers.
+const EVERY: Duration = Duration::from_secs(2);
+
+impl Health for Board {
+    fn parts(&self) -> Vec<Part> {
+        let part = |(name, state): (&str, Result<(), String>)| match state {
+            Ok(()) => Part { name: name.into(), ok: true, detail: "ok".into() },
+            Err(detail) => Part { name: name.into(), ok: false, detail },
+        };
+        self.states().into_iter().map(part).collect()
+    }
+}
+
+/// Keeps the part `log` up to date until `stop`.
+pub(super) async fn watch(log: &dyn Log, board: &Board, stop: CancellationToken) {
+    let mut tick = tokio::time::interval(EVERY);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => board.set("log", log.ping().await.map_err(|e| e.to_string())),
+            () = stop.cancelled() => return,
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! The course of a run: which system does what, in which order, and what is kept of it.
+
+use std::ops::Range;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use hdrhistogram::Histogram;
+
+use crate::bench::bare::Bare;
+use crate::bench::broker::Broker;
+use crate::bench::gateway::{Gateway, Setup, Usage};
+use crate::bench::load::{Pace, Sender};
+use crate::bench::progress::Progress;
+use crate::bench::receiver::{Receiver, Tally};
+use crate::bench::report::{Latency, Report, Row, Target, Unit, median, thousands};
+use crate::bench::rest::{Publishing, publish};
+use crate::bench::sample::Kind;
+use crate::bench::{Extent, Options};
+use crate::model::time::{Clock as _, SystemClock};
+use crate::model::topic::Topic;
+
+/// Nothing arrives for so long: something is wrong.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Rates of the steady streams, events a second, and the milliseconds aimed at: p50, p99.
+const STREAMS: [(u32, f64, f64); 2] = [(50, 12.0, 30.0), (2_000, 20.0, 60.0)];
+
+/// Of one system, over all rounds.
+#[derive(Default)]
+struct Figures {
+    backlog: Vec<f64>,
+    /// One for each of `STREAMS`.
+    latency: Vec<Histogram<u64>>,
+    repeats: u64,
+}
+
+/// What only the gateway has.
+#[derive(Default)]
+struct Extra {
+    fan: Vec<f64>,
+    single: Option<f64>,
+    batch: Option<f64>,
+    idle: Option<f64>,
+    peak: f64,
+    /// Microseconds of CPU for each delivery of a backlog.
+    cpu: Vec<f64>,
+}
+
+/// A run under way.
+struct Measuring {
+    broker: Broker,
+    prefixes: [String; 2],
+    receiver: Receiver,
+    extent: Extent,
+    /// `None`: the bare pipeline alone.
+    gateway: Option<Setup>,
+    progress: Progress,
+    next_number: u64,
+    bare: Figures,
+    gated: Figures,
+    extra: Extra,
+}
+
+/// Prefixes of the bare pipeline's topics and the gateway's.
+pub fn prefixes(prefix: &str) -> [String; 2] {
+    [format!("{prefix}.bare"), format!("{prefix}.gateway")]
+}
+
+/// A system at work.
+enum Running {
+    Bare(Bare),
+    Gateway(Gateway),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum System {
+    Bare,
+    Gateway,
+}
+
+/// The whole course. Dropped half-way it leaves topics behind, and nothing else.
+pub async fn measure(options: &Options, broker: &Broker, prefix: &str, extent: Extent) -> anyhow::Result<Report> {
+    let steps = if options.bare { 2 + 3 * extent.rounds } else { 5 + 7 * extent.rounds };
+    let progress = Progress::new(u64::from(steps));
+    let prefixes = prefixes(prefix);
+    progress.step("creating topics");
+    let topics = [Topic::Events, Topic::Deliveries, Topic::Attempts].map(|topic| options.topology.topic(topic));
+    broker.create_topics(&prefixes[0], &topics).await?;
+    let mut gateway = None;
+    if !options.bare {
+        let setup = Setup::new(broker, prefixes[1].clone(), options.flags.clone())?;
+        setup.create_topics().await?;
+        gateway = Some(setup);
+    }
+    let measuring = Measuring {
+        broker: broker.clone(),
+        prefixes,
+        receiver: Receiver::start()?,
+        extent,
+        gateway,
+        progress,
+        next_number: 0,
+        bare: Figures::default(),
+        gated: Figures::default(),
+        extra: Extra::default(),
+    };
+    measuring.run().await
+}
+
+impl Measuring {
+    async fn run(mut self) -> anyhow::Result<Report> {
+        self.warm_up().await?;
+        if let Some(setup) = self.gateway.clone() {
+            self.set_up(&setup).await?;
+        }
+        for round in 1..=self.extent.rounds {
+            self.round(System::Bare, round).await.context("the bare pipeline")?;
+            if self.gateway.is_some() {
+                self.round(System::Gateway, round).await.context("the gateway")?;
+            }
+        }
+        if self.gateway.is_some() {
+            self.publishing().await.context("REST publish")?;
+        }
+        Ok(self.report())
+    }
+
+    /// The broker compiles its code as it runs: a backlog through the bare pipeline that nobody measures.
+    async fn warm_up(&mut self) -> anyhow::Result<()> {
+        self.progress.step("warming the broker up");
+        let (running, _) = self.backlog(System::Bare, Kind::Spread, self.extent.warm_up).await?;
+        running.stop().await?;
+        Ok(())
+    }
+
+    /// The organisation and its integrations; what the gateway takes when it does nothing.
+    async fn set_up(&mut self, setup: &Setup) -> anyhow::Result<()> {
+        self.progress.step("gateway: creating integrations, then idle");
+        let gateway = setup.start().await?;
+        gateway.configure(self.receiver.address).await?;
+        tokio::time::sleep(self.extent.settle).await;
+        self.extra.idle = Some(gateway.usage().resident);
+        gateway.stop().await?;
+        Ok(())
+    }
+
+    async fn round(&mut self, system: System, round: u32) -> anyhow::Result<()> {
+        let (name, rounds) = (system.name(), self.extent.rounds);
+        self.progress.step(format!("{name}, round {round} of {rounds}: backlog"));
+        let (running, tally) = self.backlog(system, Kind::Spread, self.extent.backlog).await?;
+        self.figures(system).backlog.push(tally.rate());
+        self.figures(system).repeats += tally.repeats();
+        if let Running::Gateway(gateway) = &running {
+            let micros = gateway.usage().cpu.as_secs_f64() * 1e6;
+            self.extra.cpu.push(micros / self.extent.backlog as f64);
+        }
+        for (at, (rate, ..)) in STREAMS.into_iter().enumerate() {
+            self.progress.step(format!("{name}, round {round} of {rounds}: {rate} events a second"));
+            let tally = self.stream(system, rate).await?;
+            let figures = self.figures(system);
+            figures.repeats += tally.repeats();
+            match figures.latency.get_mut(at) {
+                Some(all) => all.add(&tally.latency)?,
+                None => figures.latency.push(tally.latency),
+            }
+        }
+        self.stop(running).await?;
+        if system == System::Gateway {
+            self.progress.step(format!("{name}, round {round} of {rounds}: ten deliveries an event"));
+            let (running, tally) = self.backlog(system, Kind::Fan, self.extent.fan).await?;
+            self.extra.fan.push(tally.rate());
+            self.gated.repeats += tally.repeats();
+            self.stop(running).await?;
+        }
+        Ok(())
+    }
+
+    /// Fills the topic while nobody reads, then starts the system and waits for the last delivery.
+    async fn backlog(&mut self, system: System, kind: Kind, events: u64) -> anyhow::Result<(Running, Tally)> {
+        let numbers = self.numbers(events);
+        let sender = self.sender(system, kind)?;
+        let sent = numbers.clone();
+        tokio::task::spawn_blocking(move || sender.backlog(sent)).await??;
+        self.receiver.expect(numbers, kind.copies(), Instant::now());
+        let running = self.start(system).await?;
+        Ok((running, self.complete().await?))
+    }
+
+    /// A steady stream through a system that runs.
+    async fn stream(&mut self, system: System, rate: u32) -> anyhow::Result<Tally> {
+        let span = self.extent.settle + self.extent.stream;
+        let numbers = self.numbers((f64::from(rate) * span.as_secs_f64()) as u64);
+        let sender = self.sender(system, Kind::Spread)?;
+        // The first events find the producer without a connection; those are in the warm-up.
+        let start = Instant::now() + Duration::from_millis(100);
+        self.receiver.expect(numbers.clone(), 1, start + self.extent.settle);
+        let pace = Pace { start, every: Duration::from_secs(1) / rate };
+        // Dropped with this future, it ends the stream.
+        let (_going, stop) = mpsc::sync_channel(0);
+        tokio::task::spawn_blocking(move || sender.stream(numbers, pace, &stop)).await??;
+        self.complete().await
+    }
+
+    async fn publishing(&mut self) -> anyhow::Result<()> {
+        let Running::Gateway(gateway) = self.start(System::Gateway).await? else { return Ok(()) };
+        let mut publishing = Publishing {
+            address: gateway.address,
+            key: gateway.key().to_owned(),
+            batch: 1,
+            warm_up: self.extent.settle,
+            span: self.extent.publish,
+            first_number: self.next_number,
+        };
+        self.progress.step("gateway: REST publish, one event a request");
+        self.extra.single = Some(publish(publishing.clone()).await?);
+        self.progress.step("gateway: REST publish, 100 events a request");
+        // No number twice, or the events would be known already.
+        publishing.first_number += 1_000_000_000;
+        publishing.batch = 100;
+        self.extra.batch = Some(publish(publishing).await?);
+        self.stop(Running::Gateway(gateway)).await
+    }
+
+    async fn complete(&self) -> anyhow::Result<Tally> {
+        self.receiver.complete(PATIENCE, |done, of| self.progress.detail(done, of)).await
+    }
+
+    fn numbers(&mut self, n: u64) -> Range<u64> {
+        let first = self.next_number;
+        self.next_number += n;
+        first..self.next_number
+    }
+
+    fn sender(&self, system: System, kind: Kind) -> anyhow::Result<Sender> {
+        Sender::new(&self.broker, Topic::Events.full_name(self.prefix(system)), kind)
+    }
+
+    fn prefix(&self, system: System) -> &str {
+        let [bare, gateway] = &self.prefixes;
+        if system == System::Bare { bare } else { gateway }
+    }
+
+    fn figures(&mut self, system: System) -> &mut Figures {
+        if system == System::Bare { &mut self.bare } else { &mut self.gated }
+    }
+
+    async fn start(&self, system: System) -> anyhow::Result<Running> {
+        match (system, &self.gateway) {
+            (System::Gateway, Some(setup)) => Ok(Running::Gateway(setup.start().await?)),
+            _ => {
+                let url = format!("http://{}/bare", self.receiver.address);
+                Ok(Running::Bare(Bare::start(&self.broker, self.prefix(System::Bare), &url)?))
+            }
+        }
+    }
+
+    async fn stop(&mut self, running: Running) -> anyhow::Result<()> {
+        let usage = running.stop().await?;
+        self.extra.peak = self.extra.peak.max(usage.peak);
+        Ok(())
+    }
+}
+
+impl Running {
+    async fn stop(self) -> anyhow::Result<Usage> {
+        match self {
+            Running::Bare(bare) => bare.stop().await.map(|()| Usage::default()),
+            Running::Gateway(gateway) => gateway.stop().await,
+        }
+    }
+}
+
+impl System {
+    fn name(self) -> &'static str {
+        match self {
+            System::Bare => "bare pipeline",
+            System::Gateway => "gateway",
+        }
+    }
+}
+
+impl Measuring {
+    fn report(self) -> Report {
+        let gated = self.gateway.is_some();
+        let mut rows = self.throughput();
+        let mut latencies = Vec::new();
+        for (at, (rate, p50, p99)) in STREAMS.into_iter().enumerate() {
+            let of = |figures: &Figures, name: &str| {
+                figures.latency.get(at).map(|h| Latency::of(format!("{name} at {}/s", thousands(rate.into())), h))
+            };
+            let (gateway, bare) = (of(&self.gated, "gateway"), of(&self.bare, "bare"));
+            for (name, target, value) in
+                [("p50", p50, (|l| l.p50_ms) as fn(&Latency) -> f64), ("p99", p99, |l| l.p99_ms)]
+            {
+                let row = Row::new(
+                    format!("event to answered delivery, {}/s, {name}", thousands(rate.into())),
+                    Unit::Milliseconds,
+                );
+                let row = row.gateway(gateway.as_ref().map(value)).bare(bare.as_ref().map(value));
+                rows.push(row.target(Target::AtMost(target)));
+            }
+            latencies.extend(gateway.into_iter().chain(bare));
+        }
+        if gated {
+            rows.extend(self.of_the_gateway());
+        }
+        Report {
+            version: env!("CARGO_PKG_VERSION"),
+            at: SystemClock.now().to_string(),
+            brokers: self.broker.brokers.clone(),
+            cpus: std::thread::available_parallelism().map_or(1, usize::from),
+            seconds: 0.0,
+            rows,
+            latencies,
+            notes: self.notes(),
+        }
+    }
+
+    fn throughput(&self) -> Vec<Row> {
+        let share = Target::ShareOfBare { share: 0.7, floor: 20_000.0, where_bare: 29_000.0 };
+        let backlog = Row::new("deliveries, 1 KiB, from a backlog", Unit::PerSecond)
+            .gateway(median(self.gated.backlog.clone()))
+            .bare(median(self.bare.backlog.clone()))
+            .target(share);
+        vec![backlog]
+    }
+
+    fn of_the_gateway(&self) -> [Row; 6] {
+        let extra = &self.extra;
+        [
+            Row::new("deliveries, each event to ten", Unit::PerSecond)
+                .gateway(median(extra.fan.clone()))
+                .target(Target::AtLeast(15_000.0)),
+            Row::new("REST publish, 64 connections, one event each", Unit::PerSecond)
+                .gateway(extra.single)
+                .target(Target::AtLeast(8_000.0)),
+            Row::new("REST publish, 64 connections, batches of 100", Unit::PerSecond)
+                .gateway(extra.batch)
+                .target(Target::AtLeast(50_000.0)),
+            Row::new("memory, idle", Unit::MiB).gateway(extra.idle).target(Target::AtMost(60.0)),
+            Row::new("memory, at most", Unit::MiB).gateway(Some(extra.peak)).target(Target::AtMost(300.0)),
+            Row::new("CPU for one delivery", Unit::Microseconds).gateway(median(extra.cpu.clone())),
+        ]
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let list = |values: &[f64]| values.iter().map(|v| format!("{v:.0}")).collect::<Vec<_>>().join(", ");
+        let mut notes = vec![format!("backlog by round, bare: {}", list(&self.bare.backlog))];
+        if self.gateway.is_some() {
+            notes.push(format!("backlog by round, gateway: {}", list(&self.gated.backlog)));
+            notes.push(format!("backlog by round, ten deliveries an event: {}", list(&self.extra.fan)));
+        }
+        let repeats = self.bare.repeats + self.gated.repeats;
+        notes.push(format!("every event arrived; {repeats} deliveries came more than once"));
+        notes.push(format!(
+            "the broker was warmed up with {} events; the first {} s of each stream are left out",
+            self.extent.warm_up,
+            self.extent.settle.as_secs()
+        ));
+        notes
+    }
+}
