@@ -3,7 +3,6 @@
 //! One binary, so that it is linked once; every test is named after the failure that it is about. Run with `make test`, or
 //! while working on some of them: `scripts/with-kafka cargo test --test gateway -- killed`.
 
-#[expect(dead_code, reason = "not every part of the support has its suite yet")]
 mod support;
 mod topology;
 

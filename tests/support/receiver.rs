@@ -163,6 +163,8 @@ async fn serve(mut stream: TcpStream, process: Option<u32>, shared: Arc<Shared>)
     let mut reader = http::Reader::default();
     while let Some(request) = reader.next(&mut stream).await {
         let path = request.path.clone();
+        // Before the request is known to anyone: a release that follows the sight of it must not be missed.
+        let released = Released::of(&shared, &path);
         let (index, behaviour) = shared.record(Seen::of(request, process));
         let answer = behaviour(&lock(&shared.log)[index]);
         let sent = match answer {
@@ -173,7 +175,7 @@ async fn serve(mut stream: TcpStream, process: Option<u32>, shared: Arc<Shared>)
                 http::answer(&mut stream, status, None).await
             }
             Answer::Held(status) => {
-                held(&shared, &path).await;
+                released.again().await;
                 http::answer(&mut stream, status, None).await
             }
             Answer::Hang => return http::until_closed(&mut stream).await,
@@ -189,11 +191,25 @@ async fn serve(mut stream: TcpStream, process: Option<u32>, shared: Arc<Shared>)
     let _ = stream.shutdown().await;
 }
 
-async fn held(shared: &Shared, path: &str) {
-    let mut released = shared.released.subscribe();
-    let before = released.borrow_and_update().get(path).copied();
-    // An error means that the receiver is gone, and nobody waits any more.
-    let _ = released.wait_for(|released| released.get(path).copied() != before).await;
+/// How often a path had been released at some moment.
+struct Released {
+    released: watch::Receiver<HashMap<String, u64>>,
+    path: String,
+    before: Option<u64>,
+}
+
+impl Released {
+    fn of(shared: &Shared, path: &str) -> Released {
+        let mut released = shared.released.subscribe();
+        let before = released.borrow_and_update().get(path).copied();
+        Released { released, path: path.to_owned(), before }
+    }
+
+    /// Waits until it is released once more.
+    async fn again(mut self) {
+        // An error means that the receiver is gone, and nobody waits any more.
+        let _ = self.released.wait_for(|released| released.get(&self.path).copied() != self.before).await;
+    }
 }
 
 /// A test that fails while it looks at the log must not silence what is told of it afterwards.
