@@ -160,7 +160,7 @@ fn a_delivery_carries_the_event_as_it_came_and_where_it_goes() {
 fn an_event_in_structured_mode_becomes_a_delivery_in_binary_mode() {
     let body = json!({"specversion": "1.0", "id": "e1", "type": "t", "source": "/his", "orgid": "648",
         "subject": "Patient/1", "data": {"a": 1}});
-    let mut record = event("1", "t");
+    let mut record = event("1", "t", &[]);
     record.record.headers = Headers::default();
     record.record.headers.push(header::CONTENT_TYPE, "application/cloudevents+json; charset=utf-8");
     record.record.value = Some(body.to_string().into());
@@ -191,24 +191,24 @@ fn a_skip_names_the_event_and_the_integration_that_it_passed_by() {
 #[test]
 fn a_change_of_the_catalog_counts_from_the_next_event_on() {
     let mut stage = stage(holding(9, [hears("first", "t")]));
-    assert_eq!(told(&map(&mut stage, &event("1", "t"))), [(Topic::Deliveries, "first".to_owned())]);
+    assert_eq!(told(&map(&mut stage, &event("1", "t", &[]))), [(Topic::Deliveries, "first".to_owned())]);
     let mut next = (*stage.catalog.snapshot()).clone();
     next.remove_integration(&hears("first", "t").id);
     next.put_integration(hears("second", "*"));
     stage.catalog.publish(next.clone());
-    assert_eq!(told(&map(&mut stage, &event("2", "t"))), [(Topic::Deliveries, "second".to_owned())]);
+    assert_eq!(told(&map(&mut stage, &event("2", "t", &[]))), [(Topic::Deliveries, "second".to_owned())]);
     next.remove_organization(&organization("648").org_id);
     stage.catalog.publish(next);
-    assert_eq!(told(&map(&mut stage, &event("3", "t"))), [(Topic::Rejected, "unknown_org".to_owned())]);
+    assert_eq!(told(&map(&mut stage, &event("3", "t", &[]))), [(Topic::Rejected, "unknown_org".to_owned())]);
 }
 
 #[test]
 fn a_repeat_after_a_rebalance_is_known_by_what_was_recalled() {
     let mut stage = stage(holding(9, [hears("i", "t")]));
-    stage.recall(&event("1", "t"));
-    assert_eq!(told(&map(&mut stage, &event("1", "t"))), [(Topic::Attempts, "duplicate".to_owned())]);
+    stage.recall(&event("1", "t", &[]));
+    assert_eq!(told(&map(&mut stage, &event("1", "t", &[]))), [(Topic::Attempts, "duplicate".to_owned())]);
     stage.forget(Partition(0));
-    assert_eq!(told(&map(&mut stage, &event("1", "t"))), [(Topic::Deliveries, "i".to_owned())]);
+    assert_eq!(told(&map(&mut stage, &event("1", "t", &[]))), [(Topic::Deliveries, "i".to_owned())]);
 }
 
 #[test]
@@ -218,15 +218,15 @@ fn an_event_rejected_before_its_organisation_was_made_may_be_submitted_again() {
     late.created_at = Timestamp(NOW.0 + 1);
     snapshot.put_organization(late);
     let mut stage = stage(snapshot);
-    stage.recall(&event("1", "t"));
-    assert_eq!(told(&map(&mut stage, &event("1", "t"))), [(Topic::Deliveries, "i".to_owned())]);
+    stage.recall(&event("1", "t", &[]));
+    assert_eq!(told(&map(&mut stage, &event("1", "t", &[]))), [(Topic::Deliveries, "i".to_owned())]);
 }
 
 #[tokio::test]
 async fn an_event_of_a_brand_new_organisation_waits_for_the_catalog_and_is_not_rejected() {
     let catalog = Arc::new(Catalog::with(Snapshot::default()));
     let mut stage = Match::new(Arc::clone(&catalog), Arc::new(CatalogEndsAt(Offset(9))));
-    let records = [event("1", "t")];
+    let records = [event("1", "t", &[])];
     let publish = async { catalog.publish(holding(9, [hears("i", "t")])) };
     tokio::join!(biased; stage.prepare(&records), publish);
     assert_eq!(told(&map(&mut stage, &records[0])), [(Topic::Deliveries, "i".to_owned())]);
@@ -255,7 +255,7 @@ proptest! {
     #[test]
     fn a_second_match_of_an_event_yields_the_same_deliveries(id in "[a-z0-9-]{1,40}", types in 1..6usize) {
         let all: Vec<_> = (0..types).map(|n| hears(&format!("i{n}"), "a.*")).collect();
-        let record = event(&id, "a.b");
+        let record = event(&id, "a.b", &[]);
         let (mut one, mut other) = (stage(holding(9, all.clone())), stage(holding(9, all)));
         let first = map(&mut one, &record);
         prop_assert_eq!(first.len(), types);
