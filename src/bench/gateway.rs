@@ -51,11 +51,12 @@ impl Setup {
         Ok(Setup { brokers: broker.brokers.clone(), prefix, key, flags, folder })
     }
 
-    fn command(&self, arguments: &[&str]) -> anyhow::Result<Command> {
+    fn serve(&self, listen: SocketAddr) -> anyhow::Result<Command> {
         let mut command = Command::new(std::env::current_exe().context("this program's own path is not known")?);
         command
             .args(&self.flags)
-            .args(arguments)
+            .arg("serve")
+            .env("TIDEGATE_LISTEN", listen.to_string())
             .env("KAFKA_BROKERS", &self.brokers)
             .env("KAFKA_TOPIC_PREFIX", &self.prefix)
             .env("TIDEGATE_ENGINE", "kafka")
@@ -86,18 +87,11 @@ impl Setup {
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
     }
 
-    /// Makes the gateway's topics under its prefix, by `topology create`.
-    pub async fn create_topics(&self) -> anyhow::Result<()> {
-        let status = self.command(&["topology", "create"])?.status().await?;
-        ensure!(status.success(), "`tidegate topology create` failed:\n{}", self.last_words());
-        Ok(())
-    }
-
-    /// Starts the gateway and waits until it is ready.
+    /// Starts the gateway, which makes its topics where they are missing, and waits until it is ready.
     pub async fn start(&self) -> anyhow::Result<Gateway> {
         let port = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let child = self.command(&["serve"])?.env("TIDEGATE_LISTEN", address.to_string()).spawn()?;
+        let child = self.serve(address)?.spawn()?;
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(15)).build()?;
         let mut gateway = Gateway { child, address, setup: self.clone(), http };
         gateway.ready().await?;

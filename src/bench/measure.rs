@@ -87,12 +87,10 @@ pub async fn measure(options: &Options, broker: &Broker, prefix: &str, extent: E
     progress.step("creating topics");
     let topics = [Topic::Events, Topic::Deliveries, Topic::Attempts].map(|topic| options.topology.topic(topic));
     broker.create_topics(&prefixes[0], &topics).await?;
-    let mut gateway = None;
-    if !options.bare {
-        let setup = Setup::new(broker, prefixes[1].clone(), options.flags.clone())?;
-        setup.create_topics().await?;
-        gateway = Some(setup);
-    }
+    let gateway = match options.bare {
+        true => None,
+        false => Some(Setup::new(broker, prefixes[1].clone(), options.flags.clone())?),
+    };
     let measuring = Measuring {
         broker: broker.clone(),
         prefixes,

@@ -33,8 +33,8 @@ pub struct Options {
     /// Put before the gateway's command, so that it has the same configuration: `--config FILE`, `--topology FILE`. It
     /// inherits the environment.
     pub flags: Vec<String>,
-    /// Topics, groups and transactional ids are made under it. There must be nothing yet. `None`: a random one.
-    pub prefix: Option<String>,
+    /// What the names of topics, groups and transactional ids begin with; `-bench-` and a random number follow.
+    pub prefix: String,
     /// The bare pipeline alone.
     pub bare: bool,
     /// Within a minute, less exact.
@@ -85,14 +85,13 @@ impl Extent {
 pub async fn run(options: Options) -> anyhow::Result<Report> {
     sample::start_clock();
     let extent = if options.quick { Extent::QUICK } else { Extent::FULL };
-    let random = || format!("tidegate-bench-{:06x}", fastrand::u32(..1 << 24));
-    let prefix = options.prefix.clone().unwrap_or_else(random);
+    let prefix = format!("{}-bench-{:06x}", options.prefix, fastrand::u32(..1 << 24));
     let broker = Broker { brokers: options.brokers.clone(), properties: options.properties.clone() };
     let begun = Instant::now();
 
     for prefix in measure::prefixes(&prefix) {
         let found = broker.topics_under(&prefix)?;
-        ensure!(found.is_empty(), "there are topics under `{prefix}` already; choose another --prefix");
+        ensure!(found.is_empty(), "there are topics under `{prefix}` already; nothing was touched, try again");
     }
     let measured = tokio::select! {
         measured = measure::measure(&options, &broker, &prefix, extent) => measured,

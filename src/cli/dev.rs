@@ -11,9 +11,9 @@ use std::path::Path;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
+use super::Common;
 use super::exit::Exit;
-use super::serve::{exit, start_telemetry, stop_on_signal};
-use super::{Common, runtime};
+use super::serve::{exit, start_telemetry, stop_on_signal, until_ended};
 use crate::app::{self, Roles};
 use crate::config::{Config, Flags};
 
@@ -51,7 +51,7 @@ pub(super) fn run(common: &Common, command: Dev) -> Result<(), Exit> {
     };
     config.admin_key = Some(key.clone());
     start_telemetry(&config)?;
-    runtime()?.block_on(session(config, key, command.receiver))
+    until_ended(session(config, key, command.receiver))
 }
 
 fn defaults(command: &Dev) -> Flags {
@@ -64,30 +64,25 @@ fn defaults(command: &Dev) -> Flags {
 /// The gateway, the receiver and the sample, until ctrl-C.
 async fn session(config: Config, key: String, address: String) -> Result<(), Exit> {
     let stop = CancellationToken::new();
-    let (receiver, arrived) = receiver::start(&address, stop.clone()).await.map_err(Exit::usage)?;
+    let (receiver, mut shown) = receiver::Shown::start(&address, stop.clone()).await.map_err(Exit::usage)?;
     let api = format!("http://{}", config.listen);
-    let prefix = config.kafka.topic_prefix.clone();
-    let brokers = config.kafka.brokers.clone();
-    let signals = tokio::spawn(stop_on_signal(stop.clone()));
-    let mut gateway = tokio::spawn(app::serve(config, Roles::all(), stop.clone()));
-
+    let (prefix, brokers) = (config.kafka.topic_prefix.clone(), config.kafka.brokers.clone());
     let sample = sample::Sample { api: &api, key: &key, receiver: &receiver };
-    let shown = tokio::select! {
-        ended = &mut gateway => return ended.map_err(Exit::failed)?.map_err(exit),
-        shown = sample.run(arrived) => shown,
-        () = stop.cancelled() => Ok(()),
-    };
-    match shown {
-        Ok(()) if !stop.is_cancelled() => println!("{}", sample.what_to_try(&prefix, &brokers)),
-        Ok(()) => {}
-        Err(error) => {
-            stop.cancel();
-            eprintln!("tidegate: the sample could not be set up: {error:#}");
+    let demonstration = async {
+        match sample.run(&mut shown).await {
+            Ok(()) => println!("{}", sample.what_to_try(&prefix, &brokers)),
+            Err(error) => {
+                eprintln!("tidegate: the sample could not be set up: {error:#}");
+                stop.cancel();
+            }
         }
+        std::future::pending().await
+    };
+    tokio::select! {
+        ended = app::serve(config, Roles::all(), stop.clone()) => ended.map_err(exit),
+        () = demonstration => Ok(()),
+        again = stop_on_signal(&stop) => Err(again),
     }
-    let ended = gateway.await.map_err(Exit::failed)?;
-    signals.abort();
-    ended.map_err(exit)
 }
 
 /// The admin key of this folder: made once, readable by its owner only.

@@ -26,10 +26,6 @@ impl Exit {
         Exit::Usage(format!("{error:#}"))
     }
 
-    pub fn unreachable(error: impl Display) -> Self {
-        Exit::Unreachable(format!("{error:#}"))
-    }
-
     pub fn code(&self) -> ExitCode {
         ExitCode::from(match self {
             Exit::Failed(_) => 1,

@@ -1,5 +1,7 @@
 //! `tidegate serve`.
 
+use std::time::Duration;
+
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
@@ -8,6 +10,9 @@ use super::{Common, runtime};
 use crate::app::{self, AppError, Role, Roles};
 use crate::config::{Config, Flags};
 use crate::telemetry;
+
+/// For threads that still block when a command has ended.
+const LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// Run the gateway: API, match and deliver in one process, or the roles named.
 #[derive(Args, Debug)]
@@ -31,13 +36,21 @@ pub(super) fn run(common: &Common, command: Serve) -> Result<(), Exit> {
     let config = common.load(flags)?;
     start_telemetry(&config)?;
     let roles = Roles::of(&command.roles);
-    runtime()?.block_on(async {
-        let stop = CancellationToken::new();
-        let signals = tokio::spawn(stop_on_signal(stop.clone()));
-        let result = app::serve(config, roles, stop).await;
-        signals.abort();
-        result.map_err(exit)
+    let stop = CancellationToken::new();
+    until_ended(async {
+        tokio::select! {
+            ended = app::serve(config, roles, stop.clone()) => ended.map_err(exit),
+            again = stop_on_signal(&stop) => Err(again),
+        }
     })
+}
+
+/// Runs a command that people end with signals; what still blocks a thread then is left behind.
+pub(super) fn until_ended(command: impl Future<Output = Result<(), Exit>>) -> Result<(), Exit> {
+    let runtime = runtime()?;
+    let result = runtime.block_on(command);
+    runtime.shutdown_timeout(LAST_WAIT);
+    result
 }
 
 pub(super) fn start_telemetry(config: &Config) -> Result<(), Exit> {
@@ -52,22 +65,20 @@ pub(super) fn exit(error: AppError) -> Exit {
     }
 }
 
-/// SIGTERM and SIGINT drain; a second one ends the process at once, as people expect of ctrl-C.
-pub(super) async fn stop_on_signal(stop: CancellationToken) {
+/// SIGTERM and SIGINT drain; a second one ends the process at once, as people expect of ctrl-C: then this returns.
+pub(super) async fn stop_on_signal(stop: &CancellationToken) -> Exit {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
         tracing::error!("signals cannot be caught; stop the process with kill -9");
-        return;
+        return std::future::pending().await;
     };
-    for last in [false, true] {
+    for _ in 0..2 {
         tokio::select! {
             _ = term.recv() => {}
             _ = int.recv() => {}
         }
-        if last {
-            std::process::exit(130);
-        }
         tracing::info!("draining; a second signal stops at once");
         stop.cancel();
     }
+    Exit::failed("stopped before everything was drained")
 }

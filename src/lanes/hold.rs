@@ -224,15 +224,9 @@ impl Lanes {
 
     /// The queue of an integration keeps its front alone; its reader goes back to the rest.
     fn cut(&mut self, i: Int) {
-        let position = self.window.position();
-        let int = self.int_mut(i);
-        let keep = int.queue.front().into_iter().chain(int.running.last().copied()).max();
-        let items = keep.map(|keep| int.queue.cut(keep)).unwrap_or_default();
+        let queue = &mut self.int_mut(i).queue;
+        let items = queue.front().map(|front| queue.cut(front)).unwrap_or_default();
         let Some(first) = items.first().map(|item| item.offset) else { return };
-        let read_to = int.read_to(position);
-        for lane in int.lanes.values_mut().filter(|lane| !lane.scan) {
-            lane.known = lane.known.max(read_to);
-        }
         for item in &items {
             self.left_queue(item.offset, item.bytes, true);
         }

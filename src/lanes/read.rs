@@ -143,6 +143,7 @@ impl Lanes {
     /// Takes a record of an integration into account; called in the order of offsets, by one reader an integration.
     fn feed(&mut self, i: Int, seen: &Seen) -> Fed {
         let o = seen.offset;
+        // Its reader may have gone back (`shed`).
         if self.flight.contains_key(&o) {
             return Fed::Passed;
         }

@@ -237,6 +237,38 @@ async fn a_commit_that_never_arrived_is_written_again() {
     commit_while_losing(Lose::EndTxn).await;
 }
 
+/// The case that the broker does not catch: the member has joined again, so the metadata that the flush takes after its records
+/// were written is good, while two of its partitions are another's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_is_revoked_while_its_flush_is_written_is_left_out() {
+    let world = Kafka::create().await;
+    let proxy = Proxy::start(&world.brokers).await;
+    let log = through(&proxy, &world, "a").await;
+    let mut first = Stage::join(&log, Topic::Events).await;
+    first.until("everything is assigned", |s| s.held.len() == 4).await;
+    let mut parts = first.parts(0, "1");
+    for p in &mut parts {
+        p.outputs.push(output(Topic::Deliveries, 0, "k", &format!("of {}", p.commit.partition)));
+    }
+    proxy.lose(Lose::HoldProduce);
+    let committer = first.member.committer.clone();
+    let flush = tokio::spawn(async move { committer.commit(parts).await });
+    first.during("the records are on their way", proxy.has_struck()).await;
+
+    let mut second = Stage::join(&world.open("b").await, Topic::Events).await;
+    first.during("the second has its share", second.until("its share", |s| s.held.len() == 2)).await;
+    proxy.lose(Lose::Nothing);
+    let flushed = first.during("the flush", flush).await.unwrap().unwrap();
+    assert_eq!(sorted(flushed.left_out), sorted(first.revoked.clone()));
+    let written = sorted(texts(&world.open("b").await, Topic::Deliveries, 0).await);
+    assert_eq!(written, first.held.keys().map(|p| format!("of {p}")).collect::<Vec<_>>());
+}
+
+fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
+    list.sort_unstable();
+    list
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flush_outlives_the_loss_of_the_broker() {
     let world = Kafka::create().await;

@@ -12,6 +12,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+const PRODUCE: i16 = 0;
 const METADATA: i16 = 3;
 const FIND_COORDINATOR: i16 = 10;
 const INIT_PRODUCER_ID: i16 = 22;
@@ -25,6 +26,8 @@ pub enum Lose {
     AnswersToEndTxn,
     /// Commits and aborts do not arrive, until a producer is initialised.
     EndTxn,
+    /// Nothing, but answers to Produce are held back for as long as this is in force.
+    HoldProduce,
     /// Every connection ends at once, and none is made.
     Everything,
 }
@@ -62,6 +65,13 @@ impl Proxy {
 
     pub fn lose(&self, what: Lose) {
         self.shared.rule.send_replace(what);
+    }
+
+    /// Waits until a message has been lost or held.
+    pub async fn has_struck(&self) {
+        while self.lost() == 0 {
+            tokio::task::yield_now().await;
+        }
     }
 
     pub fn lost(&self) -> usize {
@@ -111,6 +121,10 @@ impl Shared {
             if api == END_TXN && *self.rule.borrow() == Lose::AnswersToEndTxn {
                 *self.lost.lock().unwrap() += 1;
                 continue;
+            }
+            if api == PRODUCE && *self.rule.borrow() == Lose::HoldProduce {
+                *self.lost.lock().unwrap() += 1;
+                self.rule.subscribe().wait_for(|r| *r != Lose::HoldProduce).await.ok()?;
             }
             if matches!(api, METADATA | FIND_COORDINATOR) {
                 self.readdress(&mut frame);

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -10,37 +11,53 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, Uri};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// How much of a body is shown.
 const SHOWN: usize = 300;
 
-struct Shown {
+/// The receiver that runs: what has arrived, and its task, which ends with it.
+pub(super) struct Shown {
+    arrived: watch::Receiver<u64>,
+    _server: JoinSet<()>,
+}
+
+#[derive(Default)]
+struct Counter {
     count: AtomicU64,
     arrived: watch::Sender<u64>,
 }
 
-/// Starts it; it ends with `stop`. Gives its base URL and how many requests have arrived so far.
-pub(super) async fn start(address: &str, stop: CancellationToken) -> Result<(String, watch::Receiver<u64>), String> {
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|e| format!("cannot listen on {address}: {e}; give the receiver another address with --receiver"))?;
-    let local: SocketAddr = listener.local_addr().map_err(|e| e.to_string())?;
-    let (arrived, seen) = watch::channel(0);
-    let state = Arc::new(Shown { count: AtomicU64::new(0), arrived });
-    let app = Router::new().fallback(show).with_state(state);
-    let server = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned());
-    // Ends with `stop`; what it could fail with has no one to tell but the screen.
-    tokio::spawn(async move {
-        if let Err(error) = server.await {
-            eprintln!("tidegate: the receiver stopped: {error}");
-        }
-    });
-    Ok((format!("http://{local}"), seen))
+impl Shown {
+    /// Starts it, until `stop`; gives its base URL.
+    pub async fn start(address: &str, stop: CancellationToken) -> Result<(String, Shown), String> {
+        let listener = TcpListener::bind(address).await.map_err(|e| {
+            format!("cannot listen on {address}: {e}; give the receiver another address with --receiver")
+        })?;
+        let local: SocketAddr = listener.local_addr().map_err(|e| e.to_string())?;
+        let counter = Arc::new(Counter::default());
+        let arrived = counter.arrived.subscribe();
+        let app = Router::new().fallback(show).with_state(counter);
+        let server = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned());
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            if let Err(error) = server.await {
+                eprintln!("tidegate: the receiver stopped: {error}");
+            }
+        });
+        Ok((format!("http://{local}"), Shown { arrived, _server: task }))
+    }
+
+    /// Waits for the first request; false if none has come within `wait`.
+    pub async fn first(&mut self, wait: Duration) -> bool {
+        timeout(wait, self.arrived.wait_for(|n| *n > 0)).await.is_ok_and(|seen| seen.is_ok())
+    }
 }
 
 async fn show(
-    State(shown): State<Arc<Shown>>,
+    State(shown): State<Arc<Counter>>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
+
+use super::receiver::Shown;
 
 const ORG: &str = "648";
 const INTEGRATION: &str = "sample-patients";
@@ -22,7 +23,7 @@ pub(super) struct Sample<'a> {
 
 impl Sample<'_> {
     /// Sets the sample up, sends an event and waits until the receiver has it.
-    pub async fn run(&self, mut arrived: watch::Receiver<u64>) -> anyhow::Result<()> {
+    pub async fn run(&self, receiver: &mut Shown) -> anyhow::Result<()> {
         let client = Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
         self.ready(&client).await?;
         println!("Tidegate is up at {}  (admin key: {})\n", self.api, self.key);
@@ -40,8 +41,9 @@ impl Sample<'_> {
         if status != StatusCode::ACCEPTED {
             bail!("the event was answered {status}: {answer}");
         }
-        let deadline = timeout(ARRIVES_WITHIN, arrived.wait_for(|n| *n > 0)).await;
-        deadline.context("the event was accepted but has not arrived; look at the log above")??;
+        if !receiver.first(ARRIVES_WITHIN).await {
+            bail!("the event was accepted but has not arrived after {ARRIVES_WITHIN:?}; look at the log above");
+        }
         Ok(())
     }
 

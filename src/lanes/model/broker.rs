@@ -15,7 +15,6 @@ pub(super) struct Broker {
     pub retry: BTreeMap<String, Entry>,
     pub attempts: BTreeMap<Offset, u32>,
     pub ended: BTreeMap<Offset, End>,
-    pub writes: usize,
 }
 
 impl World {
@@ -25,7 +24,6 @@ impl World {
             return Ok(());
         }
         for (name, entry) in &tx.flush.entries {
-            self.broker.writes += 1;
             match entry {
                 Some(entry) => self.broker.retry.insert(name.to_string(), entry.clone()),
                 None => self.broker.retry.remove(&name.to_string()),

@@ -70,7 +70,6 @@ impl World {
 
     pub(super) fn account(&mut self) -> Checked {
         self.t.records = self.broker.ended.len();
-        self.t.writes = self.broker.writes;
         for o in (0..self.log.len()).filter(|o| self.log[*o].is_some()).map(|o| Offset(o as i64)) {
             let Some(end) = self.broker.ended.get(&o) else {
                 return Err(format!("{o} lost: {:?}, no entry, no outcome", self.broker.progress));

@@ -48,7 +48,6 @@ fn histories(seeds: std::ops::Range<u64>, out: Option<Fault>) -> (Option<u64>, T
         steps: a.steps + b.steps,
         crashes: a.crashes + b.crashes,
         repeats: a.repeats + b.repeats,
-        writes: a.writes + b.writes,
     };
     let broken = broken.into_inner();
     ((broken != u64::MAX).then_some(broken), add(sums[0], sums[1]))

@@ -74,7 +74,7 @@ impl World {
     pub(super) fn owner_step(&mut self, ow: &mut Owner) -> Checked {
         let x = self.r.f64();
         if self.chance(self.p.shed) {
-            let bytes = self.r.usize(..40);
+            let bytes = self.r.usize(..=20);
             self.say(|| format!("shed to {bytes} bytes"));
             ow.core.shed(bytes);
         }

@@ -84,7 +84,7 @@ impl Params {
             fail: [0.1, 0.4, 0.7][r.usize(..3)],
             fault: [0.0, 0.005, 0.015, 0.04][r.usize(..4)],
             toggle: [0.0, 0.01, 0.03][r.usize(..3)],
-            shed: [0.0, 0.005][r.usize(..2)],
+            shed: [0.0, 0.005, 0.1][r.usize(..3)],
         }
     }
 }
@@ -155,7 +155,6 @@ pub(super) struct Totals {
     pub steps: usize,
     pub crashes: usize,
     pub repeats: usize,
-    pub writes: usize,
 }
 
 pub(super) struct World {

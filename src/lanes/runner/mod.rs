@@ -63,7 +63,8 @@ impl<W: Work> WorkRunner<W> {
         let (stage, topic) = (self.membership.stage, self.membership.topic);
         let Member { mut signals, committer, credit } = self.log.join(self.membership).await?;
         let (flushes, flusher) = Flusher::new(stage, committer.clone(), partitions);
-        let mut flushing = tokio::spawn(flusher.run());
+        let mut flushing = JoinSet::new();
+        flushing.spawn(flusher.run());
         let mut session = Session {
             log: self.log,
             clock: self.clock,
@@ -85,12 +86,11 @@ impl<W: Work> WorkRunner<W> {
                     None => break Err(LogError::Unavailable("the group membership ended".into())),
                 },
                 Some(ended) = session.running.join_next() => if let Err(error) = session.ended(ended) { break Err(error) },
-                ended = &mut flushing => break ended.unwrap_or_else(|e| Err(LogError::Fatal(e.to_string()))),
+                Some(ended) = flushing.join_next() => break ended.unwrap_or_else(|e| Err(LogError::Fatal(e.to_string()))),
                 () = stop.cancelled() => break session.drain_all(STOP_DEADLINE).await,
             }
         };
         drop(session);
-        flushing.abort();
         result
     }
 }

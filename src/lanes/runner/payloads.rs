@@ -60,8 +60,4 @@ impl Payloads {
             self.forget(offset);
         }
     }
-
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
 }

@@ -195,10 +195,10 @@ fn a_change_of_the_catalog_counts_from_the_next_event_on() {
     let mut next = (*stage.catalog.snapshot()).clone();
     next.remove_integration(&hears("first", "t").id);
     next.put_integration(hears("second", "*"));
-    stage.catalog.publish(next.clone(), &[]);
+    stage.catalog.publish(next.clone());
     assert_eq!(told(&map(&mut stage, &event("2", "t", &[]))), [(Topic::Deliveries, "second".to_owned())]);
     next.remove_organization(&organization("648").org_id);
-    stage.catalog.publish(next, &[]);
+    stage.catalog.publish(next);
     assert_eq!(told(&map(&mut stage, &event("3", "t", &[]))), [(Topic::Rejected, "unknown_org".to_owned())]);
 }
 
@@ -227,7 +227,7 @@ async fn an_event_of_a_brand_new_organisation_waits_for_the_catalog_and_is_not_r
     let catalog = Arc::new(Catalog::with(Snapshot::default()));
     let mut stage = Match::new(Arc::clone(&catalog), Arc::new(CatalogEndsAt(Offset(9))));
     let records = [event("1", "t", &[])];
-    let publish = async { catalog.publish(holding(9, [hears("i", "t")]), &[]) };
+    let publish = async { catalog.publish(holding(9, [hears("i", "t")])) };
     tokio::join!(biased; stage.prepare(&records), publish);
     assert_eq!(told(&map(&mut stage, &records[0])), [(Topic::Deliveries, "i".to_owned())]);
 }
@@ -237,7 +237,7 @@ async fn an_event_accepted_with_a_newer_catalog_waits_for_it() {
     let catalog = Arc::new(Catalog::with(holding(8, [])));
     let mut stage = Match::new(Arc::clone(&catalog), Arc::new(CatalogEndsAt(Offset(9))));
     let records = [event("1", "t", &[(header::TG_CATALOG, "9")])];
-    let publish = async { catalog.publish(holding(9, [hears("i", "t")]), &[]) };
+    let publish = async { catalog.publish(holding(9, [hears("i", "t")])) };
     tokio::join!(biased; stage.prepare(&records), publish);
     assert_eq!(told(&map(&mut stage, &records[0])), [(Topic::Deliveries, "i".to_owned())]);
 }
