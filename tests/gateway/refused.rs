@@ -99,11 +99,12 @@ async fn settings_that_are_wrong_end_it_before_anything_is_touched() {
     let _turn = turn::beside().await;
     let broker = Broker::shared().await;
     let setup = Setup::new(&broker, "settings");
-    let file = scratch().join(format!("{}.toml", setup.prefix));
+    let name = format!("{}.toml", setup.prefix);
+    let file = scratch().join(&name);
     std::fs::write(&file, "[kafka]\nbroker = \"x:1\"\n").expect("a file");
     let file = file.to_string_lossy().into_owned();
     let wrong = setup.another("key").arguments(&["serve", "--config", &file]).run(SOON).await;
-    ended("an unknown key", &wrong, 2, &["broker", "did you mean `brokers`", &file]);
+    ended("an unknown key", &wrong, 2, &["broker", "did you mean `brokers`", &name]);
     let wrong = setup.another("flag").arguments(&["serve", "--rolls", "match"]).run(SOON).await;
     ended("an unknown flag", &wrong, 2, &["--rolls", "--roles"]);
     for (name, value) in

@@ -1,5 +1,6 @@
 //! The topics and groups as any Kafka client sees them.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -167,7 +168,7 @@ fn standing_now(brokers: &str, group: &str, topic: &str) -> Result<Vec<Standing>
     Ok(all)
 }
 
-/// Waits until `match` and `deliver` have nothing left to do: their offsets are at the end of their topics.
+/// Waits until `match` and `deliver` have nothing left to do: their offsets are at the end of their topics, and no lane waits.
 pub async fn quiet(setup: &Setup) {
     for (stage, topic) in [("match", "events"), ("deliver", "deliveries")] {
         until(&format!("{stage} has read {topic} to its end"), LATER, async || {
@@ -176,4 +177,10 @@ pub async fn quiet(setup: &Setup) {
         })
         .await;
     }
+    until("no lane waits", LATER, async || {
+        let entries = read(&setup.brokers, &setup.topic("retry")).await;
+        let last: HashMap<_, _> = entries.iter().map(|entry| (&entry.key, entry.value.is_some())).collect();
+        (!last.values().any(|waits| *waits)).then_some(())
+    })
+    .await;
 }
