@@ -26,7 +26,7 @@ async fn a_hundred_thousand_waiting_for_one_delay_nobody_else() {
     let api = gateway.api();
     api.org("648").await;
     api.integration("slow", &receiver.url("/slow"), json!({"eventType": "bulk.item", "maxInFlight": 32})).await;
-    // One for each partition, the slow one's own included.
+    // In all three partitions by their names, the slow one's own included.
     for neighbour in ["n0", "n1", "n2", "n3", "n4", "n5"] {
         let target = receiver.url(&format!("/{neighbour}"));
         api.integration(neighbour, &target, json!({"eventType": "patient.viewed"})).await;

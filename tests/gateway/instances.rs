@@ -15,8 +15,8 @@ use crate::support::receiver::{Answer, Log, Receiver};
 use crate::support::story::Story;
 use crate::support::{LATER, SOON, kafka, turn};
 
-/// Enough that every partition of `deliveries` has some.
-const PATHS: [&str; 6] = ["/i0", "/i1", "/i2", "/i3", "/i4", "/i5"];
+/// Named so that each of the three partitions of `deliveries` has two.
+const PATHS: [&str; 6] = ["/billing", "/triage", "/pharmacy", "/nord", "/lab", "/archive"];
 const IN_FLIGHT: usize = 8;
 const ONE_FLUSH: usize = 1_000;
 

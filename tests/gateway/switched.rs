@@ -34,7 +34,7 @@ async fn deliveries_of_a_disabled_integration_wait_and_those_of_a_deleted_one_ar
     receiver.always("/a", Answer::Status(200));
     receiver.release("/a");
     receiver.wait_for("what was in flight ends", SOON, |log| log.answers("/a") == IN_FLIGHT).await;
-    // Others go on in every partition, before and after a crash; it does not.
+    // Others go on, in its partition too (by their names), before and after a crash; it does not.
     flows(&setup, &receiver, "first").await;
     assert_eq!(receiver.look(|log| log.requests("/a")), IN_FLIGHT, "disabled, yet it was sent to");
     gateway.kill9().await;
