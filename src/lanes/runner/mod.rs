@@ -1,5 +1,6 @@
 //! Runs a `Work` stage: one actor a partition, born when it is assigned and joined when it is revoked.
 
+mod owed;
 mod partition;
 mod payloads;
 mod reads;
@@ -19,6 +20,7 @@ use crate::model::topic::Topic;
 use crate::stream::flusher::{FlushQueue, Flusher};
 use crate::stream::log::{Assignment, Committer, Credit, Epoch, Log, LogError, Member, Membership, Signal};
 use crate::stream::stage::Work;
+use owed::Owed;
 use partition::{Actor, Mail, Means};
 
 /// Bytes of payloads held over all partitions, beside what is in flight.
@@ -104,13 +106,12 @@ impl<W: Work> Session<W> {
                 }
             }
             Signal::Records { partition, epoch, records, position } => {
-                let weight = (records.len(), records.iter().map(|r| r.record.size()).sum());
-                if !self.post(partition, epoch, Mail::Records { records, position }) {
-                    self.credit.release(weight.0, weight.1);
-                }
+                let owed = Owed::new(self.credit.clone(), &records);
+                self.post(partition, epoch, Mail::Records { records, position, owed });
             }
             Signal::Skipped { partition, epoch, to, .. } => {
-                self.post(partition, epoch, Mail::Records { records: Vec::new(), position: to });
+                let owed = Owed::new(self.credit.clone(), &[]);
+                self.post(partition, epoch, Mail::Records { records: Vec::new(), position: to, owed });
             }
             Signal::Revoked { partitions, deadline, drained } => {
                 self.drain(&partitions, deadline / 2).await?;

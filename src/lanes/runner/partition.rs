@@ -10,6 +10,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+use super::owed::Owed;
 use super::payloads::Payloads;
 use super::reads::{Reads, Stretch};
 use super::tell;
@@ -45,6 +46,7 @@ pub(super) enum Mail {
     Records {
         records: Vec<Received>,
         position: Offset,
+        owed: Owed,
     },
     /// Start nothing more, finish what runs by `until`, commit, end.
     Drain {
@@ -88,6 +90,8 @@ pub(super) struct Actor<W> {
     /// Read, but the window has no room for them yet; then the position behind them.
     backlog: VecDeque<Received>,
     position: Offset,
+    /// The room that the backlog takes.
+    owed: Owed,
     outputs: Vec<Output>,
     output_bytes: usize,
     dirty_since: Option<Instant>,
@@ -121,6 +125,7 @@ impl<W: Work> Actor<W> {
             attempts: FuturesUnordered::new(),
             in_flight_bytes: 0,
             backlog: VecDeque::new(),
+            owed: Owed::new(means.credit.clone(), &[]),
             outputs: Vec::new(),
             output_bytes: 0,
             dirty_since: None,
@@ -163,9 +168,10 @@ impl<W: Work> Actor<W> {
 
     fn mail(&mut self, mail: Mail) {
         match mail {
-            Mail::Records { records, position } => {
+            Mail::Records { records, position, owed } => {
                 self.backlog.extend(records);
                 self.position = position;
+                self.owed.add(owed);
             }
             Mail::Drain { until } => self.draining = Some(until),
         }
@@ -196,9 +202,7 @@ impl<W: Work> Actor<W> {
         if self.backlog.is_empty() {
             self.lanes.passed(self.position);
         }
-        if records > 0 {
-            self.means.credit.release(records, bytes);
-        }
+        self.owed.pay(records, bytes);
         self.forget_released();
     }
 
