@@ -85,6 +85,8 @@ pub(super) struct Actor<W> {
     reads: Reads,
     /// Handed out by the lanes, but their records are not in memory.
     fetching: BTreeMap<Offset, Start>,
+    /// Their records have come. They are started like all others: when that may be.
+    fetched: VecDeque<(Start, Arc<Received>)>,
     attempts: FuturesUnordered<BoxFuture<'static, Ended>>,
     in_flight_bytes: usize,
     /// Read, but the window has no room for them yet; then the position behind them.
@@ -122,6 +124,7 @@ impl<W: Work> Actor<W> {
             payloads: Payloads::new(means.budget),
             reads: Reads::new(means.log.clone(), means.topic, partition),
             fetching: BTreeMap::new(),
+            fetched: VecDeque::new(),
             attempts: FuturesUnordered::new(),
             in_flight_bytes: 0,
             backlog: VecDeque::new(),
@@ -225,6 +228,10 @@ impl<W: Work> Actor<W> {
             if self.held_back {
                 break;
             }
+            if let Some((start, record)) = self.fetched.pop_front() {
+                self.start(start, record);
+                continue;
+            }
             let work = &self.means.work;
             let Some(start) = self.lanes.next(self.means.clock.now(), &|id: &_| work.standing(id)) else { break };
             match self.payloads.get(start.offset).cloned() {
@@ -285,7 +292,8 @@ impl<W: Work> Actor<W> {
     }
 
     fn read_what_is_wanted(&mut self) {
-        if !self.reads.is_idle() || self.draining.is_some() {
+        // What is in memory is worked on first: a stretch at a time bounds it.
+        if !self.reads.is_idle() || !self.fetched.is_empty() || self.draining.is_some() {
             return;
         }
         let next = self.fetching.keys().next().copied();
@@ -311,8 +319,7 @@ impl<W: Work> Actor<W> {
         let taken = self.lanes.reread(from, all, position);
         for record in records {
             if let Some(start) = self.fetching.remove(&record.offset) {
-                let record = self.payloads.hold(record);
-                self.start(start, record);
+                self.fetched.push_back((start, self.payloads.hold(record)));
             } else if taken.binary_search(&record.offset).is_ok() {
                 self.payloads.offer(record);
             }
