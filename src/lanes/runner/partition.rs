@@ -34,8 +34,6 @@ const FLUSH_BYTES: usize = 4 << 20;
 /// Attempts under way and bytes of their payloads, above which nothing more is started.
 const IN_FLIGHT: usize = 4_096;
 const IN_FLIGHT_BYTES: usize = 32 << 20;
-/// What is asked of the second reader ahead of time.
-const WANTS: usize = 64;
 /// How often the gauges are set.
 const GAUGES: Duration = Duration::from_secs(5);
 /// The longest sleep without a reason to wake.
@@ -83,6 +81,8 @@ pub(super) struct Actor<W> {
     lanes: Lanes,
     payloads: Payloads,
     reads: Reads,
+    /// Whose turn it is: queues that run empty, or records that are due and not in memory.
+    refills_first: bool,
     /// Handed out by the lanes, but their records are not in memory.
     fetching: BTreeMap<Offset, Start>,
     /// Their records have come. They are started like all others: when that may be.
@@ -123,6 +123,7 @@ impl<W: Work> Actor<W> {
             lanes,
             payloads: Payloads::new(means.budget),
             reads: Reads::new(means.log.clone(), means.topic, partition),
+            refills_first: false,
             fetching: BTreeMap::new(),
             fetched: VecDeque::new(),
             attempts: FuturesUnordered::new(),
@@ -296,11 +297,17 @@ impl<W: Work> Actor<W> {
         if !self.reads.is_idle() || !self.fetched.is_empty() || self.draining.is_some() {
             return;
         }
-        let next = self.fetching.keys().next().copied();
-        let now = self.means.clock.now();
-        if let Some(from) = next.or_else(|| self.lanes.wants(WANTS, now).stretches.first().copied()) {
+        let due = self.fetching.keys().next().copied();
+        let from = if self.refills_first { self.refill().or(due) } else { due.or_else(|| self.refill()) };
+        if let Some(from) = from {
+            self.refills_first = Some(from) == due;
             self.reads.start(from);
         }
+    }
+
+    /// Asked for one at a time: each that is named has had its turn.
+    fn refill(&mut self) -> Option<Offset> {
+        self.lanes.wants(1, self.means.clock.now()).stretches.first().copied()
     }
 
     /// A stretch serves whoever waits for something in it.
