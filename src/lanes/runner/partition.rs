@@ -31,6 +31,9 @@ const IDLE_LINGER: Duration = Duration::from_millis(500);
 /// A flush is handed in at once with so many outputs or bytes.
 const FLUSH_OUTPUTS: usize = 1_000;
 const FLUSH_BYTES: usize = 4 << 20;
+/// Outputs that wait for the flush before theirs, above which nothing more is started or taken in.
+const HELD_OUTPUTS: usize = 4 * FLUSH_OUTPUTS;
+const HELD_BYTES: usize = 4 * FLUSH_BYTES;
 /// Attempts under way and bytes of their payloads, above which nothing more is started.
 const IN_FLIGHT: usize = 4_096;
 const IN_FLIGHT_BYTES: usize = 32 << 20;
@@ -184,7 +187,7 @@ impl<W: Work> Actor<W> {
     /// Gives the lanes what was read, as far as the window has room.
     fn take_in(&mut self) {
         let (mut records, mut bytes) = (0, 0);
-        while self.lanes.room() {
+        while self.lanes.room() && !self.is_behind() {
             let Some(record) = self.backlog.pop_front() else { break };
             (records, bytes) = (records + 1, bytes + record.record.size());
             let offset = record.offset;
@@ -216,8 +219,14 @@ impl<W: Work> Actor<W> {
         }
     }
 
+    /// More has ended than is being committed.
+    fn is_behind(&self) -> bool {
+        self.outputs.len() >= HELD_OUTPUTS || self.output_bytes >= HELD_BYTES
+    }
+
     fn may_start(&self) -> bool {
         self.draining.is_none()
+            && !self.is_behind()
             && self.attempts.len() + self.fetching.len() < IN_FLIGHT
             && self.in_flight_bytes < IN_FLIGHT_BYTES
             && self.means.committer.may_act(self.partition, self.epoch)
