@@ -41,6 +41,10 @@ const IN_FLIGHT_BYTES: usize = 32 << 20;
 const GAUGES: Duration = Duration::from_secs(5);
 /// The longest sleep without a reason to wake.
 const IDLE: Duration = Duration::from_secs(60);
+/// While nothing may be started the question is asked again: nobody tells when a membership is sure of itself again.
+const UNSURE: Duration = Duration::from_millis(250);
+/// A change of the catalog makes every integration that waits be looked at: so often at most.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What an actor is told.
 pub(super) enum Mail {
@@ -106,6 +110,9 @@ pub(super) struct Actor<W> {
     /// More might be started than may be.
     held_back: bool,
     gauges_at: Instant,
+    /// When standings were looked at last, and when they are to be again.
+    looked_at: Option<Instant>,
+    look_at: Option<Instant>,
 }
 
 impl<W: Work> Actor<W> {
@@ -140,6 +147,8 @@ impl<W: Work> Actor<W> {
             draining: None,
             held_back: false,
             gauges_at: Instant::now() + GAUGES,
+            looked_at: None,
+            look_at: None,
             means,
         })
     }
@@ -149,6 +158,7 @@ impl<W: Work> Actor<W> {
         let mut changed = self.means.changed.clone();
         loop {
             self.take_in();
+            self.look_around();
             self.start_what_may();
             self.read_what_is_wanted();
             self.flush_when_due();
@@ -164,7 +174,10 @@ impl<W: Work> Actor<W> {
                     None => return Ok(()),
                 },
                 stretch = self.reads.next() => self.reread(stretch),
-                Ok(()) = changed.changed() => self.lanes.poke_all(),
+                Ok(()) = changed.changed(), if self.look_at.is_none() => {
+                    let now = Instant::now();
+                    self.look_at = Some(self.looked_at.map_or(now, |at| now.max(at + LOOK)));
+                }
                 () = sleep_until(wake) => {}
             }
             while let Some(Some(ended)) = self.attempts.next().now_or_never() {
@@ -211,6 +224,15 @@ impl<W: Work> Actor<W> {
         }
         self.owed.pay(records, bytes);
         self.forget_released();
+    }
+
+    /// Standings may have changed.
+    fn look_around(&mut self) {
+        let now = Instant::now();
+        if self.look_at.take_if(|at| *at <= now).is_some() {
+            self.looked_at = Some(now);
+            self.lanes.poke_all();
+        }
     }
 
     fn forget_released(&mut self) {
@@ -421,10 +443,11 @@ impl<W: Work> Actor<W> {
             tell::gauges(self.partition, &self.lanes);
         }
         let flush = self.dirty_since.filter(|_| self.flushing.is_none()).map(|since| since + self.linger());
-        // What holds everything back ends with an attempt, a revoke or a loss, and each of these wakes.
+        let again = self.draining.is_none().then(|| now + UNSURE).filter(|_| self.held_back);
         let due = self.lanes.next_due().filter(|_| !self.held_back);
         let due = due.map(|at| now + at.since(self.means.clock.now()).min(IDLE));
-        [flush, due, self.draining, Some(self.gauges_at)].into_iter().flatten().min().unwrap_or(now + IDLE)
+        let wake = [flush, due, again, self.look_at, self.draining].into_iter().flatten();
+        wake.fold(self.gauges_at, Instant::min)
     }
 }
 
