@@ -75,9 +75,8 @@ pub(super) struct Means<W> {
 
 /// An attempt that has ended.
 struct Ended {
-    offset: Offset,
+    record: Arc<Received>,
     first_at: Timestamp,
-    bytes: usize,
     attempted: Attempted,
 }
 
@@ -278,12 +277,11 @@ impl<W: Work> Actor<W> {
         let first_at = start.first_at;
         match start.task {
             Task::Attempt(attempt) => {
-                let (work, bytes) = (self.means.work.clone(), record.record.size());
-                let now = self.means.clock.now();
-                self.in_flight_bytes += bytes;
+                let (work, now) = (self.means.work.clone(), self.means.clock.now());
+                self.in_flight_bytes += record.record.size();
                 let attempt = async move {
                     let attempted = work.attempt(Job { record: &record, attempt, first_at }).await;
-                    Ended { offset: record.offset, first_at: first_at.unwrap_or(now), bytes, attempted }
+                    Ended { record, first_at: first_at.unwrap_or(now), attempted }
                 };
                 self.attempts.push(attempt.boxed());
             }
@@ -297,16 +295,17 @@ impl<W: Work> Actor<W> {
     }
 
     fn ended(&mut self, ended: Ended) {
-        let Ended { offset, first_at, bytes, attempted } = ended;
-        self.in_flight_bytes -= bytes;
+        let Ended { record, first_at, attempted } = ended;
+        let offset = record.offset;
+        self.in_flight_bytes -= record.record.size();
         self.tell(attempted.outputs);
         let answer = match attempted.outcome {
             Outcome::Delivered => Answer::Delivered,
             Outcome::Dead => Answer::Dead,
             Outcome::Abandoned => Answer::Abandoned,
             Outcome::Retry { due, error, status } => {
-                let delivery = self.payloads.get(offset).and_then(|r| tell::delivery(r));
-                let about = About { error: Some(error), status, first_at: Some(first_at), delivery };
+                let (error, first_at, delivery) = (Some(error), Some(first_at), tell::delivery(&record));
+                let about = About { error, status, first_at, delivery };
                 Answer::Retry { due, about }
             }
         };
