@@ -1,5 +1,6 @@
 //! Runs a `Work` stage: one actor a partition, born when it is assigned and joined when it is revoked.
 
+mod load;
 mod owed;
 mod partition;
 mod payloads;
@@ -21,7 +22,7 @@ use crate::stream::flusher::{FlushQueue, Flusher};
 use crate::stream::log::{Assignment, Committer, Credit, Epoch, Log, LogError, Member, Membership, Signal};
 use crate::stream::stage::Work;
 use owed::Owed;
-use partition::{Actor, Mail, Means};
+use partition::{Mail, Means};
 
 /// Bytes of payloads held over all partitions, beside what is in flight.
 const PAYLOAD_BUDGET: usize = 96 << 20;
@@ -119,10 +120,7 @@ impl<W: Work> Session<W> {
             }
             Signal::Lost { partitions } => {
                 for (partition, epoch) in partitions {
-                    // Dropping its mailbox ends the actor at once.
-                    if self.actors.get(&partition).is_some_and(|(e, _)| *e == epoch) {
-                        self.actors.remove(&partition);
-                    }
+                    self.forget(partition, epoch);
                 }
             }
             Signal::Failed(error) => return Err(error),
@@ -146,10 +144,7 @@ impl<W: Work> Session<W> {
         };
         self.actors.insert(partition, (epoch, mail));
         self.running.spawn(async move {
-            let result = match Actor::load(means, assignment).await {
-                Ok(actor) => actor.run(inbox).await,
-                Err(error) => Err(error),
-            };
+            let result = load::serve(means, assignment, inbox).await;
             (partition, epoch, result)
         });
     }
@@ -168,10 +163,23 @@ impl<W: Work> Session<W> {
     ) -> Result<(), LogError> {
         let (partition, epoch, result) =
             ended.map_err(|e| LogError::Fatal(format!("a partition's actor broke: {e}")))?;
-        if self.actors.get(&partition).is_some_and(|(e, _)| *e == epoch) {
+        if self.forget(partition, epoch) {
+            return result;
+        }
+        // What went wrong with a partition that is not ours any more is its next owner's business.
+        if let Err(error) = result {
+            tracing::warn!(partition = partition.0, %error, "a partition that was lost ended with an error");
+        }
+        Ok(())
+    }
+
+    /// Drops the partition's mailbox, which ends its actor at once. False where it is not ours.
+    fn forget(&mut self, partition: Partition, epoch: Epoch) -> bool {
+        let ours = self.actors.get(&partition).is_some_and(|(e, _)| *e == epoch);
+        if ours {
             self.actors.remove(&partition);
         }
-        result
+        ours
     }
 
     async fn drain_all(&mut self, deadline: Duration) -> Result<(), LogError> {

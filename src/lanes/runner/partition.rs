@@ -116,22 +116,17 @@ pub(super) struct Actor<W> {
 
 impl<W: Work> Actor<W> {
     /// Takes over where the last owner committed: its progress and its lanes.
-    pub async fn load(means: Means<W>, assignment: Assignment) -> Result<Self, LogError> {
-        let Assignment { partition, epoch, committed } = assignment;
-        let progress = Progress::decode(committed.as_ref());
-        let mut entries = Vec::new();
-        for record in means.log.load(Topic::Retry, partition).await? {
-            entries.extend(entry(&record, partition)?);
-        }
+    pub fn new(means: Means<W>, assignment: &Assignment, entries: Vec<(LaneName, Entry)>) -> Self {
+        let progress = Progress::decode(assignment.committed.as_ref());
         let limits = Limits { total_bytes: means.budget, queue_bytes: means.budget / 4, ..Limits::default() };
         let lanes = Lanes::load(limits, &progress, entries);
-        Ok(Actor {
-            partition,
-            epoch,
+        Actor {
+            partition: assignment.partition,
+            epoch: assignment.epoch,
             position: lanes.position(),
             lanes,
             payloads: Payloads::new(means.budget),
-            reads: Reads::new(means.log.clone(), means.topic, partition),
+            reads: Reads::new(means.log.clone(), means.topic, assignment.partition),
             refills_first: false,
             fetching: BTreeMap::new(),
             fetched: VecDeque::new(),
@@ -149,7 +144,7 @@ impl<W: Work> Actor<W> {
             looked_at: None,
             look_at: None,
             means,
-        })
+        }
     }
 
     /// Works until it is drained, or its mailbox is closed: then the partition is lost and nothing may be said any more.
@@ -185,7 +180,7 @@ impl<W: Work> Actor<W> {
         }
     }
 
-    fn mail(&mut self, mail: Mail) {
+    pub fn mail(&mut self, mail: Mail) {
         match mail {
             Mail::Records { records, position, owed } => {
                 self.backlog.extend(records);
@@ -456,18 +451,4 @@ async fn flushed(flushing: &mut Option<BoxFuture<'static, PartResult>>) -> PartR
         Some(flushing) => flushing.await,
         None => std::future::pending().await,
     }
-}
-
-/// The lane of a record of `retry`. One that cannot be understood stops the partition rather than losing what it covers.
-fn entry(record: &Received, partition: Partition) -> Result<Option<(LaneName, Entry)>, LogError> {
-    let (Some(key), Some(value)) = (&record.record.key, &record.record.value) else { return Ok(None) };
-    let name = String::from_utf8_lossy(key);
-    let parsed = LaneName::parse(&name).and_then(|lane| Ok((lane, Entry::decode(value)?)));
-    parsed.map(Some).map_err(|error| {
-        LogError::Fatal(format!(
-            "retry-{partition} offset {}, key `{name}`: {error}. Deliveries of this partition wait; if the record is not \
-             Tidegate's, produce a tombstone for its key",
-            record.offset
-        ))
-    })
 }
