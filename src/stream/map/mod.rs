@@ -46,6 +46,8 @@ struct Owned {
     position: Offset,
     committed: Offset,
     pending: Vec<Output>,
+    /// Bytes of `pending`.
+    made: usize,
     /// Input records since the last flush, and their bytes: owed to the credit.
     records: usize,
     bytes: usize,
@@ -114,6 +116,10 @@ async fn landed(flight: &mut Option<Flight>) -> Result<Flushed, LogError> {
         Some(flight) => (&mut flight.done).await,
         None => std::future::pending().await,
     }
+}
+
+fn is_full(outputs: usize, bytes: usize) -> bool {
+    outputs >= FLUSH_RECORDS || bytes >= FLUSH_BYTES
 }
 
 /// Does `work` while the flush under way goes on, whose result comes second. Gives up for what cannot wait: `None`.
@@ -210,6 +216,7 @@ impl<M: Map> Session<M> {
             position: start,
             committed: start,
             pending: Vec::new(),
+            made: 0,
             records: 0,
             bytes: 0,
         };
@@ -217,7 +224,8 @@ impl<M: Map> Session<M> {
         Ok(true)
     }
 
-    /// Maps the records of one partition, once the stage is ready for them.
+    /// Maps the records of one partition, once the stage is ready for them, as far as a transaction takes them: one of them
+    /// may become thousands.
     async fn records(
         &mut self,
         (partition, epoch): (Partition, Epoch),
@@ -234,23 +242,41 @@ impl<M: Map> Session<M> {
                 return Ok(());
             }
         }
+        let (mut outputs, mut bytes) = self.pending();
         let Some(owned) = self.owned.get_mut(&partition).filter(|o| o.epoch == epoch) else {
             self.credit.release(records.len(), records.iter().map(|r| r.record.size()).sum());
             return Ok(());
         };
-        for record in &records {
-            self.stage.map(record, &mut owned.pending);
+        let mut rest = records.into_iter();
+        for record in rest.by_ref() {
+            let before = owned.pending.len();
+            self.stage.map(&record, &mut owned.pending);
+            let (size, made) = (record.record.size(), owned.pending[before..].iter().map(|o| o.record.size()).sum());
+            owned.position = record.offset.next();
+            (owned.records, owned.bytes, owned.made) = (owned.records + 1, owned.bytes + size, owned.made + made);
+            (outputs, bytes) = (outputs + (owned.pending.len() - before).max(1), bytes + size.max(made));
+            if is_full(outputs, bytes) {
+                break;
+            }
         }
-        owned.position = position;
-        owned.records += records.len();
-        owned.bytes += records.iter().map(|r| r.record.size()).sum::<usize>();
+        let records: Vec<Received> = rest.collect();
+        if records.is_empty() {
+            owned.position = position;
+        } else {
+            self.inbox.postpone(Signal::Records { partition, epoch, records, position });
+        }
         Ok(())
     }
 
     fn full(&self) -> bool {
-        let (outputs, bytes) =
-            self.owned.values().fold((0, 0), |(n, b), o| (n + o.pending.len().max(o.records), b + o.bytes));
-        outputs >= FLUSH_RECORDS || bytes >= FLUSH_BYTES
+        let (outputs, bytes) = self.pending();
+        is_full(outputs, bytes)
+    }
+
+    /// What the next flush has, by its input or its output, whichever is more.
+    fn pending(&self) -> (usize, usize) {
+        let more = |o: &Owned| (o.pending.len().max(o.records), o.bytes.max(o.made));
+        self.owned.values().map(more).fold((0, 0), |(n, b), (outputs, bytes)| (n + outputs, b + bytes))
     }
 
     /// Hands everything that is pending to the committer; the next batch is mapped meanwhile.
@@ -262,6 +288,7 @@ impl<M: Map> Session<M> {
             owned.committed = owned.position;
             records += std::mem::take(&mut owned.records);
             bytes += std::mem::take(&mut owned.bytes);
+            owned.made = 0;
             let progress = Progress { watermark: owned.position, flush: owned.flush, done: Vec::new() };
             let commit =
                 PartitionCommit { partition, epoch: owned.epoch, offset: owned.position, metadata: progress.encode() };
