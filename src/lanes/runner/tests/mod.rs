@@ -171,15 +171,16 @@ impl Run {
         self.log.signal(Signal::Records { partition, epoch, records, position }).await;
     }
 
-    /// A new owner: assigned, and given what lies above the watermark.
-    async fn take_over(&self, partition: i32, epoch: u64) {
+    /// A new owner: assigned, and given what lies above the watermark. Gives how much that is.
+    async fn take_over(&self, partition: i32, epoch: u64) -> usize {
         self.assign(partition, epoch).await;
         let from = self.log.committed(partition).map_or(Offset(0), |c| c.offset);
         let mut records = self.log.records(Topic::Deliveries, partition);
         records.retain(|r| r.offset >= from);
-        let Some(position) = records.last().map(|r| r.offset.next()) else { return };
-        let (partition, epoch) = (Partition(partition), Epoch(epoch));
+        let Some(position) = records.last().map(|r| r.offset.next()) else { return 0 };
+        let (partition, epoch, count) = (Partition(partition), Epoch(epoch), records.len());
         self.log.signal(Signal::Records { partition, epoch, records, position }).await;
+        count
     }
 
     async fn revoke(&self, partition: i32, epoch: u64) -> oneshot::Receiver<()> {
