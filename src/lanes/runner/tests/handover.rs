@@ -195,6 +195,6 @@ async fn a_stop_waits_for_what_is_in_flight_and_not_for_ever() {
     first.delivered();
     run.log.open(false);
     let began = Instant::now();
-    run.task.await.unwrap().unwrap();
+    run.ended().await.unwrap();
     assert!(began.elapsed() <= super::super::STOP_DEADLINE + super::super::STOP_COMMIT);
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -66,7 +66,7 @@ impl Call {
 /// A stage that hands its attempts to the test.
 struct Desk {
     clock: Arc<dyn Clock>,
-    calls: mpsc::UnboundedSender<Call>,
+    calls: mpsc::Sender<Call>,
     standings: Mutex<BTreeMap<String, Standing>>,
 }
 
@@ -97,7 +97,8 @@ impl Work for Desk {
     async fn attempt(&self, job: Job<'_>) -> Attempted {
         let (outcome, answer) = oneshot::channel();
         let Job { record, attempt, first_at } = job;
-        let _ = self.calls.send(Call { offset: record.offset.0, attempt, first_at, at: self.clock.now(), outcome });
+        let _ =
+            self.calls.send(Call { offset: record.offset.0, attempt, first_at, at: self.clock.now(), outcome }).await;
         let Ok(outcome) = answer.await else { std::future::pending().await };
         let what = match outcome {
             Outcome::Delivered => "delivered",
@@ -121,10 +122,10 @@ struct Run {
     log: FakeLog,
     clock: Arc<Virtual>,
     desk: Arc<Desk>,
-    calls: mpsc::UnboundedReceiver<Call>,
+    calls: mpsc::Receiver<Call>,
     changed: watch::Sender<Option<Offset>>,
     stop: CancellationToken,
-    task: JoinHandle<Result<(), LogError>>,
+    task: JoinSet<Result<(), LogError>>,
 }
 
 fn start(log: FakeLog) -> Run {
@@ -133,7 +134,7 @@ fn start(log: FakeLog) -> Run {
 }
 
 fn start_at(log: FakeLog, clock: Arc<Virtual>) -> Run {
-    let (sender, calls) = mpsc::unbounded_channel();
+    let (sender, calls) = mpsc::channel(100_000);
     let desk = Arc::new(Desk { clock: clock.clone(), calls: sender, standings: Mutex::default() });
     let (changed, changes) = watch::channel(None);
     let membership =
@@ -146,7 +147,8 @@ fn start_at(log: FakeLog, clock: Arc<Virtual>) -> Run {
         changed: changes,
     };
     let stop = CancellationToken::new();
-    let task = tokio::spawn(runner.run(stop.clone()));
+    let mut task = JoinSet::new();
+    task.spawn(runner.run(stop.clone()));
     Run { log, clock, desk, calls, changed, stop, task }
 }
 
@@ -219,15 +221,18 @@ impl Run {
     }
 
     /// Dies without a word; the next process finds what was committed.
-    async fn restart(self) -> Run {
-        self.task.abort();
-        let _ = self.task.await;
+    async fn restart(mut self) -> Run {
+        self.task.shutdown().await;
         start_at(self.log.restarted(), self.clock)
     }
 
-    async fn stop(self) -> FakeLog {
+    async fn ended(&mut self) -> Result<(), LogError> {
+        self.task.join_next().await.unwrap().unwrap()
+    }
+
+    async fn stop(mut self) -> FakeLog {
         self.stop.cancel();
-        self.task.await.unwrap().unwrap();
+        self.ended().await.unwrap();
         self.log
     }
 }

@@ -179,11 +179,11 @@ async fn a_deleted_integration_is_cancelled_and_told() {
 #[tokio::test(start_paused = true)]
 async fn garbage_in_retry_stops_the_partition_and_says_what_to_do() {
     for (key, value) in [("a@0", "garbage"), ("a@x", r#"{"from":0,"reason":"RETRY"}"#)] {
-        let run = start(FakeLog::new());
+        let mut run = start(FakeLog::new());
         run.log.append_at(Topic::Retry, 0, 0, record(key, value));
         run.assign(0, 1).await;
         run.give(0, 1, &["b"]).await;
-        let error = run.task.await.unwrap().unwrap_err().to_string();
+        let error = run.ended().await.unwrap_err().to_string();
         assert!(error.contains("retry-0") && error.contains(key) && error.contains("tombstone"), "{error}");
         assert_eq!(run.log.committed(0), None);
     }
@@ -203,7 +203,8 @@ async fn nothing_is_started_while_the_membership_is_unsure() {
     assert!(one.at.0 < START + 2_500, "nobody looked again");
     assert_eq!([one.offset, two.offset].iter().sum::<i64>(), 1);
     run.stop.cancel();
-    (one.delivered(), two.delivered());
+    one.delivered();
+    two.delivered();
     run.stop().await;
 }
 
