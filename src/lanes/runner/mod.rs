@@ -226,3 +226,6 @@ impl<W: Work> Session<W> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

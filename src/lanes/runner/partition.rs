@@ -1,5 +1,7 @@
 //! One partition's actor: it alone decides what is sent, read and committed there.
 
+mod commit;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +22,10 @@ use crate::model::record::{Output, Received};
 use crate::model::time::{Clock, Timestamp};
 use crate::model::topic::Topic;
 use crate::stream::flusher::{FlushQueue, PartResult};
-use crate::stream::log::{Assignment, Committer, Credit, Epoch, Log, LogError, Part, PartitionCommit};
+use crate::stream::log::{Assignment, Committer, Credit, Epoch, Log, LogError};
 use crate::stream::metadata::Progress;
 use crate::stream::stage::{Admission, Attempted, Job, Outcome, Work};
+use commit::flushed;
 
 /// Outputs wait so long for company before they are committed: nothing that is sent depends on them.
 const LINGER: Duration = Duration::from_millis(20);
@@ -365,71 +368,6 @@ impl<W: Work> Actor<W> {
         self.forget_released();
     }
 
-    fn flush_when_due(&mut self) {
-        if !self.lanes.is_dirty() && self.outputs.is_empty() {
-            self.dirty_since = None;
-            return;
-        }
-        let since = *self.dirty_since.get_or_insert_with(Instant::now);
-        let full = self.outputs.len() >= FLUSH_OUTPUTS || self.output_bytes >= FLUSH_BYTES;
-        if self.flushing.is_none() && (full || since.elapsed() >= self.linger()) {
-            self.flush();
-        }
-    }
-
-    fn linger(&self) -> Duration {
-        if self.outputs.is_empty() && self.lanes.dirty_lanes() == 0 { IDLE_LINGER } else { LINGER }
-    }
-
-    fn flush(&mut self) {
-        let Some(flush) = self.lanes.flush() else { return };
-        let mut outputs = std::mem::take(&mut self.outputs);
-        self.output_bytes = 0;
-        self.dirty_since = None;
-        outputs.extend(flush.entries.iter().map(|(name, entry)| tell::entry(self.partition, name, entry.as_ref())));
-        let commit = PartitionCommit {
-            partition: self.partition,
-            epoch: self.epoch,
-            offset: flush.progress.watermark,
-            metadata: flush.progress.encode(),
-        };
-        self.flushing = Some(self.means.flushes.clone().flush(Part { commit, outputs }).boxed());
-    }
-
-    /// False where the partition is no longer ours.
-    fn flushed(&mut self, result: PartResult) -> Result<bool, LogError> {
-        self.flushing = None;
-        match result {
-            PartResult::Committed => self.lanes.committed(),
-            PartResult::LeftOut => return Ok(false),
-            PartResult::Failed(error) => return Err(error),
-        }
-        Ok(true)
-    }
-
-    /// Drops what is still in flight and commits the rest.
-    async fn settle(mut self) -> Result<(), LogError> {
-        if !self.attempts.is_empty() {
-            tracing::warn!(
-                partition = self.partition.0,
-                attempts = self.attempts.len(),
-                "not finished in time, will be repeated"
-            );
-        }
-        loop {
-            if self.flushing.is_none() {
-                self.flush();
-            }
-            if self.flushing.is_none() {
-                return Ok(());
-            }
-            let result = flushed(&mut self.flushing).await;
-            if !self.flushed(result)? {
-                return Ok(());
-            }
-        }
-    }
-
     fn wake_at(&mut self) -> Instant {
         let now = Instant::now();
         if now >= self.gauges_at {
@@ -442,13 +380,5 @@ impl<W: Work> Actor<W> {
         let due = due.map(|at| now + at.since(self.means.clock.now()).min(IDLE));
         let wake = [flush, due, again, self.look_at, self.draining].into_iter().flatten();
         wake.fold(self.gauges_at, Instant::min)
-    }
-}
-
-/// Waits for the flush under way; for ever where there is none.
-async fn flushed(flushing: &mut Option<BoxFuture<'static, PartResult>>) -> PartResult {
-    match flushing {
-        Some(flushing) => flushing.await,
-        None => std::future::pending().await,
     }
 }
