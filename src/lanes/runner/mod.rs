@@ -3,6 +3,7 @@
 mod partition;
 mod payloads;
 mod reads;
+mod table;
 mod tell;
 
 use std::collections::BTreeMap;

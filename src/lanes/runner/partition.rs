@@ -12,8 +12,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::payloads::Payloads;
 use super::reads::{Reads, Stretch};
+use super::table::Table;
 use super::tell;
-use crate::lanes::{About, Answer, Entry, LaneName, Lanes, Limits, Seen, Start, Task};
+use crate::lanes::{About, Answer, Lanes, Limits, Seen, Start, Task};
 use crate::model::ids::{Offset, Partition};
 use crate::model::record::{Output, Received};
 use crate::model::time::{Clock, Timestamp};
@@ -104,12 +105,13 @@ impl<W: Work> Actor<W> {
     pub async fn load(means: Means<W>, assignment: Assignment) -> Result<Self, LogError> {
         let Assignment { partition, epoch, committed } = assignment;
         let progress = Progress::decode(committed.as_ref());
-        let mut entries = Vec::new();
-        for record in means.log.load(Topic::Retry, partition).await? {
-            entries.extend(entry(&record, partition)?);
-        }
+        let records = means.log.load(Topic::Retry, partition).await?;
+        let Table { entries, outputs } = Table::read(&records, progress.watermark)?;
         let limits = Limits { total_bytes: means.budget, queue_bytes: means.budget / 4, ..Limits::default() };
-        let lanes = Lanes::load(limits, &progress, entries);
+        let mut lanes = Lanes::load(limits, &progress, entries);
+        if !outputs.is_empty() {
+            lanes.touch();
+        }
         Ok(Actor {
             partition,
             epoch,
@@ -121,9 +123,9 @@ impl<W: Work> Actor<W> {
             attempts: FuturesUnordered::new(),
             in_flight_bytes: 0,
             backlog: VecDeque::new(),
-            outputs: Vec::new(),
             output_bytes: 0,
             dirty_since: None,
+            outputs,
             flushing: None,
             draining: None,
             held_back: false,
@@ -407,18 +409,4 @@ async fn flushed(flushing: &mut Option<BoxFuture<'static, PartResult>>) -> PartR
         Some(flushing) => flushing.await,
         None => std::future::pending().await,
     }
-}
-
-/// The lane of a record of `retry`. One that cannot be understood stops the partition rather than losing what it covers.
-fn entry(record: &Received, partition: Partition) -> Result<Option<(LaneName, Entry)>, LogError> {
-    let (Some(key), Some(value)) = (&record.record.key, &record.record.value) else { return Ok(None) };
-    let name = String::from_utf8_lossy(key);
-    let parsed = LaneName::parse(&name).and_then(|lane| Ok((lane, Entry::decode(value)?)));
-    parsed.map(Some).map_err(|error| {
-        LogError::Fatal(format!(
-            "retry-{partition} offset {}, key `{name}`: {error}. Deliveries of this partition wait; if the record is not \
-             Tidegate's, produce a tombstone for its key",
-            record.offset
-        ))
-    })
 }
