@@ -61,6 +61,11 @@ impl Lanes {
         }
     }
 
+    /// There is something to be committed that no record brought about: the next flush is due whatever else happens.
+    pub fn touch(&mut self) {
+        self.changed = true;
+    }
+
     /// Is there anything to write?
     pub fn is_dirty(&self) -> bool {
         self.changed || !self.dirty.is_empty()

@@ -118,6 +118,7 @@ async fn a_receiver_that_always_fails() {
     let again: Vec<Write<'_>> = of("a")
         .into_iter()
         .map(|record| Write {
+            partition: None,
             key: record.key.as_deref(),
             value: record.value.as_deref(),
             headers: record.headers.iter().map(|(name, value)| (name.as_str(), value.clone())).collect(),

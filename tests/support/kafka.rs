@@ -40,9 +40,10 @@ impl Record {
     }
 }
 
-/// A record to write. Without a key or a value: null.
+/// A record to write. Without a key or a value: null. Without a partition the key decides.
 #[derive(Clone, Debug, Default)]
 pub struct Write<'a> {
+    pub partition: Option<i32>,
     pub key: Option<&'a [u8]>,
     pub value: Option<&'a [u8]>,
     pub headers: Vec<(&'a str, Vec<u8>)>,
@@ -71,6 +72,7 @@ pub async fn produce(brokers: &str, topic: &str, records: &[Write<'_>]) {
             headers = headers.insert(Header { key: name, value: Some(value) });
         }
         let mut new: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(topic).headers(headers);
+        new.partition = record.partition;
         new.key = record.key;
         new.payload = record.value;
         producer.send(new, ASK).await.map_err(|(e, _)| e).expect("the record is written");

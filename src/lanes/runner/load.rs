@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::partition::{Actor, Mail, Means};
-use crate::lanes::{Entry, LaneName};
 use crate::model::ids::Partition;
 use crate::model::record::Received;
 use crate::model::topic::Topic;
@@ -23,11 +22,11 @@ pub(super) async fn serve<W: Work>(
 ) -> Result<(), LogError> {
     let mut early = Vec::new();
     // The load barrier may wait for a predecessor's transaction for longer than a revoke can.
-    let entries = tokio::select! {
-        entries = load(&*means.log, assignment.partition) => entries?,
+    let records = tokio::select! {
+        records = load(&*means.log, assignment.partition) => records?,
         () = given_up(&mut inbox, &mut early) => return Ok(()),
     };
-    let mut actor = Actor::new(means, &assignment, entries);
+    let mut actor = Actor::new(means, &assignment, &records)?;
     for mail in early {
         actor.mail(mail);
     }
@@ -41,10 +40,10 @@ async fn given_up(inbox: &mut mpsc::Receiver<Mail>, early: &mut Vec<Mail>) {
     }
 }
 
-async fn load(log: &dyn Log, partition: Partition) -> Result<Vec<(LaneName, Entry)>, LogError> {
+async fn load(log: &dyn Log, partition: Partition) -> Result<Vec<Received>, LogError> {
     loop {
         match log.load(Topic::Retry, partition).await {
-            Ok(records) => return records.iter().filter_map(|record| entry(record, partition).transpose()).collect(),
+            Ok(records) => return Ok(records),
             Err(error @ LogError::Unavailable(_)) => {
                 tracing::warn!(partition = partition.0, %error, "what waits cannot be read; trying on");
                 tokio::time::sleep(PAUSE).await;
@@ -52,18 +51,4 @@ async fn load(log: &dyn Log, partition: Partition) -> Result<Vec<(LaneName, Entr
             Err(error) => return Err(error),
         }
     }
-}
-
-/// The lane of a record of `retry`. One that cannot be understood stops the partition rather than losing what it covers.
-fn entry(record: &Received, partition: Partition) -> Result<Option<(LaneName, Entry)>, LogError> {
-    let (Some(key), Some(value)) = (&record.record.key, &record.record.value) else { return Ok(None) };
-    let name = String::from_utf8_lossy(key);
-    let parsed = LaneName::parse(&name).and_then(|lane| Ok((lane, Entry::decode(value)?)));
-    parsed.map(Some).map_err(|error| {
-        LogError::Fatal(format!(
-            "retry-{partition} offset {}, key `{name}`: {error}. Deliveries of this partition wait; if the record is not \
-             Tidegate's, produce a tombstone for its key",
-            record.offset
-        ))
-    })
 }

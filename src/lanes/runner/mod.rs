@@ -5,6 +5,7 @@ mod owed;
 mod partition;
 mod payloads;
 mod reads;
+mod table;
 mod tell;
 
 use std::collections::{BTreeMap, BTreeSet};

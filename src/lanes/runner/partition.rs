@@ -15,8 +15,9 @@ use tokio::time::{Instant, sleep_until};
 use super::owed::Owed;
 use super::payloads::Payloads;
 use super::reads::{Reads, Stretch};
+use super::table::Table;
 use super::tell;
-use crate::lanes::{About, Answer, Entry, LaneName, Lanes, Limits, Seen, Start, Task};
+use crate::lanes::{About, Answer, Lanes, Limits, Seen, Start, Task};
 use crate::model::ids::{Offset, Partition};
 use crate::model::record::{Output, Received};
 use crate::model::time::{Clock, Timestamp};
@@ -119,11 +120,15 @@ pub(super) struct Actor<W> {
 
 impl<W: Work> Actor<W> {
     /// Takes over where the last owner committed: its progress and its lanes.
-    pub fn new(means: Means<W>, assignment: &Assignment, entries: Vec<(LaneName, Entry)>) -> Self {
+    pub fn new(means: Means<W>, assignment: &Assignment, records: &[Received]) -> Result<Self, LogError> {
         let progress = Progress::decode(assignment.committed.as_ref());
+        let Table { entries, outputs } = Table::read(records, progress.watermark)?;
         let limits = Limits { total_bytes: means.budget, queue_bytes: means.budget / 4, ..Limits::default() };
-        let lanes = Lanes::load(limits, &progress, entries);
-        Actor {
+        let mut lanes = Lanes::load(limits, &progress, entries);
+        if !outputs.is_empty() {
+            lanes.touch();
+        }
+        Ok(Actor {
             partition: assignment.partition,
             epoch: assignment.epoch,
             position: lanes.position(),
@@ -137,9 +142,9 @@ impl<W: Work> Actor<W> {
             in_flight_bytes: 0,
             backlog: VecDeque::new(),
             owed: Owed::new(means.credit.clone(), &[]),
-            outputs: Vec::new(),
             output_bytes: 0,
             dirty_since: None,
+            outputs,
             flushing: None,
             draining: None,
             held_back: false,
@@ -147,7 +152,7 @@ impl<W: Work> Actor<W> {
             looked_at: None,
             look_at: None,
             means,
-        }
+        })
     }
 
     /// Works until it is drained, or its mailbox is closed: then the partition is lost and nothing may be said any more.
