@@ -23,7 +23,6 @@ use crate::config::Config;
 use crate::deliver::egress::AllowError;
 use crate::deliver::stage::{Deliver, DeliverConfig};
 use crate::ingest::accept::Ingest;
-use crate::kafka::KafkaLog;
 use crate::lanes::runner::WorkRunner;
 use crate::matching::Match;
 use crate::model::time::{Clock, SystemClock};
@@ -117,20 +116,12 @@ pub async fn serve(config: Config, roles: Roles, stop: CancellationToken) -> Res
     tracing::info!(listen = %config.listen, prefix = config.kafka.topic_prefix, roles = ?roles.0, "tidegate is up");
     drop(gateway);
     let ended = tasks.join().await;
-    leave(log).await;
-    ended
-}
-
-/// A process that ends without leaving its groups lets its partitions wait for the end of its session.
-async fn leave(log: Arc<KafkaLog>) {
-    let left = match Arc::into_inner(log) {
-        Some(log) => log.close(LEAVE_WITHIN).await,
-        None => false,
-    };
-    if !left {
+    // A process that ends without leaving its groups lets its partitions wait for the end of its session.
+    if !log.close(LEAVE_WITHIN).await {
         tracing::warn!("the groups were not left in time: partitions of this process wait for the end of its session");
     }
     tracing::info!("stopped");
+    ended
 }
 
 /// A delivery that still waits a day before the log would delete it is given up, so that it ends as a dead letter.

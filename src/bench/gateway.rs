@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
@@ -130,12 +131,21 @@ impl Gateway {
         Ok(())
     }
 
+    /// Tried again for as long as the gateway says 503: topics that were made just now may have no leader yet.
     async fn post(&self, path: &str, body: Value) -> anyhow::Result<()> {
-        let request = self.http.post(format!("http://{}{path}", self.address)).header("x-api-key", &self.setup.key);
-        let answer = request.header("content-type", "application/json").body(body.to_string()).send().await?;
-        let status = answer.status();
-        ensure!(status.is_success(), "{path} answered {status}: {}", answer.text().await.unwrap_or_default());
-        Ok(())
+        let (url, begun) = (format!("http://{}{path}", self.address), Instant::now());
+        loop {
+            let request = self.http.post(&url).header("x-api-key", &self.setup.key);
+            let request = request.header("content-type", "application/json").body(body.to_string());
+            let answer = request.send().await?;
+            let status = answer.status();
+            if status.is_success() {
+                return Ok(());
+            }
+            let again = status == StatusCode::SERVICE_UNAVAILABLE && begun.elapsed() < Duration::from_secs(10);
+            ensure!(again, "{path} answered {status}: {}", answer.text().await.unwrap_or_default());
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
 
     pub fn key(&self) -> &str {

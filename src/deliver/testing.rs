@@ -43,14 +43,8 @@ pub struct Receiver {
     pub requests: Arc<Mutex<Vec<String>>>,
     pub go: Arc<Notify>,
     /// Hears of each connection that the client gave up, and how often its endless text was written.
-    pub closed: mpsc::UnboundedReceiver<usize>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    pub closed: mpsc::Receiver<usize>,
+    _serving: tokio::task::JoinSet<()>,
 }
 
 impl Receiver {
@@ -58,21 +52,22 @@ impl Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (connections, requests) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
-        let (told, closed) = mpsc::unbounded_channel();
+        let (told, closed) = mpsc::channel(1_000);
         let (count, seen, go) = (connections.clone(), requests.clone(), Arc::new(Notify::new()));
         let gone = go.clone();
-        let task = tokio::spawn(async move {
+        let mut accepting = tokio::task::JoinSet::new();
+        accepting.spawn(async move {
             let mut serving = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::SeqCst);
                 let (seen, told, go) = (seen.clone(), told.clone(), gone.clone());
                 serving.spawn(async move {
                     let written = serve(stream, does, &seen, &go).await;
-                    let _ = told.send(written);
+                    let _ = told.send(written).await;
                 });
             }
         });
-        Receiver { address, connections, requests, go, closed, task }
+        Receiver { address, connections, requests, go, closed, _serving: accepting }
     }
 
     pub fn url(&self) -> String {

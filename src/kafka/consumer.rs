@@ -87,7 +87,7 @@ pub(super) fn join(engine: &Arc<Engine>, membership: &Membership) -> Result<Memb
         consumer,
         stage,
         topic,
-        answers: mpsc::unbounded_channel(),
+        answers: mpsc::channel(ANSWERS),
         paused: false,
         rejoining: None,
     };
@@ -100,13 +100,16 @@ pub(super) fn join(engine: &Arc<Engine>, membership: &Membership) -> Result<Memb
     })
 }
 
+/// Answers that may wait for the poll thread; whoever looks up waits with the next.
+const ANSWERS: usize = 64;
+
 struct Poller {
     engine: Arc<Engine>,
     consumer: Arc<Client>,
     stage: &'static str,
     topic: Topic,
     /// Where partitions begin, as it is found out.
-    answers: (mpsc::UnboundedSender<Starts>, mpsc::UnboundedReceiver<Starts>),
+    answers: (mpsc::Sender<Starts>, mpsc::Receiver<Starts>),
     /// All partitions are paused, for want of room.
     paused: bool,
     /// Since when the member has been leaving, to join again with new epochs.

@@ -43,7 +43,7 @@ pub(super) fn look_up(
     engine: &Arc<Engine>,
     consumer: &Arc<BaseConsumer<Context<Group>>>,
     assignment: (u64, Topic, Vec<Partition>),
-    answers: &mpsc::UnboundedSender<Starts>,
+    answers: &mpsc::Sender<Starts>,
 ) -> Result<(), LogError> {
     let (number, topic, open) = assignment;
     let mut asker = Asker {
@@ -63,7 +63,7 @@ struct Asker {
     number: u64,
     topic: Topic,
     open: Vec<Partition>,
-    answers: mpsc::UnboundedSender<Starts>,
+    answers: mpsc::Sender<Starts>,
 }
 
 impl Asker {
@@ -96,7 +96,7 @@ impl Asker {
             }
         }
         // The poll thread is gone where the member was left; then nothing is pending any more either.
-        let _ = self.answers.send((self.number, found));
+        let _ = self.answers.blocking_send((self.number, found));
         Ok(())
     }
 }

@@ -1,14 +1,14 @@
 //! Reads one partition without a group. Each reader has a consumer and a thread of its own: assigning at an offset is cheap,
 //! and none of librdkafka's blocking calls reaches an async thread.
 
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::TopicPartitionList;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::Engine;
 use super::codec::received;
@@ -25,6 +25,9 @@ enum Command {
     Seek { offset: Offset, reply: oneshot::Sender<Result<(), LogError>> },
 }
 
+/// Commands that may wait: one is asked, another may be left by a caller that gave up.
+const COMMANDS: usize = 2;
+
 /// The handle; dropping it ends the thread and the consumer.
 pub(super) struct KafkaReader {
     commands: mpsc::Sender<Command>,
@@ -38,13 +41,13 @@ impl KafkaReader {
         partition: Partition,
         offset: Offset,
     ) -> Result<KafkaReader, LogError> {
-        let (commands, queue) = mpsc::channel();
+        let (commands, queue) = mpsc::channel(COMMANDS);
         let (tx, opened) = oneshot::channel();
         let shared = engine.clone();
         engine.threads.spawn("kafka-reader", move || match Reading::open(shared, topic, partition, offset) {
             Ok(reading) => {
                 if tx.send(Ok(())).is_ok() {
-                    reading.run(&queue);
+                    reading.run(queue);
                 }
             }
             Err(error) => drop(tx.send(Err(error))),
@@ -54,7 +57,7 @@ impl KafkaReader {
     }
 
     async fn ask<T>(&self, command: Command, answer: oneshot::Receiver<Result<T, LogError>>) -> Result<T, LogError> {
-        self.commands.send(command).map_err(|_| gone())?;
+        self.commands.send(command).await.map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 }
@@ -115,10 +118,10 @@ impl Reading {
         Ok(())
     }
 
-    fn run(mut self, commands: &mpsc::Receiver<Command>) {
+    fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         // A caller that was cancelled takes its answer with it; what it read is read again after its next seek, or is lost to
         // it as it would be with any dropped future, so `position` is what counts.
-        while let Ok(command) = commands.recv() {
+        while let Some(command) = commands.blocking_recv() {
             match command {
                 Command::Next { max, wait, reply } => drop(reply.send(self.next(max, wait))),
                 Command::Seek { offset, reply } => drop(reply.send(self.assign(offset))),

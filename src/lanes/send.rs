@@ -3,7 +3,7 @@
 
 use super::Lanes;
 use super::entry::{OrderingKey, Reason};
-use super::integration::{Flight, Int, Narrow, State};
+use super::integration::{Flight, Int, Integration, Narrow, State};
 use super::limits::{Rate, Standings};
 use super::rules::Rule;
 use crate::model::ids::{IntegrationId, Offset};
@@ -85,7 +85,10 @@ impl Lanes {
 
     /// The standing of any integration may have changed.
     pub fn poke_all(&mut self) {
-        for i in (0..self.ints.len() as u32).map(Int) {
+        // One of which nothing waits is asked about when something comes.
+        let waits = |int: &Integration| int.wide.is_some() || !int.lanes.is_empty() || !int.queue.is_empty();
+        let waiting: Vec<Int> = (0..self.ints.len() as u32).map(Int).filter(|i| waits(self.int(*i))).collect();
+        for i in waiting {
             self.rouse(i);
         }
     }

@@ -14,14 +14,22 @@ use crate::model::record::{Output, Received, Record};
 use crate::model::time::Timestamp;
 use crate::model::topic::Topic;
 use crate::stream::log::{
-    Batch, Committer, Credit, Epoch, Flushed, From, Log, LogError, Member, Membership, Part, PartitionReader, Seat,
-    Signal,
+    Batch, Committed, Committer, Credit, Epoch, Flushed, From, Log, LogError, Member, Membership, Part,
+    PartitionReader, Seat, Signal,
 };
+
+#[derive(Clone, Default)]
+struct Shelf {
+    partitions: BTreeMap<(Topic, Partition), Vec<Received>>,
+    /// Where partitions begin of which retention has deleted something.
+    starts: BTreeMap<(Topic, Partition), Offset>,
+    commits: Vec<Vec<Part>>,
+}
 
 #[derive(Default)]
 struct State {
-    partitions: BTreeMap<(Topic, Partition), Vec<Received>>,
-    commits: Vec<Vec<Part>>,
+    shelf: Shelf,
+    unsure: bool,
     revoked: BTreeSet<(Partition, Epoch)>,
     credit: (usize, usize),
     member: Option<mpsc::Receiver<Signal>>,
@@ -34,26 +42,42 @@ pub(crate) struct FakeLog {
     signals: mpsc::Sender<Signal>,
     /// Commits wait while this is false.
     open: watch::Sender<bool>,
+    /// Tables are loaded while this is true.
+    loads: watch::Sender<bool>,
+    /// Partitions are read while this is true.
+    reads: watch::Sender<bool>,
     /// How many commits there were: what tests wait for.
     committed: watch::Sender<usize>,
 }
 
 impl FakeLog {
     pub fn new() -> Self {
+        FakeLog::of(Shelf::default())
+    }
+
+    fn of(shelf: Shelf) -> Self {
         let (signals, member) = mpsc::channel(1_000);
-        let state = State { member: Some(member), ..State::default() };
+        let committed = watch::Sender::new(shelf.commits.len());
+        let state = State { member: Some(member), shelf, ..State::default() };
         FakeLog {
             state: Arc::new(Mutex::new(state)),
             signals,
             open: watch::Sender::new(true),
-            committed: watch::Sender::new(0),
+            loads: watch::Sender::new(true),
+            reads: watch::Sender::new(true),
+            committed,
         }
+    }
+
+    /// What the next process finds: all that was written and committed, and nothing else.
+    pub fn restarted(&self) -> Self {
+        FakeLog::of(self.state.lock().unwrap().shelf.clone())
     }
 
     pub fn append_at(&self, topic: Topic, partition: i32, timestamp: i64, record: Record) -> Received {
         let partition = Partition(partition);
         let mut state = self.state.lock().unwrap();
-        let records = state.partitions.entry((topic, partition)).or_default();
+        let records = state.shelf.partitions.entry((topic, partition)).or_default();
         let offset = Offset(i64::try_from(records.len()).unwrap());
         let received = Received { partition, offset, timestamp: Timestamp(timestamp), record };
         records.push(received.clone());
@@ -69,6 +93,38 @@ impl FakeLog {
         self.open.send_replace(open);
     }
 
+    /// Holds tables back that are to be loaded, or lets them be.
+    pub fn loads(&self, open: bool) {
+        self.loads.send_replace(open);
+    }
+
+    /// Holds readers back, or lets them read.
+    pub fn reads(&self, open: bool) {
+        self.reads.send_replace(open);
+    }
+
+    /// Whether the membership is sure of itself.
+    pub fn sure(&self, sure: bool) {
+        self.state.lock().unwrap().unsure = !sure;
+    }
+
+    /// Retention deletes what lies below `start`.
+    pub fn delete(&self, topic: Topic, partition: i32, start: i64) {
+        self.state.lock().unwrap().shelf.starts.insert((topic, Partition(partition)), Offset(start));
+    }
+
+    pub fn records(&self, topic: Topic, partition: i32) -> Vec<Received> {
+        self.state.lock().unwrap().shelf.partitions.get(&(topic, Partition(partition))).cloned().unwrap_or_default()
+    }
+
+    /// What the partition's next owner is told.
+    pub fn committed(&self, partition: i32) -> Option<Committed> {
+        let state = self.state.lock().unwrap();
+        let all = state.shelf.commits.iter().rev().flatten();
+        let last = all.map(|part| &part.commit).find(|c| c.partition == Partition(partition))?;
+        Some(Committed { offset: last.offset, metadata: last.metadata.clone() })
+    }
+
     /// From now on parts of this assignment are left out, and nobody may act for it.
     pub fn revoke(&self, partition: i32, epoch: u64) {
         self.state.lock().unwrap().revoked.insert((Partition(partition), Epoch(epoch)));
@@ -77,7 +133,7 @@ impl FakeLog {
     /// Waits until so many flushes were committed, then gives all of them.
     pub async fn commits(&self, at_least: usize) -> Vec<Vec<Part>> {
         self.committed.subscribe().wait_for(|n| *n >= at_least).await.unwrap();
-        self.state.lock().unwrap().commits.clone()
+        self.state.lock().unwrap().shelf.commits.clone()
     }
 
     /// Waits until so many outputs were committed, then gives all of them in order.
@@ -88,7 +144,7 @@ impl FakeLog {
     }
 
     fn all_outputs(&self) -> Vec<Output> {
-        self.state.lock().unwrap().commits.iter().flatten().flat_map(|p| p.outputs.clone()).collect()
+        self.state.lock().unwrap().shelf.commits.iter().flatten().flat_map(|p| p.outputs.clone()).collect()
     }
 
     pub fn credit(&self) -> (usize, usize) {
@@ -113,12 +169,12 @@ impl Committer for Handle {
             parts.into_iter().partition(|p| state.revoked.contains(&(p.commit.partition, p.commit.epoch)));
         for output in kept.iter().flat_map(|p| &p.outputs) {
             let partition = output.partition.unwrap_or_default();
-            let records = state.partitions.entry((output.topic, partition)).or_default();
+            let records = state.shelf.partitions.entry((output.topic, partition)).or_default();
             let offset = Offset(i64::try_from(records.len()).unwrap());
             records.push(Received { partition, offset, timestamp: Timestamp(0), record: output.record.clone() });
         }
         if !kept.is_empty() {
-            state.commits.push(kept);
+            state.shelf.commits.push(kept);
             drop(state);
             self.0.committed.send_modify(|n| *n += 1);
         }
@@ -126,7 +182,8 @@ impl Committer for Handle {
     }
 
     fn may_act(&self, partition: Partition, epoch: Epoch) -> bool {
-        !self.0.state.lock().unwrap().revoked.contains(&(partition, epoch))
+        let state = self.0.state.lock().unwrap();
+        !state.unsure && !state.revoked.contains(&(partition, epoch))
     }
 }
 
@@ -147,8 +204,13 @@ struct Reader {
 #[async_trait]
 impl PartitionReader for Reader {
     async fn next(&mut self, max: usize, _wait: Duration) -> Result<Batch, LogError> {
+        self.log.reads.subscribe().wait_for(|open| *open).await.map_err(|e| LogError::Fatal(e.to_string()))?;
         let state = self.log.state.lock().unwrap();
-        let all = state.partitions.get(&(self.topic, self.partition)).map_or(&[][..], Vec::as_slice);
+        let (topic, partition, asked) = (self.topic, self.partition, self.position);
+        if let Some(start) = state.shelf.starts.get(&(topic, partition)).copied().filter(|start| asked < *start) {
+            return Err(LogError::OutOfRange { topic, partition, asked, start });
+        }
+        let all = state.shelf.partitions.get(&(self.topic, self.partition)).map_or(&[][..], Vec::as_slice);
         let records: Vec<_> = all.iter().filter(|r| r.offset >= self.position).take(max).cloned().collect();
         self.position = records.last().map_or(self.position, |r| r.offset.next());
         Ok(Batch { records, position: self.position })
@@ -183,7 +245,7 @@ impl Log for FakeLog {
             From::At(offset) => offset,
             From::Time(time) => {
                 let state = self.state.lock().unwrap();
-                let all = state.partitions.get(&(topic, partition)).map_or(&[][..], Vec::as_slice);
+                let all = state.shelf.partitions.get(&(topic, partition)).map_or(&[][..], Vec::as_slice);
                 let first = all.iter().find(|r| r.timestamp >= time).map(|r| r.offset);
                 first.unwrap_or(Offset(i64::try_from(all.len()).unwrap()))
             }
@@ -193,13 +255,14 @@ impl Log for FakeLog {
 
     async fn end(&self, topic: Topic, partition: Partition) -> Result<Offset, LogError> {
         let state = self.state.lock().unwrap();
-        Ok(Offset(state.partitions.get(&(topic, partition)).map_or(0, |r| i64::try_from(r.len()).unwrap())))
+        Ok(Offset(state.shelf.partitions.get(&(topic, partition)).map_or(0, |r| i64::try_from(r.len()).unwrap())))
     }
 
     async fn load(&self, topic: Topic, partition: Partition) -> Result<Vec<Received>, LogError> {
+        self.loads.subscribe().wait_for(|open| *open).await.map_err(|e| LogError::Fatal(e.to_string()))?;
         let state = self.state.lock().unwrap();
         let mut table = BTreeMap::new();
-        for record in state.partitions.get(&(topic, partition)).into_iter().flatten() {
+        for record in state.shelf.partitions.get(&(topic, partition)).into_iter().flatten() {
             table.insert(record.record.key.clone(), record.clone());
         }
         Ok(table.into_values().filter(|r| r.record.value.is_some()).collect())

@@ -120,7 +120,8 @@ async fn notice_a_stall(mut stage: Stage) {
     println!("child: holds {}", old.len());
     loop {
         let before = Instant::now();
-        std::thread::sleep(Duration::from_millis(1));
+        // Not to see something: a gap in this beat is the stall.
+        std::thread::park_timeout(Duration::from_millis(1));
         if before.elapsed() > Duration::from_secs(2) {
             break;
         }
@@ -170,7 +171,7 @@ async fn killed_at_any_moment_its_successor_settles_what_it_left_and_nothing_is_
         process.says("copies").await;
         if kills < 5 {
             // Anywhere in the flush that it has just announced.
-            tokio::time::sleep(Duration::from_micros(kills * 1_500)).await;
+            tokio::time::sleep_until(tokio::time::Instant::now() + Duration::from_micros(kills * 1_500)).await;
             process.signal(Unix::SIGKILL);
             process.child.wait().await.unwrap();
             continue;

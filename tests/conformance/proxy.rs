@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 const PRODUCE: i16 = 0;
 const METADATA: i16 = 3;
@@ -35,6 +36,7 @@ pub enum Lose {
 pub struct Proxy {
     pub address: SocketAddr,
     shared: Arc<Shared>,
+    _running: JoinSet<()>,
 }
 
 struct Shared {
@@ -54,13 +56,14 @@ impl Proxy {
         let rule = watch::Sender::new(Lose::Nothing);
         let shared = Arc::new(Shared { broker, port: address.port(), rule, lost: Mutex::new(0) });
         let accepting = shared.clone();
-        tokio::spawn(async move {
+        let mut running = JoinSet::new();
+        running.spawn(async move {
+            let mut serving = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                let shared = accepting.clone();
-                tokio::spawn(async move { shared.serve(client).await });
+                serving.spawn(accepting.clone().serve(client));
             }
         });
-        Proxy { address, shared }
+        Proxy { address, shared, _running: running }
     }
 
     pub fn lose(&self, what: Lose) {

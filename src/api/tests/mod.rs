@@ -13,7 +13,8 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use axum::routing::post;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::api::{AdminKey, ApiState, Health, Part, router};
@@ -21,6 +22,7 @@ use crate::catalog::fake::SharedFake;
 use crate::catalog::writer::{Limits, Writer};
 use crate::catalog::{Catalog, Follower};
 use crate::model::time::{ManualClock, Timestamp};
+use crate::stream::log::LogError;
 
 const KEY: &str = "a-key-for-tests";
 const ORGS: &str = "/api/v1/admin/organizations";
@@ -30,7 +32,7 @@ struct Api {
     router: Router,
     log: SharedFake,
     well: Arc<Wellness>,
-    _following: DropGuard,
+    _following: JoinSet<Result<(), LogError>>,
 }
 
 struct Wellness(AtomicBool);
@@ -79,8 +81,9 @@ impl Api {
 
     fn with_key(key: Option<&str>) -> Api {
         let log = SharedFake::default();
-        let (catalog, following) = (Arc::new(Catalog::default()), CancellationToken::new());
-        tokio::spawn(Follower::new(Arc::new(log.clone()), Arc::clone(&catalog)).run(following.clone()));
+        let catalog = Arc::new(Catalog::default());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Follower::new(Arc::new(log.clone()), Arc::clone(&catalog)).run(CancellationToken::new()));
         let clock = Arc::new(ManualClock::at(Timestamp(1_763_712_930_250)));
         let limits = Limits { patience: std::time::Duration::from_secs(5), pause_ms: 0..=1, ..Limits::default() };
         let writer = Writer::new(Arc::new(log.clone()), Arc::clone(&catalog), clock, limits);
@@ -93,7 +96,7 @@ impl Api {
             metrics: Arc::new(|| "tidegate_up 1\n".to_owned()),
         };
         let events = Router::new().route("/api/v1/events", post(|| async { StatusCode::ACCEPTED }));
-        Api { router: router(state, events), log, well, _following: following.drop_guard() }
+        Api { router: router(state, events), log, well, _following: tasks }
     }
 
     async fn state_loaded(&self) {

@@ -75,7 +75,7 @@ mod sending;
 async fn a_dead_letter_produced_to_deliveries_again_is_the_same_delivery() {
     let receiver = Receiver::that(Does::Answers("HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n")).await;
     let first = attempted(&receiver, 7, |_| ()).await;
-    assert_eq!(first.outcome, Outcome::Dead);
+    assert_eq!(first.outcome, Outcome::Abandoned);
     let letter = &first.outputs[1];
     let original = delivery();
     assert_eq!((letter.topic, letter.partition), (Topic::Dlq, None));

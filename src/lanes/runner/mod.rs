@@ -1,15 +1,18 @@
 //! Runs a `Work` stage: one actor a partition, born when it is assigned and joined when it is revoked.
 
+mod load;
+mod owed;
 mod partition;
 mod payloads;
 mod reads;
 mod table;
 mod tell;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,12 +23,15 @@ use crate::model::topic::Topic;
 use crate::stream::flusher::{FlushQueue, Flusher};
 use crate::stream::log::{Assignment, Committer, Credit, Epoch, Log, LogError, Member, Membership, Signal};
 use crate::stream::stage::Work;
-use partition::{Actor, Mail, Means};
+use owed::Owed;
+use partition::{Mail, Means};
 
 /// Bytes of payloads held over all partitions, beside what is in flight.
 const PAYLOAD_BUDGET: usize = 96 << 20;
 /// What is in flight when the process stops gets so long to end.
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
+/// ... and its outcome so long to be committed.
+const STOP_COMMIT: Duration = Duration::from_secs(10);
 
 /// Owns a `Work` stage and its membership. `run` returns when told to stop, or when the log has failed for good.
 pub struct WorkRunner<W> {
@@ -88,7 +94,7 @@ impl<W: Work> WorkRunner<W> {
                 },
                 Some(ended) = session.running.join_next() => if let Err(error) = session.ended(ended) { break Err(error) },
                 Some(ended) = flushing.join_next() => break ended.unwrap_or_else(|e| Err(LogError::Fatal(e.to_string()))),
-                () = stop.cancelled() => break session.drain_all(STOP_DEADLINE).await,
+                () = stop.cancelled() => break session.drain_all().await,
             }
         };
         drop(session);
@@ -105,24 +111,20 @@ impl<W: Work> Session<W> {
                 }
             }
             Signal::Records { partition, epoch, records, position } => {
-                let weight = (records.len(), records.iter().map(|r| r.record.size()).sum());
-                if !self.post(partition, epoch, Mail::Records { records, position }) {
-                    self.credit.release(weight.0, weight.1);
-                }
+                let owed = Owed::new(self.credit.clone(), &records);
+                self.post(partition, epoch, Mail::Records { records, position, owed })?;
             }
             Signal::Skipped { partition, epoch, to, .. } => {
-                self.post(partition, epoch, Mail::Records { records: Vec::new(), position: to });
+                let owed = Owed::new(self.credit.clone(), &[]);
+                self.post(partition, epoch, Mail::Records { records: Vec::new(), position: to, owed })?;
             }
             Signal::Revoked { partitions, deadline, drained } => {
-                self.drain(&partitions, deadline / 2).await?;
+                self.drain(&partitions, deadline / 2, deadline).await?;
                 drop(drained);
             }
             Signal::Lost { partitions } => {
                 for (partition, epoch) in partitions {
-                    // Dropping its mailbox ends the actor at once.
-                    if self.actors.get(&partition).is_some_and(|(e, _)| *e == epoch) {
-                        self.actors.remove(&partition);
-                    }
+                    self.forget(partition, epoch);
                 }
             }
             Signal::Failed(error) => return Err(error),
@@ -146,19 +148,21 @@ impl<W: Work> Session<W> {
         };
         self.actors.insert(partition, (epoch, mail));
         self.running.spawn(async move {
-            let result = match Actor::load(means, assignment).await {
-                Ok(actor) => actor.run(inbox).await,
-                Err(error) => Err(error),
-            };
+            let result = load::serve(means, assignment, inbox).await;
             (partition, epoch, result)
         });
     }
 
     /// False where the partition is not ours any more.
-    fn post(&self, partition: Partition, epoch: Epoch, mail: Mail) -> bool {
-        match self.actors.get(&partition) {
-            Some((e, inbox)) if *e == epoch => inbox.try_send(mail).is_ok(),
-            _ => false,
+    fn post(&self, partition: Partition, epoch: Epoch, mail: Mail) -> Result<bool, LogError> {
+        let Some((_, inbox)) = self.actors.get(&partition).filter(|(e, _)| *e == epoch) else { return Ok(false) };
+        match inbox.try_send(mail) {
+            Ok(()) => Ok(true),
+            Err(TrySendError::Closed(_)) => Ok(false),
+            // Left out, its records would count as a gap and be lost.
+            Err(TrySendError::Full(_)) => {
+                Err(LogError::Unavailable(format!("partition {partition} takes no more records")))
+            }
         }
     }
 
@@ -168,34 +172,61 @@ impl<W: Work> Session<W> {
     ) -> Result<(), LogError> {
         let (partition, epoch, result) =
             ended.map_err(|e| LogError::Fatal(format!("a partition's actor broke: {e}")))?;
-        if self.actors.get(&partition).is_some_and(|(e, _)| *e == epoch) {
+        if self.forget(partition, epoch) {
+            return result;
+        }
+        // What went wrong with a partition that is not ours any more is its next owner's business.
+        if let Err(error) = result {
+            tracing::warn!(partition = partition.0, %error, "a partition that was lost ended with an error");
+        }
+        Ok(())
+    }
+
+    /// Drops the partition's mailbox, which ends its actor at once. False where it is not ours.
+    fn forget(&mut self, partition: Partition, epoch: Epoch) -> bool {
+        let ours = self.actors.get(&partition).is_some_and(|(e, _)| *e == epoch);
+        if ours {
             self.actors.remove(&partition);
         }
-        result
+        ours
     }
 
-    async fn drain_all(&mut self, deadline: Duration) -> Result<(), LogError> {
+    async fn drain_all(&mut self) -> Result<(), LogError> {
         let all: Vec<_> = self.actors.iter().map(|(p, (e, _))| (*p, *e)).collect();
-        self.drain(&all, deadline).await
+        self.drain(&all, STOP_DEADLINE, STOP_DEADLINE + STOP_COMMIT).await
     }
 
-    /// Tells the actors to finish and waits until they have; at the deadline they drop what is still in flight.
-    async fn drain(&mut self, partitions: &[(Partition, Epoch)], deadline: Duration) -> Result<(), LogError> {
-        let until = tokio::time::Instant::now() + deadline;
-        let mut left = 0;
+    /// Tells the actors to finish and waits until they have. After `finish` they drop what is still in flight, after
+    /// `end` nobody waits for their commits any more.
+    async fn drain(
+        &mut self,
+        partitions: &[(Partition, Epoch)],
+        finish: Duration,
+        end: Duration,
+    ) -> Result<(), LogError> {
+        let now = tokio::time::Instant::now();
+        let mut left = BTreeSet::new();
         for (partition, epoch) in partitions {
-            if self.post(*partition, *epoch, Mail::Drain { until }) {
-                left += 1;
+            if self.post(*partition, *epoch, Mail::Drain { until: now + finish })? {
+                left.insert((*partition, *epoch));
             }
         }
-        let mine = |p: Partition, e: Epoch| partitions.contains(&(p, e));
-        while left > 0 {
-            let Some(ended) = self.running.join_next().await else { return Ok(()) };
-            if ended.as_ref().is_ok_and(|(p, e, _)| mine(*p, *e)) {
-                left -= 1;
+        while !left.is_empty() {
+            let Ok(Some(ended)) = tokio::time::timeout_at(now + end, self.running.join_next()).await else {
+                tracing::warn!(partitions = left.len(), "not committed in time, will be repeated");
+                break;
+            };
+            if let Ok((partition, epoch, _)) = &ended {
+                left.remove(&(*partition, *epoch));
             }
             self.ended(ended)?;
+        }
+        for (partition, epoch) in partitions {
+            self.forget(*partition, *epoch);
         }
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! One partition's actor: it alone decides what is sent, read and committed there.
 
+mod commit;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+use super::owed::Owed;
 use super::payloads::Payloads;
 use super::reads::{Reads, Stretch};
 use super::table::Table;
@@ -20,9 +23,10 @@ use crate::model::record::{Output, Received};
 use crate::model::time::{Clock, Timestamp};
 use crate::model::topic::Topic;
 use crate::stream::flusher::{FlushQueue, PartResult};
-use crate::stream::log::{Assignment, Committer, Credit, Epoch, Log, LogError, Part, PartitionCommit};
+use crate::stream::log::{Assignment, Committer, Credit, Epoch, Log, LogError};
 use crate::stream::metadata::Progress;
 use crate::stream::stage::{Admission, Attempted, Job, Outcome, Work};
+use commit::flushed;
 
 /// Outputs wait so long for company before they are committed: nothing that is sent depends on them.
 const LINGER: Duration = Duration::from_millis(20);
@@ -31,21 +35,27 @@ const IDLE_LINGER: Duration = Duration::from_millis(500);
 /// A flush is handed in at once with so many outputs or bytes.
 const FLUSH_OUTPUTS: usize = 1_000;
 const FLUSH_BYTES: usize = 4 << 20;
+/// Outputs that wait for the flush before theirs, above which nothing more is started or taken in.
+const HELD_OUTPUTS: usize = 4 * FLUSH_OUTPUTS;
+const HELD_BYTES: usize = 4 * FLUSH_BYTES;
 /// Attempts under way and bytes of their payloads, above which nothing more is started.
 const IN_FLIGHT: usize = 4_096;
 const IN_FLIGHT_BYTES: usize = 32 << 20;
-/// What is asked of the second reader ahead of time.
-const WANTS: usize = 64;
 /// How often the gauges are set.
 const GAUGES: Duration = Duration::from_secs(5);
 /// The longest sleep without a reason to wake.
 const IDLE: Duration = Duration::from_secs(60);
+/// While nothing may be started the question is asked again: nobody tells when a membership is sure of itself again.
+const UNSURE: Duration = Duration::from_millis(250);
+/// A change of the catalog makes every integration that waits be looked at: so often at most.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What an actor is told.
 pub(super) enum Mail {
     Records {
         records: Vec<Received>,
         position: Offset,
+        owed: Owed,
     },
     /// Start nothing more, finish what runs by `until`, commit, end.
     Drain {
@@ -69,9 +79,8 @@ pub(super) struct Means<W> {
 
 /// An attempt that has ended.
 struct Ended {
-    offset: Offset,
+    record: Arc<Received>,
     first_at: Timestamp,
-    bytes: usize,
     attempted: Attempted,
 }
 
@@ -82,13 +91,19 @@ pub(super) struct Actor<W> {
     lanes: Lanes,
     payloads: Payloads,
     reads: Reads,
+    /// Whose turn it is: queues that run empty, or records that are due and not in memory.
+    refills_first: bool,
     /// Handed out by the lanes, but their records are not in memory.
     fetching: BTreeMap<Offset, Start>,
+    /// Their records have come. They are started like all others: when that may be.
+    fetched: VecDeque<(Start, Arc<Received>)>,
     attempts: FuturesUnordered<BoxFuture<'static, Ended>>,
     in_flight_bytes: usize,
     /// Read, but the window has no room for them yet; then the position behind them.
     backlog: VecDeque<Received>,
     position: Offset,
+    /// The room that the backlog takes.
+    owed: Owed,
     outputs: Vec<Output>,
     output_bytes: usize,
     dirty_since: Option<Instant>,
@@ -98,31 +113,35 @@ pub(super) struct Actor<W> {
     /// More might be started than may be.
     held_back: bool,
     gauges_at: Instant,
+    /// When standings were looked at last, and when they are to be again.
+    looked_at: Option<Instant>,
+    look_at: Option<Instant>,
 }
 
 impl<W: Work> Actor<W> {
     /// Takes over where the last owner committed: its progress and its lanes.
-    pub async fn load(means: Means<W>, assignment: Assignment) -> Result<Self, LogError> {
-        let Assignment { partition, epoch, committed } = assignment;
-        let progress = Progress::decode(committed.as_ref());
-        let records = means.log.load(Topic::Retry, partition).await?;
-        let Table { entries, outputs } = Table::read(&records, progress.watermark)?;
+    pub fn new(means: Means<W>, assignment: &Assignment, records: &[Received]) -> Result<Self, LogError> {
+        let progress = Progress::decode(assignment.committed.as_ref());
+        let Table { entries, outputs } = Table::read(records, progress.watermark)?;
         let limits = Limits { total_bytes: means.budget, queue_bytes: means.budget / 4, ..Limits::default() };
         let mut lanes = Lanes::load(limits, &progress, entries);
         if !outputs.is_empty() {
             lanes.touch();
         }
         Ok(Actor {
-            partition,
-            epoch,
+            partition: assignment.partition,
+            epoch: assignment.epoch,
             position: lanes.position(),
             lanes,
             payloads: Payloads::new(means.budget),
-            reads: Reads::new(means.log.clone(), means.topic, partition),
+            reads: Reads::new(means.log.clone(), means.topic, assignment.partition),
+            refills_first: false,
             fetching: BTreeMap::new(),
+            fetched: VecDeque::new(),
             attempts: FuturesUnordered::new(),
             in_flight_bytes: 0,
             backlog: VecDeque::new(),
+            owed: Owed::new(means.credit.clone(), &[]),
             output_bytes: 0,
             dirty_since: None,
             outputs,
@@ -130,6 +149,8 @@ impl<W: Work> Actor<W> {
             draining: None,
             held_back: false,
             gauges_at: Instant::now() + GAUGES,
+            looked_at: None,
+            look_at: None,
             means,
         })
     }
@@ -139,6 +160,7 @@ impl<W: Work> Actor<W> {
         let mut changed = self.means.changed.clone();
         loop {
             self.take_in();
+            self.look_around();
             self.start_what_may();
             self.read_what_is_wanted();
             self.flush_when_due();
@@ -154,7 +176,10 @@ impl<W: Work> Actor<W> {
                     None => return Ok(()),
                 },
                 stretch = self.reads.next() => self.reread(stretch),
-                Ok(()) = changed.changed() => self.lanes.poke_all(),
+                Ok(()) = changed.changed(), if self.look_at.is_none() => {
+                    let now = Instant::now();
+                    self.look_at = Some(self.looked_at.map_or(now, |at| now.max(at + LOOK)));
+                }
                 () = sleep_until(wake) => {}
             }
             while let Some(Some(ended)) = self.attempts.next().now_or_never() {
@@ -163,11 +188,12 @@ impl<W: Work> Actor<W> {
         }
     }
 
-    fn mail(&mut self, mail: Mail) {
+    pub fn mail(&mut self, mail: Mail) {
         match mail {
-            Mail::Records { records, position } => {
+            Mail::Records { records, position, owed } => {
                 self.backlog.extend(records);
                 self.position = position;
+                self.owed.add(owed);
             }
             Mail::Drain { until } => self.draining = Some(until),
         }
@@ -176,7 +202,7 @@ impl<W: Work> Actor<W> {
     /// Gives the lanes what was read, as far as the window has room.
     fn take_in(&mut self) {
         let (mut records, mut bytes) = (0, 0);
-        while self.lanes.room() {
+        while self.lanes.room() && !self.is_behind() {
             let Some(record) = self.backlog.pop_front() else { break };
             (records, bytes) = (records + 1, bytes + record.record.size());
             let offset = record.offset;
@@ -198,10 +224,17 @@ impl<W: Work> Actor<W> {
         if self.backlog.is_empty() {
             self.lanes.passed(self.position);
         }
-        if records > 0 {
-            self.means.credit.release(records, bytes);
-        }
+        self.owed.pay(records, bytes);
         self.forget_released();
+    }
+
+    /// Standings may have changed.
+    fn look_around(&mut self) {
+        let now = Instant::now();
+        if self.look_at.take_if(|at| *at <= now).is_some() {
+            self.looked_at = Some(now);
+            self.lanes.poke_all();
+        }
     }
 
     fn forget_released(&mut self) {
@@ -210,8 +243,14 @@ impl<W: Work> Actor<W> {
         }
     }
 
+    /// More has ended than is being committed.
+    fn is_behind(&self) -> bool {
+        self.outputs.len() >= HELD_OUTPUTS || self.output_bytes >= HELD_BYTES
+    }
+
     fn may_start(&self) -> bool {
         self.draining.is_none()
+            && !self.is_behind()
             && self.attempts.len() + self.fetching.len() < IN_FLIGHT
             && self.in_flight_bytes < IN_FLIGHT_BYTES
             && self.means.committer.may_act(self.partition, self.epoch)
@@ -222,6 +261,10 @@ impl<W: Work> Actor<W> {
             self.held_back = !self.may_start();
             if self.held_back {
                 break;
+            }
+            if let Some((start, record)) = self.fetched.pop_front() {
+                self.start(start, record);
+                continue;
             }
             let work = &self.means.work;
             let Some(start) = self.lanes.next(self.means.clock.now(), &|id: &_| work.standing(id)) else { break };
@@ -237,12 +280,11 @@ impl<W: Work> Actor<W> {
         let first_at = start.first_at;
         match start.task {
             Task::Attempt(attempt) => {
-                let (work, bytes) = (self.means.work.clone(), record.record.size());
-                let now = self.means.clock.now();
-                self.in_flight_bytes += bytes;
+                let (work, now) = (self.means.work.clone(), self.means.clock.now());
+                self.in_flight_bytes += record.record.size();
                 let attempt = async move {
                     let attempted = work.attempt(Job { record: &record, attempt, first_at }).await;
-                    Ended { offset: record.offset, first_at: first_at.unwrap_or(now), bytes, attempted }
+                    Ended { record, first_at: first_at.unwrap_or(now), attempted }
                 };
                 self.attempts.push(attempt.boxed());
             }
@@ -256,16 +298,17 @@ impl<W: Work> Actor<W> {
     }
 
     fn ended(&mut self, ended: Ended) {
-        let Ended { offset, first_at, bytes, attempted } = ended;
-        self.in_flight_bytes -= bytes;
+        let Ended { record, first_at, attempted } = ended;
+        let offset = record.offset;
+        self.in_flight_bytes -= record.record.size();
         self.tell(attempted.outputs);
         let answer = match attempted.outcome {
             Outcome::Delivered => Answer::Delivered,
             Outcome::Dead => Answer::Dead,
             Outcome::Abandoned => Answer::Abandoned,
             Outcome::Retry { due, error, status } => {
-                let delivery = self.payloads.get(offset).and_then(|r| tell::delivery(r));
-                let about = About { error: Some(error), status, first_at: Some(first_at), delivery };
+                let (error, first_at, delivery) = (Some(error), Some(first_at), tell::delivery(&record));
+                let about = About { error, status, first_at, delivery };
                 Answer::Retry { due, about }
             }
         };
@@ -283,14 +326,21 @@ impl<W: Work> Actor<W> {
     }
 
     fn read_what_is_wanted(&mut self) {
-        if !self.reads.is_idle() || self.draining.is_some() {
+        // What is in memory is worked on first: a stretch at a time bounds it.
+        if !self.reads.is_idle() || !self.fetched.is_empty() || self.draining.is_some() {
             return;
         }
-        let next = self.fetching.keys().next().copied();
-        let now = self.means.clock.now();
-        if let Some(from) = next.or_else(|| self.lanes.wants(WANTS, now).stretches.first().copied()) {
+        let due = self.fetching.keys().next().copied();
+        let from = if self.refills_first { self.refill().or(due) } else { due.or_else(|| self.refill()) };
+        if let Some(from) = from {
+            self.refills_first = Some(from) == due;
             self.reads.start(from);
         }
+    }
+
+    /// Asked for one at a time: each that is named has had its turn.
+    fn refill(&mut self) -> Option<Offset> {
+        self.lanes.wants(1, self.means.clock.now()).stretches.first().copied()
     }
 
     /// A stretch serves whoever waits for something in it.
@@ -309,8 +359,7 @@ impl<W: Work> Actor<W> {
         let taken = self.lanes.reread(from, all, position);
         for record in records {
             if let Some(start) = self.fetching.remove(&record.offset) {
-                let record = self.payloads.hold(record);
-                self.start(start, record);
+                self.fetched.push_back((start, self.payloads.hold(record)));
             } else if taken.binary_search(&record.offset).is_ok() {
                 self.payloads.offer(record);
             }
@@ -324,71 +373,6 @@ impl<W: Work> Actor<W> {
         self.forget_released();
     }
 
-    fn flush_when_due(&mut self) {
-        if !self.lanes.is_dirty() && self.outputs.is_empty() {
-            self.dirty_since = None;
-            return;
-        }
-        let since = *self.dirty_since.get_or_insert_with(Instant::now);
-        let full = self.outputs.len() >= FLUSH_OUTPUTS || self.output_bytes >= FLUSH_BYTES;
-        if self.flushing.is_none() && (full || since.elapsed() >= self.linger()) {
-            self.flush();
-        }
-    }
-
-    fn linger(&self) -> Duration {
-        if self.outputs.is_empty() && self.lanes.dirty_lanes() == 0 { IDLE_LINGER } else { LINGER }
-    }
-
-    fn flush(&mut self) {
-        let Some(flush) = self.lanes.flush() else { return };
-        let mut outputs = std::mem::take(&mut self.outputs);
-        self.output_bytes = 0;
-        self.dirty_since = None;
-        outputs.extend(flush.entries.iter().map(|(name, entry)| tell::entry(self.partition, name, entry.as_ref())));
-        let commit = PartitionCommit {
-            partition: self.partition,
-            epoch: self.epoch,
-            offset: flush.progress.watermark,
-            metadata: flush.progress.encode(),
-        };
-        self.flushing = Some(self.means.flushes.clone().flush(Part { commit, outputs }).boxed());
-    }
-
-    /// False where the partition is no longer ours.
-    fn flushed(&mut self, result: PartResult) -> Result<bool, LogError> {
-        self.flushing = None;
-        match result {
-            PartResult::Committed => self.lanes.committed(),
-            PartResult::LeftOut => return Ok(false),
-            PartResult::Failed(error) => return Err(error),
-        }
-        Ok(true)
-    }
-
-    /// Drops what is still in flight and commits the rest.
-    async fn settle(mut self) -> Result<(), LogError> {
-        if !self.attempts.is_empty() {
-            tracing::warn!(
-                partition = self.partition.0,
-                attempts = self.attempts.len(),
-                "not finished in time, will be repeated"
-            );
-        }
-        loop {
-            if self.flushing.is_none() {
-                self.flush();
-            }
-            if self.flushing.is_none() {
-                return Ok(());
-            }
-            let result = flushed(&mut self.flushing).await;
-            if !self.flushed(result)? {
-                return Ok(());
-            }
-        }
-    }
-
     fn wake_at(&mut self) -> Instant {
         let now = Instant::now();
         if now >= self.gauges_at {
@@ -396,17 +380,10 @@ impl<W: Work> Actor<W> {
             tell::gauges(self.partition, &self.lanes);
         }
         let flush = self.dirty_since.filter(|_| self.flushing.is_none()).map(|since| since + self.linger());
-        // What holds everything back ends with an attempt, a revoke or a loss, and each of these wakes.
+        let again = self.draining.is_none().then(|| now + UNSURE).filter(|_| self.held_back);
         let due = self.lanes.next_due().filter(|_| !self.held_back);
         let due = due.map(|at| now + at.since(self.means.clock.now()).min(IDLE));
-        [flush, due, self.draining, Some(self.gauges_at)].into_iter().flatten().min().unwrap_or(now + IDLE)
-    }
-}
-
-/// Waits for the flush under way; for ever where there is none.
-async fn flushed(flushing: &mut Option<BoxFuture<'static, PartResult>>) -> PartResult {
-    match flushing {
-        Some(flushing) => flushing.await,
-        None => std::future::pending().await,
+        let wake = [flush, due, again, self.look_at, self.draining].into_iter().flatten();
+        wake.fold(self.gauges_at, Instant::min)
     }
 }

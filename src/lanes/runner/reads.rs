@@ -69,7 +69,12 @@ impl Reads {
 
 async fn stretch(log: &dyn Log, place: (Topic, Partition), open: Option<Open>, from: Offset) -> Read {
     match try_stretch(log, place, open, from).await {
-        Ok((open, stretch)) => (Some(open), Ok(stretch)),
+        Ok((open, Some(stretch))) => (Some(open), Ok(stretch)),
+        Ok((open, None)) => {
+            let (topic, partition) = place;
+            let silence = format!("{topic}-{partition} has not given offset {from} in {WAIT:?}");
+            (Some(open), Err(LogError::Unavailable(silence)))
+        }
         // What retention has deleted is no longer there to be read: the stretch is empty up to where the log begins.
         Err(LogError::OutOfRange { start, .. }) if start > from => {
             (None, Ok(Stretch { from, records: Vec::new(), position: start }))
@@ -81,12 +86,13 @@ async fn stretch(log: &dyn Log, place: (Topic, Partition), open: Option<Open>, f
     }
 }
 
+/// No stretch: nothing has come yet. The reader is kept, since one that is new may take that long to connect.
 async fn try_stretch(
     log: &dyn Log,
     (topic, partition): (Topic, Partition),
     open: Option<Open>,
     from: Offset,
-) -> Result<(Open, Stretch), LogError> {
+) -> Result<(Open, Option<Stretch>), LogError> {
     let mut open = match open {
         Some(mut open) => {
             if open.position != from {
@@ -97,9 +103,8 @@ async fn try_stretch(
         None => Open { reader: log.read(topic, partition, From::At(from)).await?, position: from },
     };
     let batch = open.reader.next(STRETCH, WAIT).await?;
-    if batch.records.is_empty() && batch.position <= from {
-        return Err(LogError::Unavailable(format!("{topic}-{partition} has not given offset {from} in {WAIT:?}")));
-    }
     open.position = batch.position;
-    Ok((open, Stretch { from, records: batch.records, position: batch.position }))
+    let came = !batch.records.is_empty() || batch.position > from;
+    let stretch = Stretch { from, records: batch.records, position: batch.position };
+    Ok((open, came.then_some(stretch)))
 }

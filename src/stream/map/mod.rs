@@ -1,6 +1,8 @@
 //! Runs a `Map` stage: records in, records out, offsets and outputs in one transaction, in input order.
 
-use std::collections::BTreeMap;
+mod inbox;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +11,7 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::ids::{Offset, Partition};
-use crate::model::record::Output;
+use crate::model::record::{Output, Received};
 use crate::model::time::{Clock, Timestamp};
 use crate::model::topic::Topic;
 use crate::stream::log::{
@@ -19,6 +21,7 @@ use crate::stream::log::{
 use crate::stream::metadata::Progress;
 use crate::stream::stage::Map;
 use crate::telemetry::metrics::TRANSACTION_SECONDS;
+use inbox::Inbox;
 
 /// A transaction is closed at the latest with so many outputs or bytes; sooner when the input runs dry.
 const FLUSH_RECORDS: usize = 1_000;
@@ -43,6 +46,8 @@ struct Owned {
     position: Offset,
     committed: Offset,
     pending: Vec<Output>,
+    /// Bytes of `pending`.
+    made: usize,
     /// Input records since the last flush, and their bytes: owed to the credit.
     records: usize,
     bytes: usize,
@@ -66,6 +71,7 @@ struct Session<M> {
     credit: Arc<dyn Credit>,
     owned: BTreeMap<Partition, Owned>,
     flight: Option<Flight>,
+    inbox: Inbox,
 }
 
 impl<M: Map> MapRunner<M> {
@@ -76,7 +82,7 @@ impl<M: Map> MapRunner<M> {
     /// Runs until `stop`, then flushes what was mapped and leaves the group.
     pub async fn run(self, stop: CancellationToken) -> Result<(), LogError> {
         let (topic, name) = (self.membership.topic, self.membership.stage);
-        let Member { mut signals, committer, credit } = self.log.join(self.membership).await?;
+        let Member { signals, committer, credit } = self.log.join(self.membership).await?;
         let mut session = Session {
             log: self.log,
             clock: self.clock,
@@ -87,18 +93,16 @@ impl<M: Map> MapRunner<M> {
             credit,
             owned: BTreeMap::new(),
             flight: None,
+            inbox: Inbox::new(signals, stop.clone()),
         };
         loop {
-            if session.flight.is_none() && (signals.is_empty() || session.full()) {
+            if session.flight.is_none() && (session.inbox.is_empty() || session.full()) {
                 session.start_flush();
             }
             let full = session.full();
             tokio::select! {
                 done = landed(&mut session.flight) => session.landed(done)?,
-                signal = signals.recv(), if !full => match signal {
-                    Some(signal) => session.handle(signal).await?,
-                    None => return Ok(()),
-                },
+                signal = session.inbox.next(), if !full => session.handle(signal).await?,
                 () = stop.cancelled() => break,
             }
         }
@@ -114,28 +118,62 @@ async fn landed(flight: &mut Option<Flight>) -> Result<Flushed, LogError> {
     }
 }
 
+fn is_full(outputs: usize, bytes: usize) -> bool {
+    outputs >= FLUSH_RECORDS || bytes >= FLUSH_BYTES
+}
+
+/// Does `work` while the flush under way goes on, whose result comes second. Gives up for what cannot wait: `None`.
+async fn meanwhile<T>(
+    work: impl Future<Output = T>,
+    flight: &mut Option<Flight>,
+    inbox: &mut Inbox,
+) -> (Option<T>, Option<Result<Flushed, LogError>>) {
+    tokio::pin!(work);
+    let mut flushed = None;
+    loop {
+        tokio::select! {
+            biased;
+            result = &mut work => return (Some(result), flushed),
+            done = landed(flight), if flushed.is_none() => flushed = Some(done),
+            () = inbox.urgent() => return (None, flushed),
+        }
+    }
+}
+
+/// Shows the stage what came since a moment, up to where mapping begins.
+async fn recall<M: Map>(
+    stage: &mut M,
+    log: &dyn Log,
+    (topic, partition): (Topic, Partition),
+    (since, end): (Timestamp, Offset),
+) -> Result<(), LogError> {
+    let mut reader = log.read(topic, partition, From::Time(since)).await?;
+    loop {
+        let batch = reader.next(RECALL_BATCH, Duration::from_millis(500)).await?;
+        for record in batch.records.iter().filter(|r| r.offset < end) {
+            stage.recall(record);
+        }
+        if batch.position >= end {
+            return Ok(());
+        }
+    }
+}
+
 impl<M: Map> Session<M> {
     async fn handle(&mut self, signal: Signal) -> Result<(), LogError> {
         match signal {
             Signal::Assigned(assignments) => {
-                for assignment in assignments {
-                    self.assign(assignment).await?;
+                let mut assignments = VecDeque::from(assignments);
+                while let Some(assignment) = assignments.pop_front() {
+                    if !self.assign(&assignment).await? {
+                        assignments.push_front(assignment);
+                        self.inbox.postpone(Signal::Assigned(assignments.into()));
+                        break;
+                    }
                 }
             }
             Signal::Records { partition, epoch, records, position } => {
-                let bytes = records.iter().map(|r| r.record.size()).sum();
-                self.stage.prepare(&records).await;
-                match self.owned.get_mut(&partition).filter(|o| o.epoch == epoch) {
-                    Some(owned) => {
-                        for record in &records {
-                            self.stage.map(record, &mut owned.pending);
-                        }
-                        owned.position = position;
-                        owned.records += records.len();
-                        owned.bytes += bytes;
-                    }
-                    None => self.credit.release(records.len(), bytes),
-                }
+                self.records((partition, epoch), records, position).await?;
             }
             Signal::Skipped { partition, epoch, to, .. } => {
                 if let Some(owned) = self.owned.get_mut(&partition).filter(|o| o.epoch == epoch) {
@@ -153,48 +191,92 @@ impl<M: Map> Session<M> {
         Ok(())
     }
 
-    async fn assign(&mut self, assignment: Assignment) -> Result<(), LogError> {
+    /// False: something else comes first, and the partition is to be assigned after it.
+    async fn assign(&mut self, assignment: &Assignment) -> Result<bool, LogError> {
         let Assignment { partition, epoch, committed } = assignment;
         let progress = Progress::decode(committed.as_ref());
         let memory = self.stage.memory();
         if memory > Duration::ZERO && committed.is_some() {
-            self.recall(partition, progress.watermark, memory).await?;
+            let millis = i64::try_from(memory.as_millis()).unwrap_or(i64::MAX);
+            let since = Timestamp(self.clock.now().as_millis().saturating_sub(millis));
+            let place = (self.topic, *partition);
+            let recall = recall(&mut self.stage, &*self.log, place, (since, progress.watermark));
+            let (recalled, flushed) = meanwhile(recall, &mut self.flight, &mut self.inbox).await;
+            flushed.map_or(Ok(()), |flushed| self.landed(flushed))?;
+            let Some(recalled) = recalled else {
+                self.stage.forget(*partition);
+                return Ok(false);
+            };
+            recalled?;
         }
-        let start = progress.watermark;
-        self.owned.insert(
-            partition,
-            Owned {
-                epoch,
-                flush: progress.flush,
-                position: start,
-                committed: start,
-                pending: Vec::new(),
-                records: 0,
-                bytes: 0,
-            },
-        );
-        Ok(())
+        let (epoch, start) = (*epoch, progress.watermark);
+        let owned = Owned {
+            epoch,
+            flush: progress.flush,
+            position: start,
+            committed: start,
+            pending: Vec::new(),
+            made: 0,
+            records: 0,
+            bytes: 0,
+        };
+        self.owned.insert(*partition, owned);
+        Ok(true)
     }
 
-    /// Shows the stage the recent past of a partition, up to where mapping begins.
-    async fn recall(&mut self, partition: Partition, end: Offset, memory: Duration) -> Result<(), LogError> {
-        let since = Timestamp(self.clock.now().as_millis() - i64::try_from(memory.as_millis()).unwrap_or(i64::MAX));
-        let mut reader = self.log.read(self.topic, partition, From::Time(since)).await?;
-        loop {
-            let batch = reader.next(RECALL_BATCH, Duration::from_millis(500)).await?;
-            for record in batch.records.iter().filter(|r| r.offset < end) {
-                self.stage.recall(record);
-            }
-            if batch.position >= end {
+    /// Maps the records of one partition, once the stage is ready for them, as far as a transaction takes them: one of them
+    /// may become thousands.
+    async fn records(
+        &mut self,
+        (partition, epoch): (Partition, Epoch),
+        records: Vec<Received>,
+        position: Offset,
+    ) -> Result<(), LogError> {
+        let is_ours = |session: &Self| session.owned.get(&partition).is_some_and(|o| o.epoch == epoch);
+        if is_ours(self) && !records.is_empty() {
+            let prepare = self.stage.prepare(&records);
+            let (ready, flushed) = meanwhile(prepare, &mut self.flight, &mut self.inbox).await;
+            flushed.map_or(Ok(()), |flushed| self.landed(flushed))?;
+            if ready.is_none() {
+                self.inbox.postpone(Signal::Records { partition, epoch, records, position });
                 return Ok(());
             }
         }
+        let (mut outputs, mut bytes) = self.pending();
+        let Some(owned) = self.owned.get_mut(&partition).filter(|o| o.epoch == epoch) else {
+            self.credit.release(records.len(), records.iter().map(|r| r.record.size()).sum());
+            return Ok(());
+        };
+        let mut rest = records.into_iter();
+        for record in rest.by_ref() {
+            let before = owned.pending.len();
+            self.stage.map(&record, &mut owned.pending);
+            let (size, made) = (record.record.size(), owned.pending[before..].iter().map(|o| o.record.size()).sum());
+            owned.position = record.offset.next();
+            (owned.records, owned.bytes, owned.made) = (owned.records + 1, owned.bytes + size, owned.made + made);
+            (outputs, bytes) = (outputs + (owned.pending.len() - before).max(1), bytes + size.max(made));
+            if is_full(outputs, bytes) {
+                break;
+            }
+        }
+        let records: Vec<Received> = rest.collect();
+        if records.is_empty() {
+            owned.position = position;
+        } else {
+            self.inbox.postpone(Signal::Records { partition, epoch, records, position });
+        }
+        Ok(())
     }
 
     fn full(&self) -> bool {
-        let (outputs, bytes) =
-            self.owned.values().fold((0, 0), |(n, b), o| (n + o.pending.len().max(o.records), b + o.bytes));
-        outputs >= FLUSH_RECORDS || bytes >= FLUSH_BYTES
+        let (outputs, bytes) = self.pending();
+        is_full(outputs, bytes)
+    }
+
+    /// What the next flush has, by its input or its output, whichever is more.
+    fn pending(&self) -> (usize, usize) {
+        let more = |o: &Owned| (o.pending.len().max(o.records), o.bytes.max(o.made));
+        self.owned.values().map(more).fold((0, 0), |(n, b), (outputs, bytes)| (n + outputs, b + bytes))
     }
 
     /// Hands everything that is pending to the committer; the next batch is mapped meanwhile.
@@ -206,6 +288,7 @@ impl<M: Map> Session<M> {
             owned.committed = owned.position;
             records += std::mem::take(&mut owned.records);
             bytes += std::mem::take(&mut owned.bytes);
+            owned.made = 0;
             let progress = Progress { watermark: owned.position, flush: owned.flush, done: Vec::new() };
             let commit =
                 PartitionCommit { partition, epoch: owned.epoch, offset: owned.position, metadata: progress.encode() };
@@ -243,6 +326,7 @@ impl<M: Map> Session<M> {
     }
 
     fn drop_partitions(&mut self, partitions: &[(Partition, Epoch)]) {
+        self.inbox.forget(partitions);
         for (partition, epoch) in partitions {
             if self.owned.get(partition).is_some_and(|o| o.epoch == *epoch) {
                 let owned = self.owned.remove(partition);

@@ -3,12 +3,15 @@ use crate::model::record::Received;
 use crate::model::time::ManualClock;
 use crate::stream::fake::{FakeLog, record};
 use crate::stream::log::{Committed, Drained};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// Copies each record to `deliveries`, and tells what it recalled and forgot as records of `attempts`.
 struct Copy {
     memory: Duration,
     seen: Vec<String>,
+    /// Records called `newer` wait until this is true.
+    ready: watch::Receiver<bool>,
 }
 
 impl Copy {
@@ -19,11 +22,21 @@ impl Copy {
 
 #[async_trait::async_trait]
 impl Map for Copy {
+    async fn prepare(&mut self, records: &[Received]) {
+        if records.iter().any(|r| text(&r.record) == "newer") {
+            self.ready.wait_for(|ready| *ready).await.unwrap();
+        }
+    }
+
     fn map(&mut self, received: &Received, out: &mut Vec<Output>) {
         for seen in self.seen.drain(..) {
             Copy::tell(out, Topic::Attempts, &seen);
         }
-        Copy::tell(out, Topic::Deliveries, &text(&received.record));
+        let text = text(&received.record);
+        let copies = text.strip_prefix("many ").map_or(1, |n| n.parse().unwrap());
+        for _ in 0..copies {
+            Copy::tell(out, Topic::Deliveries, &text);
+        }
     }
 
     fn memory(&self) -> Duration {
@@ -45,6 +58,7 @@ fn text(record: &crate::model::record::Record) -> String {
 
 struct Running {
     log: FakeLog,
+    ready: watch::Sender<bool>,
     stop: CancellationToken,
     task: JoinHandle<Result<(), LogError>>,
 }
@@ -52,10 +66,11 @@ struct Running {
 fn start(log: FakeLog, memory: Duration) -> Running {
     let clock = Arc::new(ManualClock::at(Timestamp(1_000_000)));
     let membership = Membership { stage: "match", topic: Topic::Events, max_records: 100, max_bytes: 1 << 20 };
-    let stage = Copy { memory, seen: Vec::new() };
+    let (ready, is_ready) = watch::channel(false);
+    let stage = Copy { memory, seen: Vec::new(), ready: is_ready };
     let runner = MapRunner::new(Arc::new(log.clone()), clock, membership, stage);
     let stop = CancellationToken::new();
-    Running { log, stop: stop.clone(), task: tokio::spawn(runner.run(stop)) }
+    Running { log, ready, stop: stop.clone(), task: tokio::spawn(runner.run(stop)) }
 }
 
 impl Running {
@@ -80,6 +95,13 @@ impl Running {
         self.stop.cancel();
         self.task.await.unwrap().unwrap();
         self.log
+    }
+
+    async fn revoke(&self, partition: i32, epoch: u64) -> tokio::sync::oneshot::Receiver<()> {
+        let (drained, gone) = Drained::new();
+        let partitions = vec![(Partition(partition), Epoch(epoch))];
+        self.log.signal(Signal::Revoked { partitions, deadline: Duration::from_secs(5), drained }).await;
+        gone
     }
 }
 
@@ -185,4 +207,83 @@ async fn gaps_are_passed_so_that_they_do_not_count_as_lag() {
     let commits = run.log.commits(2).await;
     assert_eq!(commits[1][0].commit.offset, Offset(90));
     run.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rebalance_does_not_wait_until_a_stage_is_ready() {
+    let run = start(FakeLog::new(), Duration::ZERO);
+    run.assign(0, None).await;
+    run.assign(1, None).await;
+    run.records(1, 1, &["mapped"]).await;
+    run.records(0, 1, &["newer"]).await;
+    run.records(0, 1, &["behind"]).await;
+    let gone = run.revoke(1, 1).await;
+    assert!(tokio::time::timeout(Duration::from_secs(1), gone).await.expect("another partition's revoke").is_err());
+    assert_eq!(texts(&run.log.outputs(1).await), ["mapped"]);
+    let gone = run.revoke(0, 1).await;
+    assert!(tokio::time::timeout(Duration::from_secs(1), gone).await.expect("its own revoke").is_err());
+    run.assign(0, None).await;
+    run.records(0, 1, &["newer", "last"]).await;
+    run.ready.send_replace(true);
+    let outputs = texts(&run.log.outputs(5).await);
+    let mapped: Vec<_> = outputs.into_iter().filter(|t| !t.starts_with("forgot")).collect();
+    assert_eq!(mapped, ["mapped", "newer", "last"]);
+    assert_eq!(run.stop().await.credit().0, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_stage_keeps_its_place_when_another_partition_goes() {
+    let run = start(FakeLog::new(), Duration::ZERO);
+    run.assign(0, None).await;
+    run.records(0, 1, &["newer"]).await;
+    run.records(0, 1, &["behind"]).await;
+    for _ in 0..3 {
+        assert!(run.revoke(1, 1).await.await.is_err());
+    }
+    run.ready.send_replace(true);
+    assert_eq!(texts(&run.log.outputs(2).await), ["newer", "behind"]);
+    run.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_until_a_stage_is_ready() {
+    let run = start(FakeLog::new(), Duration::ZERO);
+    run.assign(0, None).await;
+    run.records(0, 1, &["newer"]).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let log = tokio::time::timeout(Duration::from_secs(1), run.stop()).await.expect("waits for ever");
+    assert!(log.records(Topic::Deliveries, 0).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_goes_while_its_past_is_recalled_is_not_taken_over() {
+    let log = FakeLog::new();
+    for name in ["old", "older"] {
+        log.append_at(Topic::Events, 0, 999_000, record("k", name));
+    }
+    log.reads(false);
+    let run = start(log, Duration::from_secs(60));
+    run.assign(0, Some("1;2;1;")).await;
+    run.records(0, 1, &["not ours"]).await;
+    let gone = run.revoke(0, 1).await;
+    assert!(tokio::time::timeout(Duration::from_secs(1), gone).await.expect("waits for the past").is_err());
+    run.log.reads(true);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let log = run.stop().await;
+    assert_eq!((log.committed(0), log.credit().0), (None, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_become_many_are_not_one_transaction() {
+    let run = start(FakeLog::new(), Duration::ZERO);
+    run.assign(0, None).await;
+    run.records(0, 1, &["many 600", "many 600", "many 600", "many 600", "one"]).await;
+    let outputs = run.log.outputs(2_401).await;
+    assert_eq!(outputs.len(), 2_401);
+    let commits = run.log.commits(1).await;
+    let sizes: Vec<_> = commits.iter().map(|c| c[0].outputs.len()).collect();
+    assert_eq!(sizes, [1_200, 1_200, 1]);
+    let offsets: Vec<_> = commits.iter().map(|c| c[0].commit.offset.0).collect();
+    assert_eq!(offsets, [2, 4, 5]);
+    assert_eq!(run.stop().await.credit().0, 5);
 }
