@@ -32,7 +32,7 @@ use crate::stream::map::MapRunner;
 use crate::telemetry;
 use crate::topology::{Cleanup, Declared};
 use supervise::Tasks;
-use views::CatalogView;
+use views::{CatalogView, Organisations};
 
 /// The groups are left within this time at the end.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
@@ -207,7 +207,7 @@ impl Gateway {
         let writer = Writer::new(self.log.clone(), self.catalog.clone(), self.clock.clone(), WriterLimits::default());
         let ingest = Ingest::new(
             self.log.clone(),
-            Arc::new(CatalogView(self.catalog.clone())),
+            Arc::new(Organisations { catalog: self.catalog.clone(), log: self.log.clone() }),
             self.clock.clone(),
             INGEST_BUDGET,
         );

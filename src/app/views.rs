@@ -1,12 +1,19 @@
 //! The catalog as each part of the process wants to see it.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
 
 use crate::catalog::Catalog;
 use crate::deliver::stage::Integrations;
 use crate::ingest::accept::KnownOrgs;
 use crate::model::ids::{IntegrationId, Offset, OrgId};
 use crate::model::integration::OutboundIntegration;
+use crate::stream::log::Log;
+
+/// How long a client waits for the catalog when it names an organisation that is not known.
+const CATCH_UP: Duration = Duration::from_secs(2);
 
 /// A view of the newest snapshot.
 #[derive(Clone, Debug)]
@@ -22,8 +29,19 @@ impl Integrations for CatalogView {
     }
 }
 
-impl KnownOrgs for CatalogView {
+/// The organisations of the newest snapshot, and the log that says whether it is the newest.
+pub(super) struct Organisations {
+    pub catalog: Arc<Catalog>,
+    pub log: Arc<dyn Log>,
+}
+
+#[async_trait]
+impl KnownOrgs for Organisations {
     fn knows(&self, org: &OrgId) -> bool {
-        self.0.snapshot().organization(org).is_some()
+        self.catalog.snapshot().organization(org).is_some()
+    }
+
+    async fn catch_up(&self) -> bool {
+        self.catalog.catch_up(&*self.log, CATCH_UP).await.is_ok()
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use async_trait::async_trait;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::ingest::error::IngestError;
@@ -18,8 +19,13 @@ use crate::telemetry::metrics::EVENTS_ACCEPTED;
 pub const DEFAULT_BUDGET: usize = 64 << 20;
 
 /// Which organisations there are.
+#[async_trait]
 pub trait KnownOrgs: Send + Sync + 'static {
     fn knows(&self, org: &OrgId) -> bool;
+
+    /// Learns what was written before this call, by whichever process. False where that cannot be had now: then an unknown
+    /// organisation may exist all the same.
+    async fn catch_up(&self) -> bool;
 }
 
 /// The way that an event came; a label of metrics.
@@ -65,6 +71,7 @@ impl Ingest {
     /// Accepts one event; returns, and gives the room back, once the log has it.
     pub async fn accept_one(&self, kind: SourceKind, event: Event, room: Room) -> Result<EventId, IngestError> {
         let id = event.id.clone();
+        self.meet([&event].into_iter()).await?;
         let output = self.output(event)?;
         self.append(kind, vec![output]).await.map_err(|e| match e {
             IngestError::Unconfirmed(_) => IngestError::Unconfirmed(Some(id.clone())),
@@ -82,6 +89,7 @@ impl Ingest {
         events: Vec<Result<Event, IngestError>>,
         room: Room,
     ) -> Result<Vec<Result<EventId, IngestError>>, IngestError> {
+        self.meet(events.iter().flatten()).await?;
         let mut outputs = Vec::with_capacity(events.len());
         let mut answer = |event: Event| {
             let id = event.id.clone();
@@ -94,6 +102,12 @@ impl Ingest {
         }
         drop(room);
         Ok(answers)
+    }
+
+    /// No organisation is taken for unknown by a process that has just started, or has not heard of it yet.
+    async fn meet(&self, mut events: impl Iterator<Item = &Event>) -> Result<(), IngestError> {
+        let strange = events.any(|event| !self.orgs.knows(&event.org));
+        if strange && !self.orgs.catch_up().await { Err(IngestError::Unavailable) } else { Ok(()) }
     }
 
     fn output(&self, mut event: Event) -> Result<Output, IngestError> {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::sync::{mpsc, oneshot};
 
@@ -209,6 +209,11 @@ impl Writer {
                 tracing::debug!(stage = self.stage, %error, "transaction aborted");
                 metrics::counter!("tidegate_transaction_aborts_total", "stage" => self.stage).increment(1);
                 self.abort();
+                // Another process has joined under this name. Seen here, before its producer fences ours, and ended here: a
+                // producer that is made anew would fence the other in turn, and both would end.
+                if matches!(&error, KafkaError::Transaction(e) if e.code() == Code::FencedInstanceId) {
+                    self.fenced(true)?;
+                }
                 Ok(After::NotCommitted)
             }
             Fault::Permanent(error) => {

@@ -162,8 +162,10 @@ impl Group {
         list: &mut TopicPartitionList,
     ) -> rdkafka::error::KafkaResult<()> {
         self.own.touch();
-        // The end, for want of a better place: nothing is fetched before the seek to the right one.
-        list.set_all_offsets(rdkafka::Offset::End)?;
+        // Any number, for want of the right one: nothing is fetched before the seek to it. Never `End` or `Beginning`: what that
+        // is must be asked for, the pause makes the answer outdated, and librdkafka asks again half a second later, when its
+        // answer overrules the seek: everything in between would be skipped.
+        list.set_all_offsets(rdkafka::Offset::Offset(0))?;
         consumer.incremental_assign(list)?;
         consumer.pause(list)?;
         let mut state = self.state();

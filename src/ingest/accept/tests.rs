@@ -60,18 +60,28 @@ impl Log for Appends {
     }
 }
 
-/// Knows the organisation 648.
-struct OneOrg;
+/// Knows the organisation 648, and the late one once it has caught up with the catalog.
+#[derive(Default)]
+struct Orgs {
+    away: bool,
+    late: AtomicBool,
+}
 
-impl KnownOrgs for OneOrg {
+#[async_trait]
+impl KnownOrgs for Orgs {
     fn knows(&self, org: &OrgId) -> bool {
-        org.as_str() == "648"
+        org.as_str() == "648" || (org.as_str() == "late" && self.late.load(Ordering::Relaxed))
+    }
+
+    async fn catch_up(&self) -> bool {
+        self.late.store(!self.away, Ordering::Relaxed);
+        !self.away
     }
 }
 
 pub(crate) fn ingest(log: &Arc<Appends>, budget: usize) -> Arc<Ingest> {
     let clock = Arc::new(ManualClock::at(Timestamp(1_763_712_000_250)));
-    Arc::new(Ingest::new(log.clone(), Arc::new(OneOrg), clock, budget))
+    Arc::new(Ingest::new(log.clone(), Arc::new(Orgs::default()), clock, budget))
 }
 
 fn event(org: &str, id: &str) -> Event {
@@ -115,6 +125,21 @@ async fn a_batch_without_one_good_event_writes_nothing() {
     let answers = ingest.accept_batch(SourceKind::Rest, vec![Ok(event("nobody", "a"))], ingest.room()).await.unwrap();
     assert!(answers[0].is_err());
     assert!(log.written.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_organisation_is_not_unknown_before_the_catalog_was_read() {
+    let log = Arc::new(Appends::default());
+    let fresh = ingest(&log, 1_000);
+    assert!(fresh.accept_one(SourceKind::Rest, event("late", "a"), fresh.room()).await.is_ok());
+    let fresh = ingest(&log, 1_000);
+    let answers = fresh.accept_batch(SourceKind::Rest, vec![Ok(event("late", "a"))], fresh.room()).await.unwrap();
+    assert!(answers[0].is_ok());
+    let clock = Arc::new(ManualClock::at(Timestamp(0)));
+    let away = Ingest::new(log.clone(), Arc::new(Orgs { away: true, ..Orgs::default() }), clock, 1_000);
+    let refused = away.accept_one(SourceKind::Rest, event("late", "a"), away.room()).await.unwrap_err();
+    assert_eq!(refused, IngestError::Unavailable, "not a client's mistake");
+    assert!(away.accept_one(SourceKind::Rest, event("648", "a"), away.room()).await.is_ok());
 }
 
 #[tokio::test]
