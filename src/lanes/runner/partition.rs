@@ -35,8 +35,7 @@ const IDLE_LINGER: Duration = Duration::from_millis(500);
 /// A flush is handed in at once with so many outputs or bytes.
 const FLUSH_OUTPUTS: usize = 1_000;
 const FLUSH_BYTES: usize = 4 << 20;
-/// Outputs that wait for the flush before theirs, above which nothing more is started or taken in.
-const HELD_OUTPUTS: usize = 4 * FLUSH_OUTPUTS;
+/// Bytes of what ended and is not committed, above which nothing more is started or taken in.
 const HELD_BYTES: usize = 4 * FLUSH_BYTES;
 /// Attempts under way and bytes of their payloads, above which nothing more is started.
 const IN_FLIGHT: usize = 4_096;
@@ -106,6 +105,9 @@ pub(super) struct Actor<W> {
     owed: Owed,
     outputs: Vec<Output>,
     output_bytes: usize,
+    /// Of the flush under way, and their bytes.
+    committing: usize,
+    committing_bytes: usize,
     dirty_since: Option<Instant>,
     flushing: Option<BoxFuture<'static, PartResult>>,
     /// While draining nothing is started; this is the last moment.
@@ -143,6 +145,8 @@ impl<W: Work> Actor<W> {
             backlog: VecDeque::new(),
             owed: Owed::new(means.credit.clone(), &[]),
             output_bytes: 0,
+            committing: 0,
+            committing_bytes: 0,
             dirty_since: None,
             outputs,
             flushing: None,
@@ -168,8 +172,10 @@ impl<W: Work> Actor<W> {
                 return self.settle().await;
             }
             let wake = self.wake_at();
+            // A process that slept too long must not send what it was about to.
+            let sure = self.means.committer.may_act(self.partition, self.epoch);
             tokio::select! {
-                Some(ended) = self.attempts.next() => self.ended(ended),
+                Some(ended) = self.attempts.next(), if sure => self.ended(ended),
                 result = flushed(&mut self.flushing) => if !self.flushed(result)? { return Ok(()) },
                 mail = inbox.recv() => match mail {
                     Some(mail) => self.mail(mail),
@@ -182,7 +188,9 @@ impl<W: Work> Actor<W> {
                 }
                 () = sleep_until(wake) => {}
             }
-            while let Some(Some(ended)) = self.attempts.next().now_or_never() {
+            while self.means.committer.may_act(self.partition, self.epoch)
+                && let Some(Some(ended)) = self.attempts.next().now_or_never()
+            {
                 self.ended(ended);
             }
         }
@@ -243,9 +251,9 @@ impl<W: Work> Actor<W> {
         }
     }
 
-    /// More has ended than is being committed.
+    /// What ended and is not committed would be repeated after a crash: with a flush of it nothing more is begun.
     fn is_behind(&self) -> bool {
-        self.outputs.len() >= HELD_OUTPUTS || self.output_bytes >= HELD_BYTES
+        self.outputs.len() + self.committing >= FLUSH_OUTPUTS || self.output_bytes + self.committing_bytes >= HELD_BYTES
     }
 
     fn may_start(&self) -> bool {

@@ -32,7 +32,8 @@ impl<W: Work> Actor<W> {
     fn flush(&mut self) {
         let Some(flush) = self.lanes.flush() else { return };
         let mut outputs = std::mem::take(&mut self.outputs);
-        self.output_bytes = 0;
+        self.committing = outputs.len();
+        self.committing_bytes = std::mem::take(&mut self.output_bytes);
         self.dirty_since = None;
         outputs.extend(flush.entries.iter().map(|(name, entry)| tell::entry(self.partition, name, entry.as_ref())));
         let commit = PartitionCommit {
@@ -47,6 +48,7 @@ impl<W: Work> Actor<W> {
     /// False where the partition is no longer ours.
     pub(super) fn flushed(&mut self, result: PartResult) -> Result<bool, LogError> {
         self.flushing = None;
+        (self.committing, self.committing_bytes) = (0, 0);
         match result {
             PartResult::Committed => self.lanes.committed(),
             PartResult::LeftOut => return Ok(false),
