@@ -177,8 +177,8 @@ async fn a_deleted_integration_is_cancelled_and_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn garbage_in_retry_stops_the_partition_and_says_what_to_do() {
-    for (key, value) in [("a@0", "garbage"), ("a@x", r#"{"from":0,"reason":"RETRY"}"#)] {
+async fn garbage_for_a_wide_lane_stops_the_partition_and_says_what_to_do() {
+    for (key, value) in [("a", "garbage"), ("a/k", r#"{"from":-1,"reason":"RETRY"}"#)] {
         let mut run = start(FakeLog::new());
         run.log.append_at(Topic::Retry, 0, 0, record(key, value));
         run.assign(0, 1).await;
