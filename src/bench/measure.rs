@@ -121,6 +121,10 @@ impl Measuring {
         if self.gateway.is_some() {
             self.publishing().await.context("REST publish")?;
         }
+        if let Some(setup) = &self.gateway {
+            // Its log is of use after a failure only; a folder left in the way of nothing is no reason to fail.
+            let _ = std::fs::remove_dir_all(&setup.folder);
+        }
         Ok(self.report())
     }
 

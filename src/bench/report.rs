@@ -45,7 +45,7 @@ pub enum Unit {
 
 /// What the gateway should reach.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Target {
     AtLeast(f64),
     AtMost(f64),
