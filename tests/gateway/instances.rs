@@ -93,13 +93,14 @@ async fn a_zombie_neither_sends_nor_commits() {
     sends(&receiver, &zombie, "the first instance has a share").await;
     sends(&receiver, &heir, "the second instance has a share").await;
 
-    // It stands still with requests in flight and more behind them; their answers wait for it.
+    // It stands still with all that it may have in flight and more behind that: nothing is about to be sent at that moment, and
+    // everything tempts it when it wakes.
     for path in PATHS {
         receiver.always(path, Answer::Held(200));
     }
-    let from = receiver.look(|log| log.all().len());
-    let held = |log: &Log| log.all()[from..].iter().filter(|seen| seen.process == Some(zombie.pid())).count();
-    receiver.wait_for("it has requests in flight", SOON, |log| held(log) >= IN_FLIGHT).await;
+    let full = |log: &Log, path: &str| log.requests(path) - log.answers(path) == IN_FLIGHT;
+    receiver.wait_for("both are full", SOON, |log| PATHS.iter().all(|path| full(log, path))).await;
+    load.more(100, SOON).await;
     zombie.freeze();
     for path in PATHS {
         receiver.always(path, Answer::After(Duration::from_millis(20), 200));
@@ -121,7 +122,7 @@ async fn a_zombie_neither_sends_nor_commits() {
 
     let story = Story::read(&setup).await;
     receiver.look(|log| {
-        assert!(log.all()[from..].iter().all(|seen| seen.process.is_some()), "every request has a sender");
+        assert!(log.all().iter().all(|seen| seen.process.is_some()), "every request has a sender");
         let taken = taken_over(log, heir.pid(), woken);
         let again = log.all().iter().filter(|s| s.process == Some(zombie.pid()) && s.at > woken);
         let again: Vec<_> = again.filter(|seen| taken.contains_key(seen.delivery.as_str())).collect();
