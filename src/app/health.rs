@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::supervise::Board;
 use crate::api::{Health, Part};
+use crate::catalog::Catalog;
 use crate::stream::log::Log;
 
 /// How often the log is asked whether it answers.
@@ -21,12 +22,18 @@ impl Health for Board {
     }
 }
 
-/// Keeps the part `log` up to date until `stop`.
-pub(super) async fn watch(log: &dyn Log, board: &Board, stop: CancellationToken) {
+/// Keeps the parts `log` and `snapshot` up to date until `stop`: before the catalog was read once, nothing can be
+/// matched, delivered or told from what is unknown.
+pub(super) async fn watch(log: &dyn Log, catalog: &Catalog, board: &Board, stop: CancellationToken) {
     let mut tick = tokio::time::interval(EVERY);
+    let mut waiting = true;
     loop {
         tokio::select! {
             _ = tick.tick() => board.set("log", log.ping().await.map_err(|e| e.to_string())),
+            () = catalog.loaded(), if waiting => {
+                waiting = false;
+                board.set("snapshot", Ok(()));
+            }
             () = stop.cancelled() => return,
         }
     }

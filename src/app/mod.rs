@@ -144,9 +144,11 @@ impl Gateway {
     fn follow_catalog(&self, tasks: &mut Tasks) {
         let (log, catalog, stop) = (self.log.clone(), self.catalog.clone(), self.stop.clone());
         tasks.stage("catalog", move || Follower::new(log.clone(), catalog.clone()).run(stop.clone()).boxed());
-        let (log, board, stop) = (self.log.clone(), tasks.board.clone(), self.stop.clone());
+        let (log, catalog, stop) = (self.log.clone(), self.catalog.clone(), self.stop.clone());
+        let board = tasks.board.clone();
+        board.set("snapshot", Err("the catalog is being read".into()));
         tasks.task(async move {
-            health::watch(&*log, &board, stop).await;
+            health::watch(&*log, &catalog, &board, stop).await;
             Ok(())
         });
     }
