@@ -90,12 +90,12 @@ impl Metadata {
         asked
             .add_partition_offset(topic, partition.0, rdkafka::Offset::Offset(time.as_millis().max(0)))
             .map_err(|e| self.error(&e, topic))?;
-        let found = self.client.offsets_for_times(asked, ANSWER).map_err(|e| self.error(&e, topic))?;
+        let found = self.client.offsets_for_times(asked, ANSWER).map_err(|e| self.outdated(&e, topic))?;
         let element = found.elements().into_iter().next();
         match element.map(|e| (e.error(), e.offset())) {
             Some((Ok(()), rdkafka::Offset::Offset(o))) => Ok(Some(Offset(o))),
             Some((Ok(()), _)) | None => Ok(None),
-            Some((Err(e), _)) => Err(self.error(&e, topic)),
+            Some((Err(e), _)) => Err(self.outdated(&e, topic)),
         }
     }
 
@@ -108,6 +108,12 @@ impl Metadata {
             }
             Err(e) => Err(self.error(&e, "the cluster")),
         }
+    }
+
+    /// After a broker was away this client may go by a leader epoch that is over: it learns the new one, for the next try.
+    fn outdated(&self, error: &KafkaError, topic: &str) -> LogError {
+        let _ = self.client.fetch_metadata(Some(topic), ANSWER);
+        self.error(error, topic)
     }
 
     fn error(&self, error: &KafkaError, topic: &str) -> LogError {

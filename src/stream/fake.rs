@@ -152,6 +152,11 @@ impl FakeLog {
     }
 }
 
+/// Moves a paused clock on, past all that is due meanwhile.
+pub(crate) async fn time_passes(span: Duration) {
+    tokio::time::sleep_until(tokio::time::Instant::now() + span).await;
+}
+
 /// A record whose key and value are these texts.
 pub(crate) fn record(key: &str, value: &str) -> Record {
     let bytes = |s: &str| Some(Bytes::copy_from_slice(s.as_bytes()));

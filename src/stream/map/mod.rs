@@ -28,6 +28,9 @@ const FLUSH_RECORDS: usize = 1_000;
 const FLUSH_BYTES: usize = 4 << 20;
 /// Records read again at a time when a partition's recent past is recalled.
 const RECALL_BATCH: usize = 5_000;
+/// For how long nothing may come of it, and the pause before it is tried again.
+const RECALL_PATIENCE: Duration = Duration::from_secs(15);
+const RECALL_PAUSE: Duration = Duration::from_secs(1);
 
 /// Owns a `Map` stage and its membership. `run` returns when told to stop, or when the log has failed for good.
 pub struct MapRunner<M> {
@@ -140,14 +143,29 @@ async fn meanwhile<T>(
     }
 }
 
-/// Shows the stage what came since a moment, up to where mapping begins.
-async fn recall<M: Map>(
+/// Shows the stage what came since a moment, up to where mapping begins. What cannot be read in time is given up: an
+/// event that was repeated may then be delivered again, under its old id, and nothing waits for that.
+async fn recall<M: Map>(stage: &mut M, log: &dyn Log, place: (Topic, Partition), (since, end): (Timestamp, Offset)) {
+    let mut at = From::Time(since);
+    let mut progress = Instant::now();
+    loop {
+        let Err(error) = recall_from(stage, log, place, (&mut at, &mut progress, end)).await else { return };
+        let (topic, partition) = (place.0.name(), place.1.0);
+        if progress.elapsed() > RECALL_PATIENCE {
+            return tracing::error!(topic, partition, %error, "going on without the recent past");
+        }
+        tracing::warn!(topic, partition, %error, "the recent past cannot be read; trying again");
+        tokio::time::sleep(RECALL_PAUSE).await;
+    }
+}
+
+async fn recall_from<M: Map>(
     stage: &mut M,
     log: &dyn Log,
     (topic, partition): (Topic, Partition),
-    (since, end): (Timestamp, Offset),
+    (at, progress, end): (&mut From, &mut Instant, Offset),
 ) -> Result<(), LogError> {
-    let mut reader = log.read(topic, partition, From::Time(since)).await?;
+    let mut reader = log.read(topic, partition, *at).await?;
     loop {
         let batch = reader.next(RECALL_BATCH, Duration::from_millis(500)).await?;
         for record in batch.records.iter().filter(|r| r.offset < end) {
@@ -155,6 +173,11 @@ async fn recall<M: Map>(
         }
         if batch.position >= end {
             return Ok(());
+        }
+        if !batch.records.is_empty() {
+            (*at, *progress) = (From::At(batch.position), Instant::now());
+        } else if progress.elapsed() > RECALL_PATIENCE {
+            return Err(LogError::Unavailable(format!("nothing comes before offset {end}, from {}", batch.position)));
         }
     }
 }
@@ -203,11 +226,10 @@ impl<M: Map> Session<M> {
             let recall = recall(&mut self.stage, &*self.log, place, (since, progress.watermark));
             let (recalled, flushed) = meanwhile(recall, &mut self.flight, &mut self.inbox).await;
             flushed.map_or(Ok(()), |flushed| self.landed(flushed))?;
-            let Some(recalled) = recalled else {
+            if recalled.is_none() {
                 self.stage.forget(*partition);
                 return Ok(false);
-            };
-            recalled?;
+            }
         }
         let (epoch, start) = (*epoch, progress.watermark);
         let owned = Owned {

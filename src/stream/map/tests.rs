@@ -1,7 +1,7 @@
 use super::*;
 use crate::model::record::Received;
 use crate::model::time::ManualClock;
-use crate::stream::fake::{FakeLog, record};
+use crate::stream::fake::{FakeLog, record, time_passes};
 use crate::stream::log::{Committed, Drained};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -250,7 +250,7 @@ async fn a_stop_does_not_wait_until_a_stage_is_ready() {
     let run = start(FakeLog::new(), Duration::ZERO);
     run.assign(0, None).await;
     run.records(0, 1, &["newer"]).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    time_passes(Duration::from_secs(1)).await;
     let log = tokio::time::timeout(Duration::from_secs(1), run.stop()).await.expect("waits for ever");
     assert!(log.records(Topic::Deliveries, 0).is_empty());
 }
@@ -268,7 +268,7 @@ async fn a_partition_that_goes_while_its_past_is_recalled_is_not_taken_over() {
     let gone = run.revoke(0, 1).await;
     assert!(tokio::time::timeout(Duration::from_secs(1), gone).await.expect("waits for the past").is_err());
     run.log.reads(true);
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    time_passes(Duration::from_secs(1)).await;
     let log = run.stop().await;
     assert_eq!((log.committed(0), log.credit().0), (None, 1));
 }

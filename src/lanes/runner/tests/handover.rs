@@ -9,7 +9,7 @@ async fn a_delivery_in_flight_at_a_revoke_is_finished_before_the_partition_goes(
     run.give(0, 1, &["a", "a"]).await;
     let (first, second) = (run.call_of(0).await, run.call_of(1).await);
     let mut gone = run.revoke(0, 1).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    time_passes(Duration::from_secs(1)).await;
     assert_eq!(gone.try_recv(), Err(oneshot::error::TryRecvError::Empty), "let go while it was being sent");
     first.delivered();
     second.retry(60_000);
@@ -61,7 +61,7 @@ async fn a_partition_that_ended_by_itself_is_not_counted_for_one_that_still_drai
     let (drained, mut gone) = Drained::new();
     let partitions = vec![(Partition(0), Epoch(1)), (Partition(1), Epoch(2))];
     run.log.signal(Signal::Revoked { partitions, deadline: Duration::from_secs(10), drained }).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    time_passes(Duration::from_secs(1)).await;
     assert_eq!(gone.try_recv(), Err(oneshot::error::TryRecvError::Empty), "let go while it was being sent");
     call.delivered();
     assert!(gone.await.is_err());
@@ -79,7 +79,7 @@ async fn a_lost_partition_sends_and_commits_nothing_more() {
     for offset in 1..4 {
         run.call_of(offset).await;
     }
-    tokio::time::sleep(LONG).await;
+    time_passes(LONG).await;
     let before = (run.log.committed(0), run.log.records(Topic::Retry, 0).len());
     run.lose(0, 1).await;
     call.delivered();
@@ -120,11 +120,11 @@ async fn credit_comes_back_for_every_record() {
     run.log.loads(false);
     run.assign(1, 2).await;
     run.give(1, 2, &["a", "a"]).await;
-    tokio::time::sleep(LONG).await;
+    time_passes(LONG).await;
     run.lose(1, 2).await;
     run.give(1, 2, &["a", "a", "a"]).await;
     run.give(0, 1, &["a"]).await;
-    tokio::time::sleep(LONG).await;
+    time_passes(LONG).await;
     let log = run.stop().await;
     let sizes = |p| log.records(Topic::Deliveries, p).iter().map(|r| r.record.size()).sum::<usize>();
     assert_eq!(log.credit(), (11, sizes(0) + sizes(1)));
@@ -143,7 +143,7 @@ async fn a_restart_resumes_each_lane_where_it_was() {
     let again = run.call_of(4).await;
     assert_eq!((again.attempt, again.first_at), (2, Some(Timestamp(START))));
     again.retry(40_000);
-    tokio::time::sleep(LONG).await;
+    time_passes(LONG).await;
     let mut run = run.restart().await;
     run.take_over(0, 2).await;
     let mut next: Vec<_> = Vec::new();
@@ -157,7 +157,7 @@ async fn a_restart_resumes_each_lane_where_it_was() {
         call.delivered();
     }
     assert_eq!(next, [(1, 1, None), (3, 1, None), (0, 2, Some(0)), (4, 3, Some(0))]);
-    tokio::time::sleep(LONG).await;
+    time_passes(LONG).await;
     assert_eq!((lanes(&run.log), watermark(&run.log)), (Vec::new(), 5));
     run.stop().await;
 }
@@ -172,7 +172,7 @@ async fn outputs_and_progress_are_one_flush() {
     run.log.open(false);
     run.call_of(1).await.delivered();
     run.call_of(2).await.answer(Outcome::Dead);
-    tokio::time::sleep(LONG).await;
+    time_passes(LONG).await;
     let mut run = run.restart().await;
     assert!(committed(&run.log, Topic::Dlq).is_empty());
     run.take_over(0, 2).await;

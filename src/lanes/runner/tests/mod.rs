@@ -20,7 +20,7 @@ use crate::model::ids::{IntegrationId, Offset, Partition};
 use crate::model::record::{Output, Received, Record};
 use crate::model::time::{Clock, Timestamp};
 use crate::model::topic::Topic;
-use crate::stream::fake::{FakeLog, record};
+use crate::stream::fake::{FakeLog, record, time_passes};
 use crate::stream::log::{Assignment, Drained, Epoch, LogError, Membership, Signal};
 use crate::stream::stage::{Admission, Attempted, Ending, Job, Outcome, Standing, Work};
 

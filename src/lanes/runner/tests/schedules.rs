@@ -69,7 +69,7 @@ impl World {
 
     /// Lets everything happen that needs so many milliseconds.
     async fn pass(&mut self, millis: u64) {
-        tokio::time::sleep(Duration::from_millis(millis)).await;
+        time_passes(Duration::from_millis(millis)).await;
         self.collect();
     }
 
@@ -134,7 +134,7 @@ impl World {
     async fn taken_over(&mut self) {
         // The commits of the last owner are settled before the next is assigned.
         self.run.log.open(true);
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        time_passes(Duration::from_millis(1)).await;
         while self.run.calls.try_recv().is_ok() {}
         self.flying.clear();
         self.now.clear();

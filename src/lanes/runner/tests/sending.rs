@@ -11,7 +11,7 @@ async fn what_waits_for_a_retry_does_not_hold_back_the_watermark() {
         let call = run.call_of(offset).await;
         if offset == 0 { call.retry(3_600_000) } else { call.delivered() }
     }
-    tokio::time::sleep(LONG).await;
+    time_passes(LONG).await;
     assert_eq!((watermark(&run.log), lanes(&run.log)), (3, vec!["a@0".to_owned()]));
     run.stop().await;
 }
@@ -105,7 +105,7 @@ async fn a_record_that_retention_deleted_ends() {
     run.give(0, 1, &["a", "b"]).await;
     run.call_of(0).await.retry(10_000);
     run.call_of(1).await.delivered();
-    tokio::time::sleep(LONG).await;
+    time_passes(LONG).await;
     let mut run = run.restart().await;
     run.log.delete(Topic::Deliveries, 0, 1);
     run.take_over(0, 2).await;
@@ -123,7 +123,7 @@ async fn a_refused_record_goes_to_rejected_once_and_the_partition_goes_on() {
     run.give(0, 1, &["a", "refused", "a"]).await;
     let _held = run.call_of(0).await;
     run.call_of(2).await.delivered();
-    tokio::time::sleep(LONG).await;
+    time_passes(LONG).await;
     assert_eq!(watermark(&run.log), 0);
     let mut run = run.restart().await;
     run.take_over(0, 2).await;
@@ -151,7 +151,7 @@ async fn a_disabled_integration_waits_and_goes_on_when_enabled() {
     run.stand("a", Standing::Active { max_in_flight: 1 });
     run.call_of(0).await.delivered();
     run.call_of(2).await.delivered();
-    tokio::time::sleep(LONG).await;
+    time_passes(LONG).await;
     assert_eq!(lanes(&run.log), Vec::<String>::new());
     run.stop().await;
 }
@@ -165,13 +165,13 @@ async fn a_deleted_integration_is_cancelled_and_told() {
     let one = run.call_of(1).await;
     run.stand("a", Standing::Deleted);
     run.give(0, 1, &["a"]).await;
-    tokio::time::sleep(LONG).await;
+    time_passes(LONG).await;
     assert_eq!(
         (of(&run.log, 0), of(&run.log, 2)),
         (vec!["1 retry".into(), "1 Cancelled".into()], vec!["0 Cancelled".into()])
     );
     one.delivered();
-    tokio::time::sleep(LONG).await;
+    time_passes(LONG).await;
     assert_eq!((watermark(&run.log), lanes(&run.log)), (3, Vec::new()));
     run.stop().await;
 }
@@ -214,7 +214,7 @@ async fn a_record_that_is_read_again_is_not_started_while_the_membership_is_unsu
     run.assign(0, 1).await;
     run.give(0, 1, &["a"]).await;
     run.call_of(0).await.retry(10_000);
-    tokio::time::sleep(LONG).await;
+    time_passes(LONG).await;
     let mut run = run.restart().await;
     // Its payload is not in memory; it cannot be read before the membership is in doubt.
     run.log.reads(false);
@@ -245,7 +245,7 @@ async fn nothing_more_is_sent_while_nothing_can_be_committed() {
     for _ in sent..10_000 {
         run.call().await.delivered();
     }
-    tokio::time::sleep(LONG).await;
+    time_passes(LONG).await;
     assert_eq!(watermark(&run.log), 10_000);
     run.stop().await;
 }
