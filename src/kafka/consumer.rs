@@ -103,6 +103,9 @@ pub(super) fn join(engine: &Arc<Engine>, membership: &Membership) -> Result<Memb
 /// Answers that may wait for the poll thread; whoever looks up waits with the next.
 const ANSWERS: usize = 64;
 
+/// A member whose partitions were lost is given some within this time, or a new one takes its place.
+const JOIN_WITHIN: Duration = Duration::from_secs(15);
+
 struct Poller {
     engine: Arc<Engine>,
     consumer: Arc<Client>,
@@ -130,7 +133,7 @@ impl Poller {
             self.join_again();
             self.find_starts();
             self.mind_the_room();
-            if let Err(error) = self.round() {
+            if let Err(error) = self.round().and_then(|()| self.is_in_group()) {
                 self.group().own.fail();
                 self.group().tell(Signal::Failed(error));
             }
@@ -283,6 +286,19 @@ impl Poller {
             if !self.group().room.is_free() {
                 break;
             }
+        }
+        Ok(())
+    }
+
+    /// After a session that timed out with the coordinator away, librdkafka may never join again. A new client does.
+    fn is_in_group(&self) -> Result<(), LogError> {
+        let mut state = self.group().state();
+        let Some(since) = state.lost_at else { return Ok(()) };
+        if self.engine.health.is_down() {
+            state.lost_at = Some(Instant::now());
+        } else if since.elapsed() > JOIN_WITHIN {
+            let why = format!("the group of {} has given nothing since its partitions were lost", self.stage);
+            return Err(LogError::Unavailable(why));
         }
         Ok(())
     }

@@ -67,6 +67,8 @@ pub(super) struct Group {
 
 #[derive(Default)]
 pub(super) struct State {
+    /// Since when the group has not given anything after a loss.
+    pub(super) lost_at: Option<Instant>,
     pub(super) parts: HashMap<i32, Part>,
     assignments: u64,
 }
@@ -170,6 +172,7 @@ impl Group {
         consumer.pause(list)?;
         let mut state = self.state();
         state.assignments += 1;
+        state.lost_at = None;
         let number = state.assignments;
         for element in list.elements() {
             state.parts.insert(element.partition(), Part::Pending { number, asked: false });
@@ -185,6 +188,9 @@ impl Group {
         self.own.touch();
         let taken = self.take(list.elements().iter().map(|e| e.partition()));
         let lost = consumer.assignment_lost();
+        if lost {
+            self.state().lost_at = Some(Instant::now());
+        }
         let (standing, void): (Vec<_>, Vec<_>) = taken.into_iter().partition(|(p, e)| !lost && self.own.holds(*p, *e));
         if !standing.is_empty() {
             self.drain(standing.clone());
