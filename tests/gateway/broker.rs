@@ -44,8 +44,8 @@ async fn scene(label: &str) -> Scene {
     Scene { broker, receiver, setup, gateway, load }
 }
 
-/// Deliveries go on, everything arrives, and what came twice was in flight or one flush.
-async fn settle(mut scene: Scene) {
+/// Deliveries go on, everything arrives, and what came twice was in flight or one flush at each outage.
+async fn settle(mut scene: Scene, outages: usize) {
     let goes_on = scene.receiver.look(|log| log.events("/fast"));
     scene.load.more(200, LATER).await;
     scene.receiver.wait_events("/fast", goes_on + 200, LATER).await;
@@ -56,7 +56,8 @@ async fn settle(mut scene: Scene) {
     kafka::quiet(&scene.setup).await;
     let story = Story::read(&scene.setup).await;
     scene.receiver.look(|log| {
-        let surplus = Ledger { path: "/fast", accepted: &accepted }.settle_within(log, IN_FLIGHT + ONE_FLUSH);
+        let surplus =
+            Ledger { path: "/fast", accepted: &accepted }.settle_within(log, outages * (IN_FLIGHT + ONE_FLUSH));
         eprintln!("{} events, {surplus} repeats", accepted.len());
         Ledger { path: "/flaky", accepted: &accepted }.settle(log);
         for path in ["/fast", "/flaky"] {
@@ -84,7 +85,7 @@ async fn the_broker_is_away_for_twenty_seconds() {
     sleep_until(back).await;
     scene.broker.start().await;
     scene.gateway.ready().await;
-    settle(scene).await;
+    settle(scene, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,5 +100,5 @@ async fn the_broker_is_killed() {
         scene.load.more(100, LATER).await;
         scene.receiver.wait_events("/fast", so_far + 100, LATER).await;
     }
-    settle(scene).await;
+    settle(scene, 2).await;
 }
