@@ -91,9 +91,7 @@ impl Writer {
             }
         }
         while let Some(Job { parts, done }) = jobs.blocking_recv() {
-            let began = Instant::now();
             let result = self.commit(parts);
-            metrics::histogram!("tidegate_transaction_seconds", "stage" => self.stage).record(began.elapsed());
             if let Err(error @ LogError::InstanceShared(_)) = &result {
                 self.fail(error);
             }
