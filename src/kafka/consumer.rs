@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::sync::mpsc;
 
 use super::Engine;
@@ -160,7 +161,7 @@ impl Poller {
 
     fn join_again(&mut self) {
         let Some(since) = self.rejoining else { return };
-        let left = self.consumer.assignment().is_ok_and(|a| a.count() == 0);
+        let left = self.group().state().parts.is_empty() && self.consumer.assignment().is_ok_and(|a| a.count() == 0);
         if !left && since.elapsed() < LEAVE {
             return;
         }
@@ -181,37 +182,46 @@ impl Poller {
             }
         }
         while let Ok((number, starts)) = self.answers.1.try_recv() {
-            self.start(number, starts);
+            if let Err(error) = self.start(number, starts) {
+                tracing::error!(stage = self.stage, %error, "partitions cannot be started");
+                self.leave();
+            }
         }
     }
 
-    /// Signals the assignment, then lets the partitions be fetched.
-    fn start(&self, number: u64, starts: Vec<Start>) {
+    /// Signals the assignment, and has the partitions fetched from where they begin.
+    fn start(&self, number: u64, starts: Vec<Start>) -> KafkaResult<()> {
         let group = self.group();
+        let waits = |s: &Start| group.is_pending(s.partition, number);
+        let starts: Vec<Start> = starts.into_iter().filter(waits).collect();
+        // Of what was lost meanwhile the poll will tell. To assign would take that back.
+        if starts.is_empty() || self.consumer.assignment_lost() {
+            return Ok(());
+        }
+        let mut fetched = TopicPartitionList::new();
+        for start in &starts {
+            let from = rdkafka::Offset::Offset(start.next.0);
+            fetched.add_partition_offset(&group.topic, start.partition.0, from)?;
+        }
+        self.consumer.incremental_assign(&fetched)?;
+        if self.paused {
+            self.consumer.pause(&fetched)?;
+        }
         let mut assigned = Vec::new();
         let mut skipped = Vec::new();
-        {
-            let mut state = group.state();
-            for start in starts {
-                let partition = start.partition;
-                if !matches!(state.parts.get(&partition.0), Some(Part::Pending { number: n, .. }) if *n == number) {
-                    continue;
-                }
-                let epoch = group.own.grant(partition);
-                group.lag.committed(partition, start.next);
-                let reading = Reading::new(epoch, start.next);
-                state.parts.insert(partition.0, Part::Reading(reading));
-                if let Some(from) = start.lost_from {
-                    skipped.push(Signal::Skipped { partition, epoch, from, to: start.next });
-                }
-                assigned.push(Assignment { partition, epoch, committed: start.committed });
+        for Start { partition, committed, next, lost_from } in starts {
+            let epoch = group.own.grant(partition);
+            group.lag.committed(partition, next);
+            let reading = Reading { unset: self.paused, ..Reading::new(epoch, next) };
+            group.state().parts.insert(partition.0, Part::Reading(reading));
+            if let Some(from) = lost_from {
+                skipped.push(Signal::Skipped { partition, epoch, from, to: next });
             }
-        }
-        if assigned.is_empty() {
-            return;
+            assigned.push(Assignment { partition, epoch, committed });
         }
         group.tell(Signal::Assigned(assigned));
         skipped.into_iter().for_each(|signal| self.skip(signal));
+        Ok(())
     }
 
     fn skip(&self, signal: Signal) {
@@ -255,7 +265,7 @@ impl Poller {
         self.paused = true;
     }
 
-    /// Resumes partitions that are not being fetched, each at its own position.
+    /// Resumes partitions that were paused, each at its own position.
     fn set_positions(&self) {
         let unset = self.group().state().reading(self.engine.names.of(self.topic), |r| r.unset);
         if unset.count() == 0 {

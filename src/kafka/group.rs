@@ -1,8 +1,8 @@
 //! What a group consumer knows of its partitions, and what it does when the group takes or gives some.
 //!
 //! librdkafka calls `rebalance` inside the poll, on the thread that polls, and waits for it. So does the whole group, for a
-//! revoke: it lasts until the stage has drained, half a session at most. An assignment is taken over at once, paused; where to
-//! begin is asked for beside the poll, since the answer waits for the predecessor's transactions.
+//! revoke: it lasts until the stage has drained, half a session at most. An assignment is taken over at once; where to begin
+//! is asked for beside the poll, since the answer waits for the predecessor's transactions, and only then is anything fetched.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,7 +29,7 @@ pub(super) const RESERVED_SIGNALS: usize = 64;
 
 /// A partition that the group gave to this member.
 pub(super) enum Part {
-    /// Assigned and paused; where to begin is not known yet. The number tells one assignment from the next.
+    /// Given by the group, not fetched: where to begin is not known yet. The number tells one assignment from the next.
     Pending {
         number: u64,
         asked: bool,
@@ -45,13 +45,13 @@ pub(super) struct Reading {
     pub(super) told: i64,
     pub(super) records: Vec<Received>,
     pub(super) bytes: usize,
-    /// Not fetching yet: the seek to `next` has not been taken.
+    /// Paused, and to be set to `next` when there is room again.
     pub(super) unset: bool,
 }
 
 impl Reading {
     pub(super) fn new(epoch: Epoch, next: Offset) -> Self {
-        Reading { epoch, next: next.0, told: next.0, records: Vec::new(), bytes: 0, unset: true }
+        Reading { epoch, next: next.0, told: next.0, records: Vec::new(), bytes: 0, unset: false }
     }
 }
 
@@ -161,15 +161,12 @@ impl Group {
     fn assigned(
         &self,
         consumer: &BaseConsumer<Context<Group>>,
-        list: &mut TopicPartitionList,
+        list: &TopicPartitionList,
     ) -> rdkafka::error::KafkaResult<()> {
         self.own.touch();
-        // Any number, for want of the right one: nothing is fetched before the seek to it. Never `End` or `Beginning`: what that
-        // is must be asked for, the pause makes the answer outdated, and librdkafka asks again half a second later, when its
-        // answer overrules the seek: everything in between would be skipped.
-        list.set_all_offsets(rdkafka::Offset::Offset(0))?;
-        consumer.incremental_assign(list)?;
-        consumer.pause(list)?;
+        // Nothing is fetched before it is known from where: a fetch at any other offset may answer that it is out of range, after
+        // which librdkafka takes no seek, or may be repeated after the seek and overrule it.
+        consumer.incremental_assign(&TopicPartitionList::new())?;
         let mut state = self.state();
         state.assignments += 1;
         state.lost_at = None;
@@ -183,7 +180,7 @@ impl Group {
     fn revoked(
         &self,
         consumer: &BaseConsumer<Context<Group>>,
-        list: &mut TopicPartitionList,
+        list: &TopicPartitionList,
     ) -> rdkafka::error::KafkaResult<()> {
         self.own.touch();
         let taken = self.take(list.elements().iter().map(|e| e.partition()));
@@ -202,7 +199,14 @@ impl Group {
         if !void.is_empty() {
             self.tell(Signal::Lost { partitions: void });
         }
-        consumer.incremental_unassign(list)
+        let assigned = consumer.assignment()?;
+        let mut fetched = TopicPartitionList::new();
+        for element in assigned.elements_for_topic(&self.topic) {
+            if list.find_partition(&self.topic, element.partition()).is_some() {
+                fetched.add_partition(&self.topic, element.partition());
+            }
+        }
+        consumer.incremental_unassign(&fetched)
     }
 
     /// Does the assignment of this number still wait for the partition's start?

@@ -329,12 +329,13 @@ pub async fn two_members_under_load_process_every_record_once_in_effect(world: &
             }
         }
     });
+    // By what is read: an end counts the markers of transactions too.
     let done = |log: Arc<dyn Log>| async move {
         let mut total = 0;
         for p in 0..4 {
-            total += log.end(Topic::Deliveries, Partition(p)).await.unwrap().0;
+            total += texts(&log, Topic::Deliveries, p).await.len();
         }
-        total >= i64::from(EVENTS)
+        total >= EVENTS as usize
     };
     let mut flushes = 0;
     let mut first = Stage::join(&a, Topic::Events).await;
