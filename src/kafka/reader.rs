@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::sync::{mpsc, oneshot};
 
@@ -19,6 +19,8 @@ use crate::stream::log::{Batch, LogError, PartitionReader};
 
 /// A batch ends here although more records were asked for.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// How long a seek may take, which asks no broker.
+const SEEK: Duration = Duration::from_secs(1);
 
 enum Command {
     Next { max: usize, wait: Duration, reply: oneshot::Sender<Result<Batch, LogError>> },
@@ -96,8 +98,8 @@ impl Reading {
             .reader()
             .create_with_context(context)
             .map_err(|e| log_error(&e, "the reader", &engine.health))?;
-        let mut reading = Reading { engine, topic, partition, consumer, position: offset };
-        reading.assign(offset)?;
+        let reading = Reading { engine, topic, partition, consumer, position: offset };
+        reading.at(offset).and_then(|at| reading.consumer.assign(&at)).map_err(|e| reading.error(&e))?;
         Ok(reading)
     }
 
@@ -109,12 +111,23 @@ impl Reading {
         log_error(error, &format!("topic {}", self.name()), &self.engine.health)
     }
 
-    fn assign(&mut self, offset: Offset) -> Result<(), LogError> {
+    fn at(&self, offset: Offset) -> KafkaResult<TopicPartitionList> {
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(self.name(), self.partition.0, rdkafka::Offset::Offset(offset.0))
-            .and_then(|()| self.consumer.assign(&list))
-            .map_err(|e| self.error(&e))?;
-        self.position = offset;
+        list.add_partition_offset(self.name(), self.partition.0, rdkafka::Offset::Offset(offset.0))?;
+        Ok(list)
+    }
+
+    /// Goes on at `offset`. Never by a second `assign`: librdkafka ends the process where a partition is assigned and taken
+    /// away again before its last fetch has stopped.
+    fn seek(&mut self, offset: Offset) -> Result<(), LogError> {
+        let at = self.at(offset).map_err(|e| self.error(&e))?;
+        let sought = self.consumer.seek_partitions(at, SEEK);
+        if sought.is_ok_and(|list| list.elements().iter().all(|e| e.error().is_ok())) {
+            self.position = offset;
+            return Ok(());
+        }
+        // After an offset that was out of range it takes no seek.
+        *self = Reading::open(self.engine.clone(), self.topic, self.partition, offset)?;
         Ok(())
     }
 
@@ -124,7 +137,7 @@ impl Reading {
         while let Some(command) = commands.blocking_recv() {
             match command {
                 Command::Next { max, wait, reply } => drop(reply.send(self.next(max, wait))),
-                Command::Seek { offset, reply } => drop(reply.send(self.assign(offset))),
+                Command::Seek { offset, reply } => drop(reply.send(self.seek(offset))),
             }
         }
     }

@@ -146,6 +146,22 @@ pub async fn a_reader_whose_offset_is_gone_is_told_where_the_log_starts(world: &
     assert_eq!(batch.records.first().map(text).as_deref(), Some("v6"));
 }
 
+pub async fn a_reader_may_seek_as_often_and_end_as_soon_as_it_likes(world: &dyn World) {
+    let log = world.open("a").await;
+    log.append((0..10).map(|i| output(Topic::Events, 0, "k", &format!("v{i}"))).collect()).await.unwrap();
+    for round in 0..20 {
+        let mut reader = log.read(Topic::Events, Partition(0), From::Start).await.unwrap();
+        for i in 0..10 {
+            let at = Offset((round + 3 * i) % 10);
+            reader.seek(at).await.unwrap();
+            if round % 2 == 0 {
+                let batch = reader.next(1, Duration::from_secs(5)).await.unwrap();
+                assert_eq!(batch.records.iter().map(|r| r.offset).collect::<Vec<_>>(), [at]);
+            }
+        }
+    }
+}
+
 pub async fn a_member_whose_offset_is_gone_is_told_what_was_lost_and_goes_on(world: &dyn World) {
     let log = world.open("a").await;
     log.append((0..10).map(|i| output(Topic::Events, 0, "k", &format!("v{i}"))).collect()).await.unwrap();

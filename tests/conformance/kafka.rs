@@ -99,6 +99,7 @@ on_kafka! {
     a_committed_offset_may_go_back,
     a_reader_rewinds_and_starts_where_it_is_told,
     a_reader_whose_offset_is_gone_is_told_where_the_log_starts,
+    a_reader_may_seek_as_often_and_end_as_soon_as_it_likes,
     a_member_whose_offset_is_gone_is_told_what_was_lost_and_goes_on,
     a_live_member_that_retention_overtakes_is_told_what_was_lost_and_goes_on,
     a_table_is_the_last_record_of_each_key_without_tombstones,
