@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
-use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use tokio::sync::mpsc;
 
 use super::Engine;
@@ -55,6 +54,7 @@ pub(super) fn join(engine: &Arc<Engine>, membership: &Membership) -> Result<Memb
     let (tx, signals) = mpsc::channel(membership.max_records + 2 * RESERVED_SIGNALS);
     let group = Group {
         topic: name.clone(),
+        metadata: engine.metadata.clone(),
         own: own.clone(),
         room: room.clone(),
         lag: lag.clone(),
@@ -100,6 +100,9 @@ pub(super) fn join(engine: &Arc<Engine>, membership: &Membership) -> Result<Memb
         credit: Arc::new(KafkaCredit { room, _leave: leave }),
     })
 }
+
+/// A partition that takes no position for this long never will: the fetch before was out of range.
+const SEEK_WITHIN: Duration = Duration::from_secs(1);
 
 /// Answers that may wait for the poll thread; whoever looks up waits with the next.
 const ANSWERS: usize = 64;
@@ -161,7 +164,7 @@ impl Poller {
 
     fn join_again(&mut self) {
         let Some(since) = self.rejoining else { return };
-        let left = self.group().state().parts.is_empty() && self.consumer.assignment().is_ok_and(|a| a.count() == 0);
+        let left = self.consumer.assignment().is_ok_and(|a| a.count() == 0);
         if !left && since.elapsed() < LEAVE {
             return;
         }
@@ -182,46 +185,37 @@ impl Poller {
             }
         }
         while let Ok((number, starts)) = self.answers.1.try_recv() {
-            if let Err(error) = self.start(number, starts) {
-                tracing::error!(stage = self.stage, %error, "partitions cannot be started");
-                self.leave();
-            }
+            self.start(number, starts);
         }
     }
 
-    /// Signals the assignment, and has the partitions fetched from where they begin.
-    fn start(&self, number: u64, starts: Vec<Start>) -> KafkaResult<()> {
+    /// Signals the assignment, then lets the partitions be fetched.
+    fn start(&self, number: u64, starts: Vec<Start>) {
         let group = self.group();
-        let waits = |s: &Start| group.is_pending(s.partition, number);
-        let starts: Vec<Start> = starts.into_iter().filter(waits).collect();
-        // Of what was lost meanwhile the poll will tell. To assign would take that back.
-        if starts.is_empty() || self.consumer.assignment_lost() {
-            return Ok(());
-        }
-        let mut fetched = TopicPartitionList::new();
-        for start in &starts {
-            let from = rdkafka::Offset::Offset(start.next.0);
-            fetched.add_partition_offset(&group.topic, start.partition.0, from)?;
-        }
-        self.consumer.incremental_assign(&fetched)?;
-        if self.paused {
-            self.consumer.pause(&fetched)?;
-        }
         let mut assigned = Vec::new();
         let mut skipped = Vec::new();
-        for Start { partition, committed, next, lost_from } in starts {
-            let epoch = group.own.grant(partition);
-            group.lag.committed(partition, next);
-            let reading = Reading { unset: self.paused, ..Reading::new(epoch, next) };
-            group.state().parts.insert(partition.0, Part::Reading(reading));
-            if let Some(from) = lost_from {
-                skipped.push(Signal::Skipped { partition, epoch, from, to: next });
+        {
+            let mut state = group.state();
+            for start in starts {
+                let partition = start.partition;
+                if !matches!(state.parts.get(&partition.0), Some(Part::Pending { number: n, .. }) if *n == number) {
+                    continue;
+                }
+                let epoch = group.own.grant(partition);
+                group.lag.committed(partition, start.next);
+                let reading = Reading::new(epoch, start.next);
+                state.parts.insert(partition.0, Part::Reading(reading));
+                if let Some(from) = start.lost_from {
+                    skipped.push(Signal::Skipped { partition, epoch, from, to: start.next });
+                }
+                assigned.push(Assignment { partition, epoch, committed: start.committed });
             }
-            assigned.push(Assignment { partition, epoch, committed });
+        }
+        if assigned.is_empty() {
+            return;
         }
         group.tell(Signal::Assigned(assigned));
         skipped.into_iter().for_each(|signal| self.skip(signal));
-        Ok(())
     }
 
     fn skip(&self, signal: Signal) {
@@ -265,7 +259,7 @@ impl Poller {
         self.paused = true;
     }
 
-    /// Resumes partitions that were paused, each at its own position.
+    /// Resumes partitions that are not being fetched, each at its own position.
     fn set_positions(&self) {
         let unset = self.group().state().reading(self.engine.names.of(self.topic), |r| r.unset);
         if unset.count() == 0 {
@@ -275,11 +269,20 @@ impl Poller {
             self.consumer.resume(&unset).and_then(|()| self.consumer.seek_partitions(unset, Duration::from_secs(1)));
         let Ok(sought) = sought else { return };
         let mut state = self.group().state();
-        // A partition that is not ready to be set is tried again in the next round.
-        for element in sought.elements().iter().filter(|e| e.error().is_ok()) {
-            if let Some(Part::Reading(reading)) = state.parts.get_mut(&element.partition()) {
-                reading.unset = false;
+        let mut stuck = false;
+        for element in sought.elements() {
+            let Some(Part::Reading(reading)) = state.parts.get_mut(&element.partition()) else { continue };
+            reading.unset = element.error().is_err();
+            // A partition that is not ready to be set is tried again in the next round.
+            let since = reading.seeking.get_or_insert_with(Instant::now);
+            stuck |= reading.unset && since.elapsed() > SEEK_WITHIN;
+            if !reading.unset {
+                reading.seeking = None;
             }
+        }
+        if stuck {
+            tracing::warn!(stage = self.stage, "a partition takes no position; its offset may have been out of range");
+            self.group().own.void_all();
         }
     }
 

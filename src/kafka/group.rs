@@ -1,8 +1,8 @@
 //! What a group consumer knows of its partitions, and what it does when the group takes or gives some.
 //!
 //! librdkafka calls `rebalance` inside the poll, on the thread that polls, and waits for it. So does the whole group, for a
-//! revoke: it lasts until the stage has drained, half a session at most. An assignment is taken over at once; where to begin
-//! is asked for beside the poll, since the answer waits for the predecessor's transactions, and only then is anything fetched.
+//! revoke: it lasts until the stage has drained, half a session at most. An assignment is taken over at once, paused; where to
+//! begin is asked for beside the poll, since the answer waits for the predecessor's transactions.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +19,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 use super::credit::Room;
 use super::health::{Context, Hooks};
 use super::lag::Lag;
+use super::metadata::Metadata;
 use super::ownership::Ownership;
 use crate::model::ids::{Offset, Partition};
 use crate::model::record::Received;
@@ -29,7 +30,7 @@ pub(super) const RESERVED_SIGNALS: usize = 64;
 
 /// A partition that the group gave to this member.
 pub(super) enum Part {
-    /// Given by the group, not fetched: where to begin is not known yet. The number tells one assignment from the next.
+    /// Assigned and paused; where to begin is not known yet. The number tells one assignment from the next.
     Pending {
         number: u64,
         asked: bool,
@@ -45,19 +46,22 @@ pub(super) struct Reading {
     pub(super) told: i64,
     pub(super) records: Vec<Received>,
     pub(super) bytes: usize,
-    /// Paused, and to be set to `next` when there is room again.
+    /// Not fetching yet: the seek to `next` has not been taken.
     pub(super) unset: bool,
+    /// Since when a seek has been asked for in vain.
+    pub(super) seeking: Option<Instant>,
 }
 
 impl Reading {
     pub(super) fn new(epoch: Epoch, next: Offset) -> Self {
-        Reading { epoch, next: next.0, told: next.0, records: Vec::new(), bytes: 0, unset: false }
+        Reading { epoch, next: next.0, told: next.0, records: Vec::new(), bytes: 0, unset: true, seeking: None }
     }
 }
 
 /// The state of a group consumer, shared between its poll loop and the callbacks inside the poll.
 pub(super) struct Group {
     pub(super) topic: String,
+    pub(super) metadata: Metadata,
     pub(super) own: Arc<Ownership>,
     pub(super) room: Arc<Room>,
     pub(super) lag: Arc<Lag>,
@@ -164,9 +168,21 @@ impl Group {
         list: &TopicPartitionList,
     ) -> rdkafka::error::KafkaResult<()> {
         self.own.touch();
-        // Nothing is fetched before it is known from where: a fetch at any other offset may answer that it is out of range, after
-        // which librdkafka takes no seek, or may be repeated after the seek and overrule it.
-        consumer.incremental_assign(&TopicPartitionList::new())?;
+        let mut paused = TopicPartitionList::new();
+        let mut answers = true;
+        for partition in list.elements().iter().map(|e| Partition(e.partition())) {
+            let start = if answers { self.metadata.start(&self.topic, partition) } else { None };
+            answers = start.is_some();
+            self.own.touch();
+            let start = rdkafka::Offset::Offset(start.unwrap_or_default().0);
+            paused.add_partition_offset(&self.topic, partition.0, start)?;
+        }
+        // A fetch may be out before the pause is in. So it must be of an offset that exists: after one that is out of range
+        // librdkafka takes no seek. And never of `End` or `Beginning`: what that is must be asked for, the pause makes the answer
+        // outdated, and librdkafka asks again half a second later, when its answer overrules the seek and records are skipped.
+        // (Assigning only once the start is known would take back that an assignment was lost, which a flush goes by.)
+        consumer.incremental_assign(&paused)?;
+        consumer.pause(&paused)?;
         let mut state = self.state();
         state.assignments += 1;
         state.lost_at = None;
@@ -180,7 +196,7 @@ impl Group {
     fn revoked(
         &self,
         consumer: &BaseConsumer<Context<Group>>,
-        list: &TopicPartitionList,
+        list: &mut TopicPartitionList,
     ) -> rdkafka::error::KafkaResult<()> {
         self.own.touch();
         let taken = self.take(list.elements().iter().map(|e| e.partition()));
@@ -199,14 +215,7 @@ impl Group {
         if !void.is_empty() {
             self.tell(Signal::Lost { partitions: void });
         }
-        let assigned = consumer.assignment()?;
-        let mut fetched = TopicPartitionList::new();
-        for element in assigned.elements_for_topic(&self.topic) {
-            if list.find_partition(&self.topic, element.partition()).is_some() {
-                fetched.add_partition(&self.topic, element.partition());
-            }
-        }
-        consumer.incremental_unassign(&fetched)
+        consumer.incremental_unassign(list)
     }
 
     /// Does the assignment of this number still wait for the partition's start?

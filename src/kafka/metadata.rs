@@ -15,11 +15,12 @@ use crate::model::time::Timestamp;
 use crate::stream::log::LogError;
 
 const ANSWER: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(1);
 const SPREAD: Duration = Duration::from_secs(1);
 
 type Client = BaseConsumer<Context<Plain>>;
 
-/// Every call blocks for as long as the broker takes, five seconds at most.
+/// Every call blocks for as long as the broker takes, five seconds at most; `start` one.
 #[derive(Clone)]
 pub(super) struct Metadata {
     client: Arc<Client>,
@@ -77,6 +78,11 @@ impl Metadata {
             self.health.up();
             Ok(Span { start: Offset(start), end: Offset(end) })
         })
+    }
+
+    /// The first offset that the partition has, if the broker tells it soon.
+    pub(super) fn start(&self, topic: &str, partition: Partition) -> Option<Offset> {
+        self.client.fetch_watermarks(topic, partition.0, SOON).ok().map(|(start, _)| Offset(start))
     }
 
     /// The first offset whose timestamp is not before `time`; `None` where all are.
