@@ -90,6 +90,7 @@ impl Writer {
                 Err(error) => return self.fail(&error),
             }
         }
+        self.own.set_can_commit();
         while let Some(Job { parts, done }) = jobs.blocking_recv() {
             let result = self.commit(parts);
             if let Err(error @ LogError::InstanceShared(_)) = &result {

@@ -23,8 +23,6 @@ use crate::stream::log::{Assignment, LogError, Member, Membership, Signal};
 
 /// Records that one round of polling may gather before they are handed out.
 const ROUND: usize = 500;
-/// How long the thread waits for room before it pauses its partitions, which throws away what was fetched.
-const WAIT_FOR_ROOM: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_millis(100);
 const BUSY: Duration = Duration::from_millis(20);
 /// How long leaving may take before the member joins again.
@@ -101,30 +99,27 @@ pub(super) fn join(engine: &Arc<Engine>, membership: &Membership) -> Result<Memb
     })
 }
 
-/// A partition that takes no position for this long never will: the fetch before was out of range.
-const SEEK_WITHIN: Duration = Duration::from_secs(1);
-
 /// Answers that may wait for the poll thread; whoever looks up waits with the next.
 const ANSWERS: usize = 64;
 
 /// A member whose partitions were lost is given some within this time, or a new one takes its place.
 const JOIN_WITHIN: Duration = Duration::from_secs(15);
 
-struct Poller {
-    engine: Arc<Engine>,
-    consumer: Arc<Client>,
-    stage: &'static str,
-    topic: Topic,
+pub(super) struct Poller {
+    pub(super) engine: Arc<Engine>,
+    pub(super) consumer: Arc<Client>,
+    pub(super) stage: &'static str,
+    pub(super) topic: Topic,
     /// Where partitions begin, as it is found out.
     answers: (mpsc::Sender<Starts>, mpsc::Receiver<Starts>),
     /// All partitions are paused, for want of room.
-    paused: bool,
+    pub(super) paused: bool,
     /// Since when the member has been leaving, to join again with new epochs.
     rejoining: Option<Instant>,
 }
 
 impl Poller {
-    fn group(&self) -> &Group {
+    pub(super) fn group(&self) -> &Group {
         &self.consumer.context().hooks
     }
 
@@ -184,7 +179,10 @@ impl Poller {
                 self.leave();
             }
         }
-        while let Ok((number, starts)) = self.answers.1.try_recv() {
+        // Work that cannot be flushed yet would be repeated if the process ended now.
+        while self.group().own.can_commit()
+            && let Ok((number, starts)) = self.answers.1.try_recv()
+        {
             self.start(number, starts);
         }
     }
@@ -226,64 +224,6 @@ impl Poller {
             metrics::counter!("tidegate_offsets_skipped_total", "stage" => stage, "topic" => topic).increment(lost);
         }
         self.group().tell(signal);
-    }
-
-    /// Keeps the bound: waits a moment for room, then pauses, and fetches again when half of it is free.
-    fn mind_the_room(&mut self) {
-        let room = self.group().room.clone();
-        if self.paused {
-            if room.is_half_free() {
-                self.paused = false;
-                self.group().state().unset_all();
-            }
-        } else if !room.is_free() {
-            let until = Instant::now() + WAIT_FOR_ROOM;
-            while !room.wait(Duration::from_millis(50)) {
-                self.group().own.touch();
-                if Instant::now() > until {
-                    self.pause();
-                    return;
-                }
-            }
-        }
-        if !self.paused {
-            self.set_positions();
-        }
-    }
-
-    fn pause(&mut self) {
-        let reading = self.group().state().reading(self.engine.names.of(self.topic), |_| true);
-        if let Err(error) = self.consumer.pause(&reading) {
-            tracing::warn!(stage = self.stage, %error, "pausing failed");
-        }
-        self.paused = true;
-    }
-
-    /// Resumes partitions that are not being fetched, each at its own position.
-    fn set_positions(&self) {
-        let unset = self.group().state().reading(self.engine.names.of(self.topic), |r| r.unset);
-        if unset.count() == 0 {
-            return;
-        }
-        let sought =
-            self.consumer.resume(&unset).and_then(|()| self.consumer.seek_partitions(unset, Duration::from_secs(1)));
-        let Ok(sought) = sought else { return };
-        let mut state = self.group().state();
-        let mut stuck = false;
-        for element in sought.elements() {
-            let Some(Part::Reading(reading)) = state.parts.get_mut(&element.partition()) else { continue };
-            reading.unset = element.error().is_err();
-            // A partition that is not ready to be set is tried again in the next round.
-            let since = reading.seeking.get_or_insert_with(Instant::now);
-            stuck |= reading.unset && since.elapsed() > SEEK_WITHIN;
-            if !reading.unset {
-                reading.seeking = None;
-            }
-        }
-        if stuck {
-            tracing::warn!(stage = self.stage, "a partition takes no position; its offset may have been out of range");
-            self.group().own.void_all();
-        }
     }
 
     /// Polls until the log is dry, the round is full or there is no room.

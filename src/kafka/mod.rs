@@ -10,6 +10,7 @@ mod committer;
 mod config;
 mod consumer;
 mod credit;
+mod fetching;
 mod group;
 mod health;
 mod lag;

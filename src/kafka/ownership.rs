@@ -36,6 +36,7 @@ pub(super) struct Ownership {
     floor: AtomicU64,
     monotonic: AtomicU64,
     wall: AtomicU64,
+    can_commit: AtomicBool,
     stopped: AtomicBool,
     failed: AtomicBool,
 }
@@ -50,6 +51,7 @@ impl Ownership {
             floor: AtomicU64::new(0),
             monotonic: AtomicU64::new(0),
             wall: AtomicU64::new(0),
+            can_commit: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             failed: AtomicBool::new(false),
         };
@@ -128,6 +130,15 @@ impl Ownership {
 
     fn may_act_at(&self, partition: Partition, epoch: Epoch, now: Moment) -> bool {
         self.fresh_at(now) && self.holds(partition, epoch)
+    }
+
+    /// What a predecessor of the same name left open is settled, and flushes are taken.
+    pub(super) fn set_can_commit(&self) {
+        self.can_commit.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn can_commit(&self) -> bool {
+        self.can_commit.load(Ordering::SeqCst)
     }
 
     /// The member is being left; its threads end.
