@@ -9,6 +9,9 @@ use rustc_hash::FxHashSet;
 use super::lock;
 use crate::model::delivery::{DeliveryStatus, ErrorCategory};
 use crate::model::ids::IntegrationId;
+use crate::telemetry::metrics::{
+    ATTEMPT_SECONDS, DEAD_LETTERS, DELIVERIES, EVENT_TO_DELIVERY_SECONDS, INTEGRATION_FAILURES, RETRIES,
+};
 
 /// Handles to what every attempt touches; the rest is looked up when it happens. Made after the recorder is installed, else
 /// they count nothing.
@@ -24,9 +27,9 @@ const INTEGRATIONS: usize = 1_000;
 impl Default for DeliverMetrics {
     fn default() -> Self {
         DeliverMetrics {
-            delivered: counter!("tidegate_deliveries_total", "status" => "SUCCESS", "error_category" => ""),
-            attempt: histogram!("tidegate_delivery_attempt_seconds"),
-            event_to_delivery: histogram!("tidegate_event_to_delivery_seconds"),
+            delivered: counter!(DELIVERIES, "status" => "SUCCESS", "error_category" => ""),
+            attempt: histogram!(ATTEMPT_SECONDS),
+            event_to_delivery: histogram!(EVENT_TO_DELIVERY_SECONDS),
             failing: Mutex::default(),
         }
     }
@@ -46,15 +49,15 @@ impl DeliverMetrics {
     }
 
     pub fn retried(&self, delay: Duration) {
-        counter!("tidegate_retries_total", "delay" => span(delay)).increment(1);
+        counter!(RETRIES, "delay" => span(delay)).increment(1);
     }
 
     /// The end of a delivery that did not succeed.
     pub fn ended(&self, status: DeliveryStatus, category: Option<ErrorCategory>) {
         let category = category.map_or("", ErrorCategory::as_str);
-        counter!("tidegate_deliveries_total", "status" => status.as_str(), "error_category" => category).increment(1);
+        counter!(DELIVERIES, "status" => status.as_str(), "error_category" => category).increment(1);
         if matches!(status, DeliveryStatus::Failed | DeliveryStatus::Abandoned) {
-            counter!("tidegate_dead_letters_total").increment(1);
+            counter!(DEAD_LETTERS).increment(1);
         }
     }
 
@@ -65,7 +68,7 @@ impl DeliverMetrics {
             failing.contains(integration) || (failing.len() < INTEGRATIONS && failing.insert(integration.clone()));
         drop(failing);
         let name = if named { integration.to_string() } else { "other".to_owned() };
-        counter!("tidegate_integration_failures_total", "integration" => name).increment(1);
+        counter!(INTEGRATION_FAILURES, "integration" => name).increment(1);
     }
 }
 

@@ -25,6 +25,7 @@ use crate::model::ids::{Offset, Partition};
 use crate::model::record::Output;
 use crate::model::topic::Topic;
 use crate::stream::log::{Committed, Committer, Epoch, Flushed, LogError, Part, PartitionCommit, Signal};
+use crate::telemetry::metrics::{PRODUCERS_REPLACED, TRANSACTION_ABORTS};
 
 /// Two fences within this time mean that another process uses the name.
 const FENCES: Duration = Duration::from_secs(60);
@@ -206,7 +207,7 @@ impl Writer {
         match fault {
             Fault::Abort(error) => {
                 tracing::debug!(stage = self.stage, %error, "transaction aborted");
-                metrics::counter!("tidegate_transaction_aborts_total", "stage" => self.stage).increment(1);
+                metrics::counter!(TRANSACTION_ABORTS, "stage" => self.stage).increment(1);
                 self.abort();
                 // Another process has joined under this name. Seen here, before its producer fences ours, and ended here: a
                 // producer that is made anew would fence the other in turn, and both would end.
@@ -241,7 +242,7 @@ impl Writer {
     }
 
     fn replace(&mut self) {
-        metrics::counter!("tidegate_transaction_producers_replaced_total", "stage" => self.stage).increment(1);
+        metrics::counter!(PRODUCERS_REPLACED, "stage" => self.stage).increment(1);
         if let Some(producer) = self.producer.take() {
             self.engine.threads.bury(producer);
         }

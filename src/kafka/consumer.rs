@@ -20,6 +20,7 @@ use super::positions::{Start, Starts, look_up};
 use crate::model::ids::{Offset, Partition};
 use crate::model::topic::Topic;
 use crate::stream::log::{Assignment, LogError, Member, Membership, Signal};
+use crate::telemetry::metrics::{LOG_SKIPPED, REJOINS};
 
 /// Records that one round of polling may gather before they are handed out.
 const ROUND: usize = 500;
@@ -152,7 +153,7 @@ impl Poller {
     /// Gives everything back to the group, so that what comes next is a new assignment.
     fn leave(&mut self) {
         tracing::warn!(stage = self.stage, "the member cannot be sure of its partitions; leaving and joining again");
-        metrics::counter!("tidegate_rejoins_total", "stage" => self.stage).increment(1);
+        metrics::counter!(REJOINS, "stage" => self.stage).increment(1);
         self.consumer.unsubscribe();
         self.rejoining = Some(Instant::now());
     }
@@ -221,7 +222,7 @@ impl Poller {
             let (stage, topic) = (self.stage, self.topic.name());
             tracing::error!(stage, topic, %partition, %from, %to, "offsets are gone before they were read; going on after them");
             let lost = u64::try_from(to.0 - from.0).unwrap_or(0);
-            metrics::counter!("tidegate_offsets_skipped_total", "stage" => stage, "topic" => topic).increment(lost);
+            metrics::counter!(LOG_SKIPPED, "topic" => topic).increment(lost);
         }
         self.group().tell(signal);
     }

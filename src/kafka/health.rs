@@ -11,6 +11,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::statistics::Statistics;
 
 use crate::stream::log::LogError;
+use crate::telemetry::metrics::{BROKERS_UP, CONNECTION_ERRORS, QUEUED_MESSAGES, REQUEST_TIMEOUTS};
 
 /// How the brokers were last heard of, over all clients of the process.
 #[derive(Debug, Default)]
@@ -187,12 +188,12 @@ impl<H: Hooks> ClientContext for Context<H> {
     fn stats(&self, s: Statistics) {
         let client = self.client.clone();
         let up = s.brokers.values().filter(|b| b.state == "UP" && b.nodeid >= 0).count();
-        metrics::gauge!("tidegate_kafka_brokers_up", "client" => client.clone()).set(up as f64);
-        metrics::gauge!("tidegate_kafka_queued_messages", "client" => client.clone()).set(s.msg_cnt as f64);
+        metrics::gauge!(BROKERS_UP, "client" => client.clone()).set(up as f64);
+        metrics::gauge!(QUEUED_MESSAGES, "client" => client.clone()).set(s.msg_cnt as f64);
         let timeouts = s.brokers.values().map(|b| b.req_timeouts).sum();
-        metrics::counter!("tidegate_kafka_request_timeouts_total", "client" => client.clone()).absolute(timeouts);
+        metrics::counter!(REQUEST_TIMEOUTS, "client" => client.clone()).absolute(timeouts);
         let errors = s.brokers.values().map(|b| b.txerrs + b.rxerrs).sum();
-        metrics::counter!("tidegate_kafka_connection_errors_total", "client" => client).absolute(errors);
+        metrics::counter!(CONNECTION_ERRORS, "client" => client).absolute(errors);
         if up > 0 {
             self.health.up();
         }

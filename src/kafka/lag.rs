@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use rustc_hash::FxHashMap;
 
 use crate::model::ids::{Offset, Partition};
+use crate::telemetry::metrics::CONSUMER_LAG;
 
 /// The committed offsets of the partitions that are this member's. (librdkafka does not see offsets that a transaction
 /// commits, so its own figure is of no use.)
@@ -50,6 +51,6 @@ impl Lag {
             ("topic", self.topic.clone()),
             ("partition", partition.to_string()),
         ];
-        metrics::gauge!("kafka_consumergroup_lag", &labels).set(lag);
+        metrics::gauge!(CONSUMER_LAG, &labels).set(lag);
     }
 }

@@ -23,6 +23,13 @@ pub const CATALOG_POSITION: &str = "tidegate_catalog_position";
 pub const CATALOG_UNREADABLE: &str = "tidegate_catalog_unreadable_total";
 pub const LOG_SKIPPED: &str = "tidegate_log_skipped_records_total";
 pub const STAGE_RESTARTS: &str = "tidegate_stage_restarts_total";
+pub const TRANSACTION_ABORTS: &str = "tidegate_transaction_aborts_total";
+pub const PRODUCERS_REPLACED: &str = "tidegate_transaction_producers_replaced_total";
+pub const REJOINS: &str = "tidegate_rejoins_total";
+pub const BROKERS_UP: &str = "tidegate_kafka_brokers_up";
+pub const QUEUED_MESSAGES: &str = "tidegate_kafka_queued_messages";
+pub const REQUEST_TIMEOUTS: &str = "tidegate_kafka_request_timeouts_total";
+pub const CONNECTION_ERRORS: &str = "tidegate_kafka_connection_errors_total";
 pub const CONSUMER_LAG: &str = "kafka_consumergroup_lag";
 
 /// Seconds, from half a millisecond (a receiver next door) to the longest time-out and the longest wait.
@@ -78,6 +85,13 @@ fn describe() {
     describe_gauge!(CATALOG_POSITION, "Offset of the catalog that this process has reached");
     describe_counter!(CATALOG_UNREADABLE, "Catalog records that could not be read and were passed over");
     describe_counter!(LOG_SKIPPED, "Records lost to retention before they were read, by topic");
+    describe_counter!(TRANSACTION_ABORTS, "Flushes that were aborted and written again, by stage");
+    describe_counter!(PRODUCERS_REPLACED, "Transactional producers that had to be made anew, by stage");
+    describe_counter!(REJOINS, "Times a member left its group to join it again, by stage");
+    describe_gauge!(BROKERS_UP, "Brokers that a client is connected to");
+    describe_gauge!(QUEUED_MESSAGES, "Messages in the queues of a client");
+    describe_counter!(REQUEST_TIMEOUTS, "Requests to brokers that timed out, by client");
+    describe_counter!(CONNECTION_ERRORS, "Connections to brokers that failed, by client");
     describe_counter!(STAGE_RESTARTS, "Restarts of a stage after a failure, by stage");
     describe_gauge!(CONSUMER_LAG, "Records between the committed and the last offset, by group, topic and partition");
 }

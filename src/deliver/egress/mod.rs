@@ -23,7 +23,8 @@ use resolve::{GuardedResolver, Lookups};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Below the 5 s after which Node, uvicorn and Apache close an idle connection, lest a request meets the closing.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
-const IDLE_PER_HOST: usize = 256;
+/// Well above what is in flight to one host as a rule: a pool that is too small closes connections only to open them again.
+const IDLE_PER_HOST: usize = 1_024;
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 const HTTP2_PING: Duration = Duration::from_secs(15);
 
@@ -96,7 +97,10 @@ impl Egress {
             let resolver = GuardedResolver { allow: allow.clone(), wire, lookups: lookups.clone() };
             builder(resolver)
         };
-        let plain = client(Wire::Plain).tls_certs_only([]).build().map_err(|e| EgressError(chain(&e)))?;
+        // HTTP/1.1 never says that a request was not looked at, so that the client's own retry, for which it copies every
+        // request, has nothing to do.
+        let once = reqwest::retry::never().max_retries_per_request(0);
+        let plain = client(Wire::Plain).retry(once).tls_certs_only([]).build().map_err(|e| EgressError(chain(&e)))?;
         let tls = client(Wire::Tls).https_only(true).build().map_err(|e| chain(&e));
         if let Err(cause) = &tls {
             tracing::warn!(cause, "no delivery over https is possible: install ca-certificates or set SSL_CERT_FILE");
