@@ -88,11 +88,20 @@ impl Setup {
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
     }
 
-    /// Starts the gateway, which makes its topics where they are missing, and waits until it is ready.
+    /// Starts the gateway with every role, and waits until it is ready. It makes its topics where they are missing.
     pub async fn start(&self) -> anyhow::Result<Gateway> {
+        self.start_as(&[]).await
+    }
+
+    /// Starts an instance that takes events in and does nothing else with them.
+    pub async fn start_ingest(&self) -> anyhow::Result<Gateway> {
+        self.start_as(&["--roles", "ingest"]).await
+    }
+
+    async fn start_as(&self, arguments: &[&str]) -> anyhow::Result<Gateway> {
         let port = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let child = self.serve(address)?.spawn()?;
+        let child = self.serve(address)?.args(arguments).spawn()?;
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(15)).build()?;
         let mut gateway = Gateway { child, address, setup: self.clone(), http };
         gateway.ready().await?;

@@ -205,7 +205,8 @@ impl Measuring {
     }
 
     async fn publishing(&mut self) -> anyhow::Result<()> {
-        let Running::Gateway(gateway) = self.start(System::Gateway).await? else { return Ok(()) };
+        let Some(setup) = &self.gateway else { return Ok(()) };
+        let gateway = setup.start_ingest().await?;
         let mut publishing = Publishing {
             address: gateway.address,
             key: gateway.key().to_owned(),
@@ -352,6 +353,7 @@ impl Measuring {
         if self.gateway.is_some() {
             notes.push(format!("backlog by round, gateway: {}", list(&self.gated.backlog)));
             notes.push(format!("backlog by round, ten deliveries an event: {}", list(&self.extra.fan)));
+            notes.push("REST publish is to an instance with the role `ingest` alone".to_owned());
         }
         let repeats = self.bare.repeats + self.gated.repeats;
         notes.push(format!("every event arrived; {repeats} deliveries came more than once"));

@@ -26,7 +26,7 @@ pub struct Publishing {
     pub first_number: u64,
 }
 
-/// Events accepted a second. They are heard by nobody, so that it is publishing that is measured.
+/// Events accepted a second. They are heard by nobody, so that it is publishing alone that is measured.
 pub async fn publish(how: Publishing) -> anyhow::Result<f64> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread = std::thread::Builder::new().name("bench-rest".into());
