@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use crate::catalog::change::Refusal;
 use crate::catalog::writer::WriteError;
-use crate::model::problem::{Problem, cut};
+use crate::ingest::error::IngestError;
+use crate::model::problem::{Problem, cut, summary};
 use crate::model::time::Timestamp;
 
 /// What kind of error it is, for programs.
@@ -19,17 +20,13 @@ use crate::model::time::Timestamp;
 pub enum Code {
     ValidationError,
     Unauthorized,
-    Forbidden,
     NotFound,
     MethodNotAllowed,
     Conflict,
     PayloadTooLarge,
     UnsupportedMediaType,
-    RateLimited,
     InternalError,
-    BadGateway,
     ServiceUnavailable,
-    GatewayTimeout,
 }
 
 impl Code {
@@ -37,17 +34,13 @@ impl Code {
         match self {
             Code::ValidationError => StatusCode::BAD_REQUEST,
             Code::Unauthorized => StatusCode::UNAUTHORIZED,
-            Code::Forbidden => StatusCode::FORBIDDEN,
             Code::NotFound => StatusCode::NOT_FOUND,
             Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Code::Conflict => StatusCode::CONFLICT,
             Code::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Code::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
-            Code::BadGateway => StatusCode::BAD_GATEWAY,
             Code::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Code::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
@@ -84,11 +77,7 @@ impl ApiError {
 
     /// 400 with everything that is wrong; the message tells the first of it.
     pub fn invalid(details: Vec<Problem>) -> Self {
-        let message = match details.as_slice() {
-            [] => "the request is not valid".to_owned(),
-            [only] => told(only),
-            [first, rest @ ..] => format!("{}; and {} more, see `details`", told(first), rest.len()),
-        };
+        let message = summary(&details);
         ApiError { details, ..ApiError::new(Code::ValidationError, message) }
     }
 
@@ -96,10 +85,6 @@ impl ApiError {
     pub fn unavailable(message: impl Into<String>) -> Self {
         ApiError { retry_after: Some(2), ..ApiError::new(Code::ServiceUnavailable, message) }
     }
-}
-
-fn told(problem: &Problem) -> String {
-    if problem.path.is_empty() { problem.message.clone() } else { format!("`{}` {}", problem.path, problem.message) }
 }
 
 impl From<WriteError> for ApiError {
@@ -113,6 +98,21 @@ impl From<WriteError> for ApiError {
                 ApiError::unavailable(message)
             }
         }
+    }
+}
+
+impl From<IngestError> for ApiError {
+    fn from(why: IngestError) -> Self {
+        let message = why.to_string();
+        let retry_after = why.retry_after().map(|d| u32::try_from(d.as_secs()).unwrap_or(u32::MAX));
+        let code = match why {
+            IngestError::Invalid(problems) => return ApiError::invalid(problems),
+            IngestError::TooLarge(_) => Code::PayloadTooLarge,
+            IngestError::MediaType(_) => Code::UnsupportedMediaType,
+            IngestError::Broken => Code::InternalError,
+            IngestError::Busy | IngestError::Unavailable | IngestError::Unconfirmed(_) => Code::ServiceUnavailable,
+        };
+        ApiError { retry_after, ..ApiError::new(code, message) }
     }
 }
 

@@ -74,23 +74,6 @@ impl<'a> Item<'a> {
     }
 }
 
-impl From<IngestError> for ApiError {
-    fn from(why: IngestError) -> Self {
-        let message = why.to_string();
-        let retry_after = why.retry_after().map(|d| u32::try_from(d.as_secs()).unwrap_or(u32::MAX));
-        let (code, details) = match why {
-            IngestError::Invalid(problems) => (Code::ValidationError, problems),
-            IngestError::TooLarge(_) => (Code::PayloadTooLarge, Vec::new()),
-            IngestError::MediaType(_) => (Code::UnsupportedMediaType, Vec::new()),
-            IngestError::Broken => (Code::InternalError, Vec::new()),
-            IngestError::Busy | IngestError::Unavailable | IngestError::Unconfirmed(_) => {
-                (Code::ServiceUnavailable, Vec::new())
-            }
-        };
-        ApiError { code, message, details, retry_after }
-    }
-}
-
 async fn one(
     State(ingest): State<Arc<Ingest>>,
     params: Params,

@@ -1,15 +1,22 @@
 //! Request bodies as JSON: what is wrong with one is a 400 with its path.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use crate::api::error::{ApiError, Code};
 use crate::model::problem::Problem;
 
-/// The body, read as JSON. 415 without `application/json` (or `+json`), 413 over the route's limit.
+/// From the first byte of a body to its last.
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// The body, read as JSON. 415 without `application/json` (or `+json`), 413 over the route's limit, 400 where it does not
+/// come within 30 s.
 #[derive(Debug)]
 pub struct JsonBody<T>(pub T);
 
@@ -23,11 +30,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
                 "send the body with `Content-Type: application/json`",
             ));
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
-            match rejection.into_response().status() {
-                StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(Code::PayloadTooLarge, "the body is too large"),
-                _ => ApiError::new(Code::ValidationError, "the body could not be read to its end"),
-            }
+        let late = |_| {
+            let message = format!("the body did not come within {} s", WITHIN.as_secs());
+            ApiError::new(Code::ValidationError, message)
+        };
+        let received = timeout(WITHIN, Bytes::from_request(request, state)).await.map_err(late)?;
+        let bytes = received.map_err(|rejection| match rejection.into_response().status() {
+            StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(Code::PayloadTooLarge, "the body is too large"),
+            _ => ApiError::new(Code::ValidationError, "the body could not be read to its end"),
         })?;
         read(&bytes).map(JsonBody).map_err(|problem| ApiError::invalid(vec![problem]))
     }

@@ -55,10 +55,9 @@ impl ApiState {
     }
 }
 
-/// All routes. `events` brings its own, by their full paths (`/api/v1/events`), and comes under the same access rule, request
-/// ids, error form and metrics; a body limit of its own takes the place of the 10 MB.
-pub fn router(state: ApiState, events: Router) -> Router {
-    let routes = Router::new()
+/// The routes of the role `api`.
+pub fn admin(state: ApiState) -> Router {
+    Router::new()
         .route("/api/v1/admin/organizations", get(organizations::list).post(organizations::create))
         .route(
             "/api/v1/admin/organizations/{orgId}",
@@ -71,6 +70,13 @@ pub fn router(state: ApiState, events: Router) -> Router {
         )
         .route("/api/v1/outbound-integrations/{id}/enable", post(integrations::enable))
         .route("/api/v1/outbound-integrations/{id}/disable", post(integrations::disable))
+        .with_state(state)
+}
+
+/// Probes, metrics, and `routes`, those of the process's roles by their full paths, all under one access rule, with request
+/// ids, one error form and metrics. A body limit that a route brings takes the place of the 10 MB.
+pub fn router(state: ApiState, routes: Router) -> Router {
+    let probes = Router::new()
         .route("/health", get(probes::health))
         .route("/api/v1/health", get(probes::health))
         .route("/health/live", get(probes::live))
@@ -78,8 +84,8 @@ pub fn router(state: ApiState, events: Router) -> Router {
         .route("/metrics", get(probes::metrics))
         .with_state(state.clone());
     // Outermost last: request id, log and metrics; body limit; access.
-    routes
-        .merge(events)
+    probes
+        .merge(routes)
         .fallback(no_route)
         .layer(from_fn_with_state(state.admin_key, auth::guard))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
@@ -87,5 +93,6 @@ pub fn router(state: ApiState, events: Router) -> Router {
 }
 
 async fn no_route(method: Method, uri: Uri) -> ApiError {
-    ApiError::new(Code::NotFound, format!("there is no route {method} {}", uri.path()))
+    let message = format!("there is no route {method} {} in the roles of this process", uri.path());
+    ApiError::new(Code::NotFound, message)
 }

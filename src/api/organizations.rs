@@ -50,9 +50,11 @@ pub async fn one(State(state): State<ApiState>, Path(id): Path<String>, params: 
 pub async fn replace(
     State(state): State<ApiState>,
     Path(id): Path<String>,
+    params: Params,
     headers: HeaderMap,
     JsonBody(body): JsonBody<Value>,
 ) -> Result<Response, ApiError> {
+    params.finish()?;
     let key = key(&id)?;
     let new = Draft::new(Kind::Organization, body).fix("orgId", &id).read()?;
     let change = Change { key, condition: if_match(&headers), action: Action::Replace(new) };
@@ -62,8 +64,10 @@ pub async fn replace(
 pub async fn delete(
     State(state): State<ApiState>,
     Path(id): Path<String>,
+    params: Params,
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
+    params.finish()?;
     let change = Change { key: key(&id)?, condition: if_match(&headers), action: Action::Delete };
     state.writer.write(change).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -1,6 +1,7 @@
 //! The only place that builds engines and wires stages: a process is a set of roles.
 
 mod health;
+mod http;
 pub mod reach;
 mod supervise;
 mod views;
@@ -225,11 +226,17 @@ impl Gateway {
                 metrics.render()
             }),
         };
-        let events = if roles.has(Role::Ingest) { api::events::router(Arc::new(ingest)) } else { Router::new() };
-        let app = api::router(state, events);
+        let mut routes = Router::new();
+        if roles.has(Role::Api) {
+            routes = routes.merge(api::admin(state.clone()));
+        }
+        if roles.has(Role::Ingest) {
+            routes = routes.merge(api::events::router(Arc::new(ingest)));
+        }
+        let app = api::router(state, routes);
         let stop = self.stop.clone();
         tasks.task(async move {
-            let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
+            let served = http::serve(listener, app, stop).await;
             served.map_err(|e| AppError::Failed(format!("the HTTP server ended: {e}")))
         });
     }

@@ -41,6 +41,10 @@ impl KnownOrgs for Organisations {
         self.catalog.snapshot().organization(org).is_some()
     }
 
+    fn position(&self) -> Offset {
+        self.catalog.snapshot().position()
+    }
+
     async fn catch_up(&self) -> bool {
         self.catalog.catch_up(&*self.log, CATCH_UP).await.is_ok()
     }

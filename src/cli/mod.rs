@@ -90,12 +90,28 @@ impl Common {
         set("kafka.brokers", self.kafka.clone());
         set("kafka.topic_prefix", self.prefix.clone());
         set("topology.file", self.topology.as_ref().map(|p| p.display().to_string()));
-        let loaded = config::load(self.config.as_deref(), std::env::vars(), &flags).map_err(Exit::usage)?;
+        let loaded = config::load(self.config.as_deref(), environment()?.into_iter(), &flags).map_err(Exit::usage)?;
         for warning in &loaded.warnings {
             eprintln!("tidegate: warning: {warning}");
         }
         Ok(loaded.config)
     }
+}
+
+/// What the environment holds as text. A variable of ours that is not UTF-8 is refused, another's is none of our business.
+fn environment() -> Result<Vec<(String, String)>, Exit> {
+    let mut texts = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        let Ok(name) = name.into_string() else { continue };
+        match value.into_string() {
+            Ok(value) => texts.push((name, value)),
+            Err(_) if name.starts_with("TIDEGATE_") || name.starts_with("KAFKA_") => {
+                return Err(Exit::usage(format!("{name}: is not UTF-8")));
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(texts)
 }
 
 /// The runtime of every command.

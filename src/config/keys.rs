@@ -138,6 +138,10 @@ pub(super) fn explain(error: figment::Error) -> String {
             (None, path) => format!("`{path}`"),
         };
         match &e.kind {
+            // figment would show the value.
+            Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) if is_secret(&e.path) => {
+                format!("{place}: must be {expected}")
+            }
             Kind::UnknownField(field, expected) => {
                 let near =
                     expected.iter().map(|k| (strsim::jaro_winkler(field, k), k)).max_by(|a, b| a.0.total_cmp(&b.0));
@@ -151,4 +155,9 @@ pub(super) fn explain(error: figment::Error) -> String {
         }
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+fn is_secret(path: &[String]) -> bool {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    matches!(path[..], ["admin_key" | "secret_key"] | ["kafka", "properties", ..])
 }

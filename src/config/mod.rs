@@ -25,16 +25,16 @@ pub enum Engine {
     Kafka,
 }
 
-/// Everything that can be set. Field names are the keys of `tidegate.toml`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+/// Everything that can be set. Field names are the keys of `tidegate.toml`. It holds secrets, so that it has no `Debug`.
+#[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     pub engine: Engine,
     /// Address of API, probes and metrics.
     pub listen: SocketAddr,
-    /// A stable name for this process, part of its transactional ids; set, it also makes group membership static.
+    /// 1-128 of `A-Z a-z 0-9 . _ -`: a stable name for this process, part of its transactional ids; set, it also makes group membership static.
     pub instance: Option<String>,
-    /// An `X-API-Key` with the role ADMIN. Without one the API refuses every call.
+    /// An `X-API-Key` with the role ADMIN, of 8 characters or more. Without one the API refuses every call.
     pub admin_key: Option<String>,
     /// Seals secrets inside resources. Nothing is sealed yet; it is accepted so that deployments can set it already.
     pub secret_key: Option<String>,
@@ -46,11 +46,12 @@ pub struct Config {
     pub topology: Topology,
 }
 
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kafka {
     /// Bootstrap servers, comma-separated.
     pub brokers: String,
+    /// What every topic's name begins with: 1-200 of `A-Z a-z 0-9 . _ -`.
     pub topic_prefix: String,
     /// Any librdkafka property, passed through to every client.
     pub properties: BTreeMap<String, String>,
@@ -102,7 +103,6 @@ impl Default for Config {
 }
 
 /// A configuration and what its reader should be told once logs are up.
-#[derive(Debug)]
 pub struct Loaded {
     pub config: Config,
     pub warnings: Vec<String>,

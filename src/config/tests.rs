@@ -27,10 +27,18 @@ fn the_stronger_of_two_names_for_the_brokers_wins() {
 
 #[test]
 fn an_unknown_key_in_the_file_is_an_error_that_says_what_was_meant() {
-    let error = loaded("[kafka]\nbroker = 'a:1'", &[], &Flags::new()).unwrap_err();
+    let error = loaded("[kafka]\nbroker = 'a:1'", &[], &Flags::new()).err().unwrap();
     assert!(error.contains("unknown key `broker`") && error.contains("did you mean `brokers`"), "{error}");
-    let error = loaded("admin_kee = 'x'", &[], &Flags::new()).unwrap_err();
+    let error = loaded("admin_kee = 'x'", &[], &Flags::new()).err().unwrap();
     assert!(error.contains("did you mean `admin_key`"), "{error}");
+}
+
+#[test]
+fn a_secret_of_the_wrong_type_is_not_shown() {
+    for toml in ["admin_key = 87654321", "secret_key = 87654321", "[kafka.properties]\n'sasl.password' = 87654321"] {
+        let error = loaded(toml, &[], &Flags::new()).err().unwrap();
+        assert!(error.contains("string") && !error.contains("87654321"), "{error}");
+    }
 }
 
 #[test]
@@ -64,7 +72,7 @@ fn bad_values_are_refused_with_their_name() {
         (("TIDEGATE_LOG_FORMAT", "xml"), "TIDEGATE_LOG_FORMAT"),
     ];
     for (variable, name) in cases {
-        let error = loaded("", &[variable], &Flags::new()).unwrap_err();
+        let error = loaded("", &[variable], &Flags::new()).err().unwrap();
         assert!(error.contains(name), "{variable:?}: {error}");
     }
 }

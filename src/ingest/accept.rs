@@ -8,20 +8,21 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::ingest::error::IngestError;
 use crate::model::event::{Event, MAX_HEADERS, NotAnEvent};
-use crate::model::ids::{EventId, Label, OrgId};
-use crate::model::record::{Output, Record};
+use crate::model::ids::{EventId, Label, Offset, OrgId};
+use crate::model::record::{Output, Record, header};
 use crate::model::time::{Clock, Timestamp};
 use crate::model::topic::Topic;
 use crate::stream::log::{Log, LogError};
 use crate::telemetry::metrics::EVENTS_ACCEPTED;
 
-/// Bytes of requests that may wait for the log at once, unless the process is told otherwise.
-pub const DEFAULT_BUDGET: usize = 64 << 20;
-
 /// Which organisations there are.
 #[async_trait]
 pub trait KnownOrgs: Send + Sync + 'static {
     fn knows(&self, org: &OrgId) -> bool;
+
+    /// How far the catalog was read. An event is not matched by an older one, wherever it is matched: what was configured
+    /// before it was accepted hears it.
+    fn position(&self) -> Offset;
 
     /// Learns what was written before this call, by whichever process. False where that cannot be had now: then an unknown
     /// organisation may exist all the same.
@@ -81,8 +82,8 @@ impl Ingest {
         Ok(id)
     }
 
-    /// Accepts a batch, answering for each in order; the good ones are written together, once. An error is that of the
-    /// write, and then nothing was accepted.
+    /// Accepts a batch, answering for each in order; the good ones are written together, once. After
+    /// `Unconfirmed` it is not known whether they were accepted; after any other error none was.
     pub async fn accept_batch(
         &self,
         kind: SourceKind,
@@ -117,7 +118,8 @@ impl Ingest {
         if event.traceparent.is_none() {
             event.traceparent = Label::parse(&fresh_traceparent()).ok();
         }
-        let record: Record = event.to_record();
+        let mut record: Record = event.to_record();
+        record.headers.push(header::TG_CATALOG, self.orgs.position().to_string());
         let bytes = record.headers.size();
         if bytes > MAX_HEADERS {
             return Err(IngestError::TooLarge(NotAnEvent::HeadersTooLarge { bytes, limit: MAX_HEADERS }.to_string()));

@@ -5,13 +5,13 @@ use std::time::Duration;
 use crate::ingest::normalise::Shape;
 use crate::model::event::NotAnEvent;
 use crate::model::ids::EventId;
-use crate::model::problem::Problem;
+use crate::model::problem::{Problem, summary};
 
 /// Why an event, or a whole request, was not accepted. The message is for the sender: it holds no payload, and no cause
 /// that is the operator's business.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IngestError {
-    #[error("{}", told(.0))]
+    #[error("{}", summary(.0))]
     Invalid(Vec<Problem>),
     #[error("{0}")]
     TooLarge(String),
@@ -61,24 +61,12 @@ impl IngestError {
     }
 }
 
-fn told(problems: &[Problem]) -> String {
-    let Some(first) = problems.first() else { return "the request is not valid".to_owned() };
-    let more = match problems.len() {
-        1 => String::new(),
-        n => format!("; and {} more, see `details`", n - 1),
-    };
-    match first.path.as_str() {
-        "" => format!("{}{more}", first.message),
-        path => format!("`{path}` {}{more}", first.message),
-    }
-}
-
 fn unconfirmed(id: Option<&EventId>) -> String {
     let again = match id {
         Some(id) => format!("send it again with the id {id}"),
         None => "send them again with the same ids or `Idempotency-Key`".to_owned(),
     };
     format!(
-        "the log did not confirm in time, so whether it has the events is not known; {again}: a repeat is recognised"
+        "the log did not confirm in time, so whether it has the events is not known; {again} within ten minutes: a repeat is recognised"
     )
 }

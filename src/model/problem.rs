@@ -19,6 +19,16 @@ impl Problem {
     }
 }
 
+/// The first of what is wrong, and how much more there is, for a message beside `details`.
+pub fn summary(problems: &[Problem]) -> String {
+    let Some((first, rest)) = problems.split_first() else { return "the request is not valid".to_owned() };
+    let more = if rest.is_empty() { String::new() } else { format!("; and {} more, see `details`", rest.len()) };
+    match first.path.as_str() {
+        "" => format!("{}{more}", first.message),
+        path => format!("`{path}` {}{more}", first.message),
+    }
+}
+
 /// Cuts a text that may come from a client at 300 characters.
 pub fn cut(mut text: String) -> String {
     if let Some((end, _)) = text.char_indices().nth(MAX_CHARS) {

@@ -42,6 +42,15 @@ async fn nothing_but_the_probes_and_metrics_answers_without_the_key() {
 }
 
 #[tokio::test]
+async fn a_process_without_the_role_api_has_probes_and_no_admin_routes() {
+    let api = Api::of(Some(KEY), false);
+    for uri in [ORGS, INTEGRATIONS] {
+        assert_error(&api.get(uri).await, 404, "NOT_FOUND");
+    }
+    assert_eq!(api.get("/health/live").await.status, 200);
+}
+
+#[tokio::test]
 async fn without_a_configured_key_every_call_is_refused_and_told_why() {
     for api in [Api::with_key(None), Api::with_key(Some(""))] {
         for headers in [&[][..], &[("x-api-key", "")], &[("x-api-key", KEY)]] {

@@ -97,6 +97,21 @@ async fn a_body_that_is_too_large_or_of_another_type_is_refused() {
 }
 
 #[tokio::test]
+async fn no_route_ignores_a_parameter_that_it_does_not_have() {
+    let api = Api::with_bills().await;
+    let (org, bill) = (format!("{ORGS}/648"), format!("{INTEGRATIONS}/bills"));
+    let mut uris = vec![("GET", ORGS.to_owned()), ("POST", ORGS.to_owned())];
+    uris.extend([("GET", INTEGRATIONS.to_owned()), ("POST", INTEGRATIONS.to_owned())]);
+    uris.extend(["GET", "PUT", "DELETE"].into_iter().flat_map(|m| [(m, org.clone()), (m, bill.clone())]));
+    uris.extend([("POST", format!("{bill}/enable")), ("POST", format!("{bill}/disable"))]);
+    for (method, uri) in uris {
+        let answer = api.write(method, &format!("{uri}?dryRun=true"), &[], bills().to_string()).await;
+        assert_error(&answer, 400, "VALIDATION_ERROR");
+        assert!(answer.paths().contains(&"dryRun"), "{method} {uri}: {}", answer.body);
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_parameter_is_told_and_never_ignored() {
     let api = Api::with_bills().await;
     let cases = [

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::api::{AdminKey, ApiState, Health, Part, router};
+use crate::api::{AdminKey, ApiState, Health, Part, admin, router};
 use crate::catalog::fake::SharedFake;
 use crate::catalog::writer::{Limits, Writer};
 use crate::catalog::{Catalog, Follower};
@@ -80,6 +80,10 @@ impl Api {
     }
 
     fn with_key(key: Option<&str>) -> Api {
+        Api::of(key, true)
+    }
+
+    fn of(key: Option<&str>, with_admin: bool) -> Api {
         let log = SharedFake::default();
         let catalog = Arc::new(Catalog::default());
         let mut tasks = JoinSet::new();
@@ -96,7 +100,8 @@ impl Api {
             metrics: Arc::new(|| "tidegate_up 1\n".to_owned()),
         };
         let events = Router::new().route("/api/v1/events", post(|| async { StatusCode::ACCEPTED }));
-        Api { router: router(state, events), log, well, _following: tasks }
+        let routes = if with_admin { admin(state.clone()).merge(events) } else { events };
+        Api { router: router(state, routes), log, well, _following: tasks }
     }
 
     async fn state_loaded(&self) {

@@ -73,6 +73,10 @@ impl KnownOrgs for Orgs {
         org.as_str() == "648" || (org.as_str() == "late" && self.late.load(Ordering::Relaxed))
     }
 
+    fn position(&self) -> Offset {
+        Offset(17)
+    }
+
     async fn catch_up(&self) -> bool {
         self.late.store(!self.away, Ordering::Relaxed);
         !self.away
@@ -116,6 +120,15 @@ async fn a_batch_is_written_once_and_answered_in_order() {
     let ids: Vec<_> = written[0].iter().map(|o| o.record.headers.text(header::CE_ID).unwrap()).collect();
     assert_eq!(ids, ["a", "c"]);
     assert!(written[0].iter().all(|o| o.topic == Topic::Events && o.partition.is_none()));
+}
+
+#[tokio::test]
+async fn an_event_is_not_matched_by_an_older_catalog_than_it_was_accepted_with() {
+    let log = Arc::new(Appends::default());
+    let ingest = ingest(&log, 1_000);
+    ingest.accept_one(SourceKind::Rest, event("648", "a"), ingest.room()).await.unwrap();
+    let written = log.written.lock().unwrap();
+    assert_eq!(written[0][0].record.headers.text(header::TG_CATALOG), Some("17"));
 }
 
 #[tokio::test]

@@ -1,0 +1,138 @@
+//! The HTTP server: every wait on a client has an end, so that neither a slow one nor a silent one keeps the process.
+
+use std::io;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// A connection that sends no complete head for so long is closed, between requests too.
+const HEAD_WITHIN: Duration = Duration::from_secs(60);
+/// Requests under way when the process is asked to end are finished within this time.
+const DRAIN_WITHIN: Duration = Duration::from_secs(20);
+/// The pause after a connection could not be taken, for want of file descriptors as a rule.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// Serves until `stop`, then finishes what is under way.
+pub(super) async fn serve(listener: TcpListener, app: Router, stop: CancellationToken) -> io::Result<()> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD_WITHIN / 2);
+    let drain = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    loop {
+        let stream = tokio::select! {
+            () = stop.cancelled() => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = accept(&listener) => accepted,
+        };
+        let service = TowerToHyperService::new(app.clone());
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+        let connection = drain.watch(connection);
+        connections.spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(DRAIN_WITHIN, drain.shutdown()).await.is_err() {
+        tracing::warn!("requests that clients did not finish sending were cut off");
+    }
+    connections.shutdown().await;
+    Ok(())
+}
+
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // An answer is one write: waiting to send it with the next would only delay it.
+                let _ = stream.set_nodelay(true);
+                return stream;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no connection can be taken");
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time::{Instant, advance};
+
+    use super::*;
+
+    async fn started(
+        app: Router,
+    ) -> (std::net::SocketAddr, CancellationToken, tokio::task::JoinHandle<io::Result<()>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let server = tokio::spawn(serve(listener, app, stop.clone()));
+        (address, stop, server)
+    }
+
+    #[tokio::test]
+    async fn half_a_request_does_not_keep_the_process() {
+        let (address, stop, server) = started(Router::new()).await;
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        silent.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        let mut served = TcpStream::connect(address).await.unwrap();
+        served.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        served.read_u8().await.unwrap();
+        tokio::time::pause();
+        let began = Instant::now();
+        stop.cancel();
+        server.await.unwrap().unwrap();
+        assert!(began.elapsed() <= DRAIN_WITHIN + Duration::from_secs(1), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_request_under_way_is_answered_before_the_end() {
+        let (entered, mut is_entered) = tokio::sync::mpsc::channel(1);
+        let release = CancellationToken::new();
+        let gate = release.clone();
+        let answer = move || async move {
+            entered.send(()).await.unwrap();
+            gate.cancelled().await;
+            "done"
+        };
+        let (address, stop, server) = started(Router::new().route("/", get(answer))).await;
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        is_entered.recv().await.unwrap();
+        stop.cancel();
+        release.cancel();
+        let mut text = String::new();
+        client.read_to_string(&mut text).await.unwrap();
+        assert!(text.starts_with("HTTP/1.1 200") && text.ends_with("done"), "{text}");
+        server.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_a_head_is_closed() {
+        let (address, stop, server) = started(Router::new()).await;
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        silent.write_all(b"GET / HTTP/1.1\r\nx-slow: ").await.unwrap();
+        let mut probe = TcpStream::connect(address).await.unwrap();
+        probe.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        probe.read_u8().await.unwrap();
+        tokio::time::pause();
+        advance(HEAD_WITHIN).await;
+        tokio::time::resume();
+        let mut rest = Vec::new();
+        silent.read_to_end(&mut rest).await.unwrap();
+        stop.cancel();
+        server.await.unwrap().unwrap();
+    }
+}
