@@ -10,11 +10,11 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::api::conditions::if_match;
+use crate::api::draft::Draft;
 use crate::api::error::{ApiError, Code};
 use crate::api::json::JsonBody;
 use crate::api::listing::Listing;
 use crate::api::params::Params;
-use crate::api::settle::Draft;
 use crate::api::{ApiState, answer};
 use crate::catalog::change::{Action, Change, Condition};
 use crate::catalog::resource::{Key, Kind, Resource};
@@ -51,7 +51,7 @@ pub async fn create(
 ) -> Result<Response, ApiError> {
     let org = params.org();
     params.finish()?;
-    let draft = Draft::new(Kind::OutboundIntegration, body).default("id", || Uuid::now_v7().to_string());
+    let draft = draft(&state, body).default("id", || Uuid::now_v7().to_string().into());
     let new = in_org(draft, org.as_ref()).read()?;
     let change = Change { key: new.key(), condition: Condition::None, action: Action::Create(new) };
     let made = state.writer.write(change).await?;
@@ -70,29 +70,21 @@ pub async fn replace(
     JsonBody(body): JsonBody<Value>,
 ) -> Result<Response, ApiError> {
     let current = visible(&state, &id, params)?;
-    let draft = Draft::new(Kind::OutboundIntegration, body).fix("id", &id);
-    let new = draft.default("orgId", || current.org_id.to_string()).read()?;
+    let draft = draft(&state, body).fix("id", &id);
+    let new = draft.default("orgId", || current.org_id.as_str().into()).read()?;
     change(&state, &current, (if_match(&headers), Action::Replace(new))).await
 }
 
-pub async fn enable(
+/// `POST .../enable` and `.../disable`.
+pub async fn set_active(
+    active: bool,
     State(state): State<ApiState>,
     Path(id): Path<String>,
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let current = visible(&state, &id, params)?;
-    change(&state, &current, (if_match(&headers), Action::SetActive(true))).await
-}
-
-pub async fn disable(
-    State(state): State<ApiState>,
-    Path(id): Path<String>,
-    params: Params,
-    headers: HeaderMap,
-) -> Result<Response, ApiError> {
-    let current = visible(&state, &id, params)?;
-    change(&state, &current, (if_match(&headers), Action::SetActive(false))).await
+    change(&state, &current, (if_match(&headers), Action::SetActive(active))).await
 }
 
 pub async fn delete(
@@ -113,6 +105,13 @@ async fn change(
 ) -> Result<Response, ApiError> {
     let change = Change { key: Key::OutboundIntegration(current.id.clone()), condition, action };
     Ok(answer::found(&state.writer.write(change).await?))
+}
+
+/// A body that says nothing of retries means the topology's.
+fn draft(state: &ApiState, body: Value) -> Draft {
+    // Numbers and durations always have a JSON form.
+    let retry = || serde_json::to_value(&state.retry).unwrap_or_default();
+    Draft::new(Kind::OutboundIntegration, body).default("retry", retry)
 }
 
 /// The organisation comes from the URL, else the body.

@@ -3,6 +3,7 @@
 mod answer;
 mod auth;
 mod conditions;
+mod draft;
 pub mod error;
 pub mod events;
 mod integrations;
@@ -12,7 +13,6 @@ mod observe;
 mod organizations;
 mod params;
 pub mod probes;
-mod settle;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +29,7 @@ pub use error::{ApiError, Code};
 pub use probes::{Health, Part};
 
 use crate::catalog::{Catalog, Snapshot, Writer};
+use crate::model::retry::RetryPolicy;
 
 /// The largest body of a request; routes that take larger ones say so themselves.
 const BODY_LIMIT: usize = 10 * 1_024 * 1_024;
@@ -39,6 +40,8 @@ pub struct ApiState {
     pub catalog: Arc<Catalog>,
     pub writer: Arc<Writer>,
     pub admin_key: AdminKey,
+    /// Of integrations that do not say otherwise.
+    pub retry: RetryPolicy,
     pub health: Arc<dyn Health>,
     /// Renders the metrics in Prometheus' text format.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
@@ -68,8 +71,14 @@ pub fn admin(state: ApiState) -> Router {
             "/api/v1/outbound-integrations/{id}",
             get(integrations::one).put(integrations::replace).delete(integrations::delete),
         )
-        .route("/api/v1/outbound-integrations/{id}/enable", post(integrations::enable))
-        .route("/api/v1/outbound-integrations/{id}/disable", post(integrations::disable))
+        .route(
+            "/api/v1/outbound-integrations/{id}/enable",
+            post(|state, id, params, headers| integrations::set_active(true, state, id, params, headers)),
+        )
+        .route(
+            "/api/v1/outbound-integrations/{id}/disable",
+            post(|state, id, params, headers| integrations::set_active(false, state, id, params, headers)),
+        )
         .with_state(state)
 }
 

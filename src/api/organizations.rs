@@ -7,11 +7,11 @@ use axum::response::Response;
 use serde_json::Value;
 
 use crate::api::conditions::if_match;
+use crate::api::draft::Draft;
 use crate::api::error::{ApiError, Code};
 use crate::api::json::JsonBody;
 use crate::api::listing::Listing;
 use crate::api::params::Params;
-use crate::api::settle::Draft;
 use crate::api::{ApiState, answer};
 use crate::catalog::change::{Action, Change, Condition};
 use crate::catalog::resource::{Key, Kind, Resource};

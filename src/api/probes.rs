@@ -1,4 +1,5 @@
-//! Probes and metrics: open to everyone who reaches the port, so they name no tenant.
+//! Probes and metrics: open to everyone who reaches the port. They hold no payload and no secret; what fails is named by the
+//! id of its integration.
 
 use axum::Json;
 use axum::extract::State;

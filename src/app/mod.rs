@@ -26,6 +26,7 @@ use crate::deliver::stage::{Deliver, DeliverConfig};
 use crate::ingest::accept::Ingest;
 use crate::lanes::runner::WorkRunner;
 use crate::matching::Match;
+use crate::model::retry::RetryPolicy;
 use crate::model::time::{Clock, SystemClock};
 use crate::model::topic::Topic;
 use crate::stream::log::{Log, Membership};
@@ -113,7 +114,8 @@ pub async fn serve(config: Config, roles: Roles, stop: CancellationToken) -> Res
     if roles.has(Role::Deliver) {
         gateway.start_deliver(&mut tasks, DeliverConfig { allow, longest_wait: longest_wait(&declared) })?;
     }
-    gateway.start_http(&mut tasks, listener, AdminKey::of(config.admin_key.as_deref()), (metrics, roles.clone()));
+    let admin_key = AdminKey::of(config.admin_key.as_deref());
+    gateway.start_http(&mut tasks, listener, (admin_key, declared.retry.clone()), (metrics, roles.clone()));
     tracing::info!(listen = %config.listen, prefix = config.kafka.topic_prefix, roles = ?roles.0, "tidegate is up");
     drop(gateway);
     let ended = tasks.join().await;
@@ -204,7 +206,7 @@ impl Gateway {
         &self,
         tasks: &mut Tasks,
         listener: TcpListener,
-        admin_key: AdminKey,
+        (admin_key, retry): (AdminKey, RetryPolicy),
         (metrics, roles): (PrometheusHandle, Roles),
     ) {
         let writer = Writer::new(self.log.clone(), self.catalog.clone(), self.clock.clone(), WriterLimits::default());
@@ -220,6 +222,7 @@ impl Gateway {
             catalog: self.catalog.clone(),
             writer: Arc::new(writer),
             admin_key,
+            retry,
             health: tasks.board.clone(),
             metrics: Arc::new(move || {
                 process.collect();

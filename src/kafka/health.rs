@@ -114,7 +114,8 @@ pub(super) fn log_error(error: &KafkaError, what: &str, health: &Health) -> LogE
             | Code::ClusterAuthorizationFailed
             | Code::TransactionalIdAuthorizationFailed,
         ) => LogError::Fatal(format!(
-            "Kafka does not allow this user to use {what} ({error}); `tidegate topology describe --acls` lists what is needed"
+            "Kafka does not allow this user to use {what} ({error}); it needs Read, Write and Describe on topics, groups and \
+             transactional ids that begin with the prefix, and DescribeConfigs on the topics"
         )),
         Some(
             Code::AllBrokersDown

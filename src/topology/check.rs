@@ -235,7 +235,10 @@ fn partitions_advice(topic: Topic, actual: u32, f: &mut fmt::Formatter<'_>) -> f
     write!(f, "Either declare {actual} in a topology file of your own (--topology FILE)")?;
     match topic {
         Topic::Catalog => {
-            f.write_str(", which cannot be done for the catalog: its writes need one order. Export it, delete the topic, create it, apply")
+            f.write_str(
+                ", which cannot be done for the catalog: its writes need one order. Keep a copy of it (kcat -C -e -K ' ' -t ...), delete \
+                 the topic, create it, write the copy back in its order",
+            )
         }
         Topic::Audit | Topic::Rejected | Topic::Dlq | Topic::Attempts => {
             f.write_str(", or alter the topic; nothing depends on which partition a record is in")
@@ -243,7 +246,7 @@ fn partitions_advice(topic: Topic, actual: u32, f: &mut fmt::Formatter<'_>) -> f
         _ => f.write_str(
             ", or drain first and then change the topic: with another number the same key goes to another partition, so order is lost, \
              and what waits is kept for each partition, so it would not be found. To drain: stop the roles that write to it, wait until \
-             the groups have no lag and retry holds nothing (kafka-consumer-groups, tidegate topology describe), stop all processes, \
+             the groups have no lag and retry holds nothing (kafka-consumer-groups; kcat -C -e -t <prefix>.retry shows no key whose last value is not empty), stop all processes, \
              delete the topic, create it with the new number, start again",
         ),
     }

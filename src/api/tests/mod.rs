@@ -21,6 +21,7 @@ use crate::api::{AdminKey, ApiState, Health, Part, admin, router};
 use crate::catalog::fake::SharedFake;
 use crate::catalog::writer::{Limits, Writer};
 use crate::catalog::{Catalog, Follower};
+use crate::model::retry::RetryPolicy;
 use crate::model::time::{ManualClock, Timestamp};
 use crate::stream::log::LogError;
 
@@ -96,6 +97,7 @@ impl Api {
             catalog,
             writer: Arc::new(writer),
             admin_key: AdminKey::of(key),
+            retry: RetryPolicy { max_attempts: 3, ..RetryPolicy::default() },
             health: well.clone(),
             metrics: Arc::new(|| "tidegate_up 1\n".to_owned()),
         };

@@ -182,3 +182,14 @@ async fn an_empty_answer_is_never_given_before_the_catalog_was_read() {
         assert_error(&api.get(uri).await, 503, "SERVICE_UNAVAILABLE");
     }
 }
+
+#[tokio::test]
+async fn an_integration_that_says_nothing_of_retries_has_those_of_the_topology() {
+    let api = Api::with_bills().await;
+    let uri = format!("{INTEGRATIONS}/bills");
+    assert_eq!(api.get(&uri).await.body["retry"]["maxAttempts"], 3);
+    let mut own = bills();
+    own["retry"] = json!({"maxAttempts": 9, "delays": ["1s"]});
+    assert_eq!(api.put(&uri, own).await.body["retry"]["maxAttempts"], 9);
+    assert_eq!(api.put(&uri, bills()).await.body["retry"]["maxAttempts"], 3);
+}

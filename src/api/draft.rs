@@ -41,11 +41,11 @@ impl Draft {
     }
 
     /// What `name` is where the body does not say.
-    pub fn default(mut self, name: &str, value: impl FnOnce() -> String) -> Self {
+    pub fn default(mut self, name: &str, value: impl FnOnce() -> Value) -> Self {
         if let Value::Object(map) = &mut self.json
             && map.get(name).is_none_or(Value::is_null)
         {
-            map.insert(name.to_owned(), value().into());
+            map.insert(name.to_owned(), value());
         }
         self
     }
