@@ -5,17 +5,19 @@ mod sample;
 
 use std::fs;
 use std::io::Write as _;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use clap::Args;
+use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::Common;
 use super::exit::Exit;
 use super::serve::{exit, start_telemetry, stop_on_signal, until_ended};
 use crate::app::{self, Roles};
-use crate::config::{Config, Flags};
+use crate::config::Config;
 
 /// Try it: a gateway with a sample organisation, an integration, and a receiver that shows each request as it arrives.
 #[derive(Args, Debug)]
@@ -23,22 +25,26 @@ use crate::config::{Config, Flags};
     tidegate dev --kafka localhost:9092       on a Kafka that runs already")]
 pub(super) struct Dev {
     /// Address of API, probes and metrics
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", env = "TIDEGATE_LISTEN")]
-    listen: String,
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        help = "Address of API, probes and metrics [env: TIDEGATE_LISTEN] [default: 127.0.0.1:8080]"
+    )]
+    listen: Option<String>,
     /// Address of the receiver that shows what arrives
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8099")]
     receiver: String,
 }
 
 pub(super) fn run(common: &Common, command: Dev) -> Result<(), Exit> {
+    let flags = command.listen.clone().map(|address| ("listen", address)).into_iter().collect();
+    let mut config = common.load_over(&defaults(common), flags)?;
+    let named = |variable: &&str| std::env::var_os(variable).is_some();
     if common.kafka.is_none()
-        && ["KAFKA_BROKERS", "KAFKA_BOOTSTRAP_SERVERS"].iter().all(|v| std::env::var_os(v).is_none())
+        && !["KAFKA_BROKERS", "KAFKA_BOOTSTRAP_SERVERS"].iter().any(named)
+        && config.kafka.brokers == Config::default().kafka.brokers
     {
         return Err(Exit::usage("no Kafka named: `make dev` starts one, or give --kafka host:port"));
-    }
-    let mut config = common.load(defaults(&command))?;
-    if config.egress.allow.is_empty() {
-        config.egress.allow = vec!["127.0.0.0/8".into(), "::1/128".into(), "localhost".into()];
     }
     let key = match &config.admin_key {
         Some(key) => key.clone(),
@@ -54,11 +60,14 @@ pub(super) fn run(common: &Common, command: Dev) -> Result<(), Exit> {
     until_ended(session(config, key, command.receiver))
 }
 
-fn defaults(command: &Dev) -> Flags {
-    let quiet = std::env::var_os("TIDEGATE_LOG").is_none().then(|| ("log.filter", "warn".to_owned()));
-    let profile =
-        std::env::var_os("TIDEGATE_TOPOLOGY__PROFILE").is_none().then(|| ("topology.profile", "small".to_owned()));
-    [Some(("listen", command.listen.clone())), quiet, profile].into_iter().flatten().collect()
+/// For one person on one machine. A topology file of one's own need not have a profile `small`.
+fn defaults(common: &Common) -> Config {
+    let mut config = Config::default();
+    config.listen.set_ip(Ipv4Addr::LOCALHOST.into());
+    config.log.filter = "warn".to_owned();
+    config.topology.profile = common.topology.is_none().then(|| "small".to_owned());
+    config.egress.allow = ["127.0.0.0/8", "::1/128", "localhost"].map(str::to_owned).to_vec();
+    config
 }
 
 /// The gateway, the receiver and the sample, until ctrl-C.
@@ -72,16 +81,29 @@ async fn session(config: Config, key: String, address: String) -> Result<(), Exi
         match sample.run(&mut shown).await {
             Ok(()) => println!("{}", sample.what_to_try(&prefix, &brokers)),
             Err(error) => {
-                eprintln!("tidegate: the sample could not be set up: {error:#}");
                 stop.cancel();
+                return Some(format!("the sample could not be set up: {error:#}"));
             }
         }
-        std::future::pending().await
+        None
+    };
+    let gateway = async {
+        let serving = app::serve(config, Roles::all(), stop.clone()).inspect(|_| stop.cancel());
+        let (ended, failed) = tokio::join!(serving, demonstrated(demonstration, &stop));
+        ended.map_err(exit)?;
+        failed.map_or(Ok(()), |error| Err(Exit::failed(error)))
     };
     tokio::select! {
-        ended = app::serve(config, Roles::all(), stop.clone()) => ended.map_err(exit),
-        () = demonstration => Ok(()),
+        ended = gateway => ended,
         again = stop_on_signal(&stop) => Err(again),
+    }
+}
+
+/// What the demonstration failed with; given up where the gateway ends meanwhile.
+async fn demonstrated(demonstration: impl Future<Output = Option<String>>, stop: &CancellationToken) -> Option<String> {
+    tokio::select! {
+        failed = demonstration => failed,
+        () = stop.cancelled() => None,
     }
 }
 

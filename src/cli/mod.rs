@@ -81,6 +81,11 @@ pub fn main() -> ExitCode {
 impl Common {
     /// The configuration with these flags and `more` on top.
     fn load(&self, more: Flags) -> Result<Config, Exit> {
+        self.load_over(&Config::default(), more)
+    }
+
+    /// The same where a command has defaults of its own.
+    fn load_over(&self, defaults: &Config, more: Flags) -> Result<Config, Exit> {
         let mut flags = more;
         let mut set = |key, value: Option<String>| {
             if let Some(value) = value {
@@ -90,7 +95,8 @@ impl Common {
         set("kafka.brokers", self.kafka.clone());
         set("kafka.topic_prefix", self.prefix.clone());
         set("topology.file", self.topology.as_ref().map(|p| p.display().to_string()));
-        let loaded = config::load(self.config.as_deref(), environment()?.into_iter(), &flags).map_err(Exit::usage)?;
+        let loaded =
+            config::load(defaults, self.config.as_deref(), environment()?.into_iter(), &flags).map_err(Exit::usage)?;
         for warning in &loaded.warnings {
             eprintln!("tidegate: warning: {warning}");
         }

@@ -111,15 +111,16 @@ pub struct Loaded {
 /// Values from the command line, by key (`kafka.brokers`); they win over all else.
 pub type Flags = BTreeMap<&'static str, String>;
 
-/// Reads defaults, the file, the environment and flags, in rising order, and checks the result. Without `file`,
+/// Reads `defaults`, the file, the environment and flags, in rising order, and checks the result. Without `file`,
 /// `tidegate.toml` in the working directory is read where there is one.
 pub fn load(
+    defaults: &Config,
     file: Option<&Path>,
     environment: impl Iterator<Item = (String, String)>,
     flags: &Flags,
 ) -> Result<Loaded, ConfigError> {
     let path = file.unwrap_or(Path::new("tidegate.toml"));
-    let mut figment = Figment::from(Serialized::defaults(Config::default()));
+    let mut figment = Figment::from(Serialized::defaults(defaults));
     if path.exists() {
         figment = figment.merge(Toml::file_exact(path));
     } else if file.is_some() {

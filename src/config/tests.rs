@@ -5,7 +5,7 @@ fn loaded(toml: &str, env: &[(&str, &str)], flags: &Flags) -> Result<Loaded, Str
     let file = dir.path().join("tidegate.toml");
     std::fs::write(&file, toml).unwrap();
     let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
-    load(Some(&file), env, flags).map_err(|e| e.to_string())
+    load(&Config::default(), Some(&file), env, flags).map_err(|e| e.to_string())
 }
 
 #[test]
