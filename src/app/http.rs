@@ -10,10 +10,13 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// A connection that sends no complete head for so long is closed, between requests too.
 const HEAD_WITHIN: Duration = Duration::from_secs(60);
+/// Connections at once; more wait to be taken.
+const CONNECTIONS: usize = 4_096;
 /// Requests under way when the process is asked to end are finished within this time.
 const DRAIN_WITHIN: Duration = Duration::from_secs(20);
 /// The pause after a connection could not be taken, for want of file descriptors as a rule.
@@ -30,19 +33,28 @@ pub(super) async fn serve(listener: TcpListener, app: Router, stop: Cancellation
         let stream = tokio::select! {
             () = stop.cancelled() => break,
             Some(_) = connections.join_next() => continue,
-            accepted = accept(&listener) => accepted,
+            accepted = accept(&listener), if connections.len() < CONNECTIONS => accepted,
         };
         let service = TowerToHyperService::new(app.clone());
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-        let connection = drain.watch(connection);
+        let (builder, watcher, stop) = (builder.clone(), drain.watcher(), stop.clone());
         connections.spawn(async move {
-            if let Err(error) = connection.await {
+            // The server's own time for a head begins once it knows which HTTP it is.
+            let mut first = [0];
+            let spoken = tokio::select! {
+                spoken = timeout(HEAD_WITHIN, stream.peek(&mut first)) => spoken,
+                () = stop.cancelled() => return,
+            };
+            if !matches!(spoken, Ok(Ok(1..))) {
+                return;
+            }
+            let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+            if let Err(error) = watcher.watch(connection).await {
                 tracing::debug!(%error, "a connection ended early");
             }
         });
     }
     drop(listener);
-    if tokio::time::timeout(DRAIN_WITHIN, drain.shutdown()).await.is_err() {
+    if timeout(DRAIN_WITHIN, drain.shutdown()).await.is_err() {
         tracing::warn!("requests that clients did not finish sending were cut off");
     }
     connections.shutdown().await;
@@ -122,8 +134,9 @@ mod tests {
     #[tokio::test]
     async fn a_connection_without_a_head_is_closed() {
         let (address, stop, server) = started(Router::new()).await;
+        let mut slow = TcpStream::connect(address).await.unwrap();
+        slow.write_all(b"GET / HTTP/1.1\r\nx-slow: ").await.unwrap();
         let mut silent = TcpStream::connect(address).await.unwrap();
-        silent.write_all(b"GET / HTTP/1.1\r\nx-slow: ").await.unwrap();
         let mut probe = TcpStream::connect(address).await.unwrap();
         probe.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         probe.read_u8().await.unwrap();
@@ -132,6 +145,7 @@ mod tests {
         tokio::time::resume();
         let mut rest = Vec::new();
         silent.read_to_end(&mut rest).await.unwrap();
+        slow.read_to_end(&mut rest).await.unwrap();
         stop.cancel();
         server.await.unwrap().unwrap();
     }

@@ -43,6 +43,10 @@ const INGEST_BUDGET: usize = 64 << 20;
 /// For how long a broker that is not there is tried before the process gives up.
 const REACH_WITHIN: Duration = Duration::from_secs(30);
 
+const UPKEEP: Duration = Duration::from_secs(5);
+/// File descriptors below which a process is warned: each request to a receiver takes one, and so does each client.
+const FEW_FILES: u64 = 16_384;
+
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Role {
@@ -95,6 +99,7 @@ pub async fn serve(config: Config, roles: Roles, stop: CancellationToken) -> Res
             config.listen
         ))
     })?;
+    raise_file_limit();
     let metrics = telemetry::metrics::install().map_err(|e| AppError::Failed(e.to_string()))?;
     let declared = reach::declared(&config)?;
     let allow =
@@ -106,7 +111,16 @@ pub async fn serve(config: Config, roles: Roles, stop: CancellationToken) -> Res
         catalog: Arc::new(Catalog::default()),
         stop: stop.clone(),
     };
-    let mut tasks = Tasks::new(stop);
+    let mut tasks = Tasks::new(stop.clone());
+    let kept = metrics.clone();
+    tasks.task(async move {
+        // What histograms gather is folded into their buckets only by a scrape or by this; else it grows without end.
+        let mut tick = tokio::time::interval(UPKEEP);
+        while stop.run_until_cancelled(tick.tick()).await.is_some() {
+            kept.run_upkeep();
+        }
+        Ok(())
+    });
     gateway.follow_catalog(&mut tasks);
     if roles.has(Role::Match) {
         gateway.start_match(&mut tasks);
@@ -125,6 +139,21 @@ pub async fn serve(config: Config, roles: Roles, stop: CancellationToken) -> Res
     }
     tracing::info!("stopped");
     ended
+}
+
+/// A receiver that hangs holds a file descriptor for each of its requests: with the soft limit of a plain shell a few such
+/// receivers would leave none for the others.
+fn raise_file_limit() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) if limit < FEW_FILES => {
+            tracing::warn!(
+                limit,
+                "few files may be open at once; raise the limit (LimitNOFILE, ulimit -n) to {FEW_FILES} or more"
+            );
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of open files is not known"),
+    }
 }
 
 /// A delivery that still waits a day before the log would delete it is given up, so that it ends as a dead letter.

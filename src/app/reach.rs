@@ -90,7 +90,7 @@ async fn topics(config: &Config, declared: &Declared) -> Result<(), AppError> {
         tracing::info!(topics = created.len(), prefix, "topics created");
     }
     let findings = check(declared, &admin.actual(prefix).await.map_err(admin_error)?);
-    let (fatal, rest): (Vec<&Finding>, Vec<&Finding>) = findings.iter().partition(|f| f.problem.is_fatal());
+    let (fatal, rest): (Vec<&Finding>, Vec<&Finding>) = findings.iter().partition(|f| f.difference.is_fatal());
     for finding in rest {
         tracing::warn!("{finding}");
     }

@@ -98,7 +98,8 @@ where
         }
         tracing::error!(stage = name, %error, restart_in_s = delay.as_secs(), "stage failed");
         metrics::counter!(STAGE_RESTARTS, "stage" => name).increment(1);
-        board.set(name, Err(error));
+        // Probes are open to everyone, and the cause may name what is a tenant's.
+        board.set(name, Err("failed and is tried again; the log of the process says why".to_owned()));
         tokio::select! {
             () = tokio::time::sleep(delay) => delay = (delay * 2).min(LONGEST_DELAY),
             () = stop.cancelled() => return Ok(()),

@@ -63,7 +63,7 @@ async fn compare(config: &Config, declared: &crate::topology::Declared) -> Resul
     for finding in &findings {
         println!("{finding}");
     }
-    let fatal = findings.iter().filter(|f| f.problem.is_fatal()).count();
+    let fatal = findings.iter().filter(|f| f.difference.is_fatal()).count();
     match (findings.len(), fatal) {
         (0, _) => println!("All {} topics are as declared.", declared.topics().len()),
         (_, 0) => println!("The gateway runs with these topics."),

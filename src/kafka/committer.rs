@@ -259,7 +259,8 @@ impl Writer {
         Ok(())
     }
 
-    /// After the id was initialised anew, which settled the transaction: is what was sent what is committed? `None`: no answer.
+    /// After the id was initialised anew, which settled the transaction: is what was sent what is committed? `None`: no answer,
+    /// or none of the partitions is still ours.
     fn was_committed(&self, parts: &[Part]) -> Option<bool> {
         let consumer = self.consumer.upgrade()?;
         let name = self.engine.names.of(self.topic);
@@ -268,8 +269,11 @@ impl Writer {
             let same = |t: &Committed| t.offset == c.offset && t.metadata == c.metadata;
             *partition == c.partition && there.as_ref().is_some_and(same)
         };
-        // One is enough, they were written together; another's may have been overwritten by its new owner.
-        Some(parts.iter().any(|p| found.iter().any(|f| is(&p.commit, f))))
+        // Asked after the answer: what a new owner committed meanwhile may look the same, and says nothing of our flush.
+        let mut ours = parts.iter().map(|p| &p.commit).filter(|c| self.own.may_act(c.partition, c.epoch)).peekable();
+        ours.peek()?;
+        // One is enough, they were written together.
+        Some(ours.any(|c| found.iter().any(|f| is(c, f))))
     }
 }
 

@@ -12,7 +12,7 @@ use super::Engine;
 use super::codec::received;
 use super::committer::{KafkaCommitter, Writer};
 use super::credit::{KafkaCredit, Room};
-use super::group::{Group, Part, RESERVED_SIGNALS, Reading, State};
+use super::group::{Group, Held, RESERVED_SIGNALS, Reading, State};
 use super::health::{Context, log_error};
 use super::lag::Lag;
 use super::ownership::Ownership;
@@ -197,13 +197,13 @@ impl Poller {
             let mut state = group.state();
             for start in starts {
                 let partition = start.partition;
-                if !matches!(state.parts.get(&partition.0), Some(Part::Pending { number: n, .. }) if *n == number) {
+                if !matches!(state.parts.get(&partition.0), Some(Held::Pending { number: n, .. }) if *n == number) {
                     continue;
                 }
                 let epoch = group.own.grant(partition);
                 group.lag.committed(partition, start.next);
                 let reading = Reading::new(epoch, start.next);
-                state.parts.insert(partition.0, Part::Reading(reading));
+                state.parts.insert(partition.0, Held::Reading(reading));
                 if let Some(from) = start.lost_from {
                     skipped.push(Signal::Skipped { partition, epoch, from, to: start.next });
                 }
@@ -298,7 +298,7 @@ impl Poller {
         let mut state = group.state();
         let mut quiet = true;
         for (partition, part) in &mut state.parts {
-            let Part::Reading(reading) = part else { continue };
+            let Held::Reading(reading) = part else { continue };
             if reading.records.is_empty() || group.signals.capacity() <= RESERVED_SIGNALS {
                 quiet &= reading.records.is_empty();
                 continue;
@@ -324,7 +324,7 @@ impl Poller {
         let mut state = group.state();
         for element in positions.elements() {
             let rdkafka::Offset::Offset(position) = element.offset() else { continue };
-            let Some(Part::Reading(reading)) = state.parts.get_mut(&element.partition()) else { continue };
+            let Some(Held::Reading(reading)) = state.parts.get_mut(&element.partition()) else { continue };
             let room = group.signals.capacity() > RESERVED_SIGNALS;
             if room && !reading.unset && reading.records.is_empty() && position > reading.told.max(reading.next) {
                 (reading.next, reading.told) = (position, position);

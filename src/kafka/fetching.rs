@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::Consumer as _;
 
 use super::consumer::Poller;
-use super::group::Part;
+use super::group::Held;
 
 /// How long the thread waits for room before it pauses its partitions, which throws away what was fetched.
 const WAIT_FOR_ROOM: Duration = Duration::from_millis(500);
@@ -56,7 +56,7 @@ impl Poller {
         let mut state = self.group().state();
         let mut stuck = false;
         for element in sought.elements() {
-            let Some(Part::Reading(reading)) = state.parts.get_mut(&element.partition()) else { continue };
+            let Some(Held::Reading(reading)) = state.parts.get_mut(&element.partition()) else { continue };
             reading.unset = element.error().is_err();
             // A partition that is not ready to be set is tried again in the next round.
             let since = reading.seeking.get_or_insert_with(Instant::now);

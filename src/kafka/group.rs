@@ -28,8 +28,11 @@ use crate::stream::log::{Drained, Epoch, Signal};
 /// Left free in the channel of signals, for those that carry no records.
 pub(super) const RESERVED_SIGNALS: usize = 64;
 
+/// For so long the brokers are asked where the partitions of an assignment begin.
+const STARTS_WITHIN: Duration = Duration::from_secs(2);
+
 /// A partition that the group gave to this member.
-pub(super) enum Part {
+pub(super) enum Held {
     /// Assigned and paused; where to begin is not known yet. The number tells one assignment from the next.
     Pending {
         number: u64,
@@ -73,29 +76,29 @@ pub(super) struct Group {
 pub(super) struct State {
     /// Since when the group has not given anything after a loss.
     pub(super) lost_at: Option<Instant>,
-    pub(super) parts: HashMap<i32, Part>,
+    pub(super) parts: HashMap<i32, Held>,
     assignments: u64,
 }
 
 impl State {
     fn readings(&mut self) -> impl Iterator<Item = &mut Reading> {
         self.parts.values_mut().filter_map(|part| match part {
-            Part::Reading(reading) => Some(reading),
-            Part::Pending { .. } => None,
+            Held::Reading(reading) => Some(reading),
+            Held::Pending { .. } => None,
         })
     }
 
     /// The partitions of the oldest assignment whose start has not been asked for. From here on it has.
     pub(super) fn take_unasked(&mut self) -> Option<(u64, Vec<Partition>)> {
-        let unasked = |part: &Part| match part {
-            Part::Pending { number, asked: false } => Some(*number),
+        let unasked = |part: &Held| match part {
+            Held::Pending { number, asked: false } => Some(*number),
             _ => None,
         };
         let oldest = self.parts.values().filter_map(unasked).min()?;
         let mut partitions = Vec::new();
         for (partition, part) in &mut self.parts {
             if unasked(part) == Some(oldest) {
-                *part = Part::Pending { number: oldest, asked: true };
+                *part = Held::Pending { number: oldest, asked: true };
                 partitions.push(Partition(*partition));
             }
         }
@@ -103,7 +106,7 @@ impl State {
     }
 
     pub(super) fn any_pending(&self) -> bool {
-        self.parts.values().any(|part| matches!(part, Part::Pending { .. }))
+        self.parts.values().any(|part| matches!(part, Held::Pending { .. }))
     }
 
     /// Every partition is to be set to its position again.
@@ -119,7 +122,7 @@ impl State {
     pub(super) fn reading(&self, topic: &str, fits: impl Fn(&Reading) -> bool) -> TopicPartitionList {
         let mut list = TopicPartitionList::new();
         for (partition, part) in &self.parts {
-            if let Part::Reading(reading) = part
+            if let Held::Reading(reading) = part
                 && fits(reading)
                 && let Err(error) = list.add_partition_offset(topic, *partition, rdkafka::Offset::Offset(reading.next))
             {
@@ -169,10 +172,9 @@ impl Group {
     ) -> rdkafka::error::KafkaResult<()> {
         self.own.touch();
         let mut paused = TopicPartitionList::new();
-        let mut answers = true;
+        let until = Instant::now() + STARTS_WITHIN;
         for partition in list.elements().iter().map(|e| Partition(e.partition())) {
-            let start = if answers { self.metadata.start(&self.topic, partition) } else { None };
-            answers = start.is_some();
+            let start = if Instant::now() < until { self.metadata.start(&self.topic, partition) } else { None };
             self.own.touch();
             let start = rdkafka::Offset::Offset(start.unwrap_or_default().0);
             paused.add_partition_offset(&self.topic, partition.0, start)?;
@@ -188,7 +190,7 @@ impl Group {
         state.lost_at = None;
         let number = state.assignments;
         for element in list.elements() {
-            state.parts.insert(element.partition(), Part::Pending { number, asked: false });
+            state.parts.insert(element.partition(), Held::Pending { number, asked: false });
         }
         Ok(())
     }
@@ -220,7 +222,7 @@ impl Group {
 
     /// Does the assignment of this number still wait for the partition's start?
     pub(super) fn is_pending(&self, partition: Partition, number: u64) -> bool {
-        matches!(self.state().parts.get(&partition.0), Some(Part::Pending { number: n, .. }) if *n == number)
+        matches!(self.state().parts.get(&partition.0), Some(Held::Pending { number: n, .. }) if *n == number)
     }
 
     /// Takes partitions out of the state: nothing of them is delivered from here on.
@@ -228,7 +230,7 @@ impl Group {
         let mut state = self.state();
         let mut taken = Vec::new();
         for partition in partitions {
-            if let Some(Part::Reading(reading)) = state.parts.remove(&partition) {
+            if let Some(Held::Reading(reading)) = state.parts.remove(&partition) {
                 self.room.give_back(reading.records.len(), reading.bytes);
                 taken.push((Partition(partition), reading.epoch));
             }
@@ -239,7 +241,7 @@ impl Group {
     /// Keeps a record until it is handed out. One that was fetched before a seek, or of a partition that is not read, is dropped.
     pub(super) fn gather(&self, record: Received) {
         let mut state = self.state();
-        let Some(Part::Reading(reading)) = state.parts.get_mut(&record.partition.0) else { return };
+        let Some(Held::Reading(reading)) = state.parts.get_mut(&record.partition.0) else { return };
         if reading.unset || record.offset.0 < reading.next {
             return;
         }
@@ -269,8 +271,8 @@ impl Group {
     pub(super) fn give_up_void(&self) -> bool {
         let void: Vec<i32> = {
             let state = self.state();
-            let gone = |(p, part): (&i32, &Part)| match part {
-                Part::Reading(r) if !self.own.holds(Partition(*p), r.epoch) => Some(*p),
+            let gone = |(p, part): (&i32, &Held)| match part {
+                Held::Reading(r) if !self.own.holds(Partition(*p), r.epoch) => Some(*p),
                 _ => None,
             };
             state.parts.iter().filter_map(gone).collect()

@@ -50,6 +50,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 pub struct KafkaLog {
     engine: Arc<Engine>,
     appender: Appender,
+    /// Held by the append that asks whether brokers that were lost are back.
+    asking: tokio::sync::Mutex<()>,
 }
 
 /// What every part of the engine shares.
@@ -73,7 +75,7 @@ impl KafkaLog {
         let engine = Arc::new(Engine { config, names, health, metadata, threads });
         engine.ask(|e| e.metadata.ping(CONNECT)).await?;
         let appender = Appender::new(&engine.config, &engine.names, &engine.health, &engine.threads)?;
-        Ok(KafkaLog { engine, appender })
+        Ok(KafkaLog { engine, appender, asking: tokio::sync::Mutex::default() })
     }
 
     /// Waits until members, readers and seats that were dropped have left Kafka; false where `deadline` came first. A process
@@ -100,8 +102,9 @@ impl Engine {
 impl Log for KafkaLog {
     async fn append(&self, outputs: Vec<Output>) -> Result<Vec<(Partition, Offset)>, LogError> {
         // With the brokers lost, a record would wait in the queue and time out with its outcome unknown. Asking first keeps the
-        // answer honest and quick: nothing was written.
+        // answer honest and quick: nothing was written. One asks, with a thread of its own; the others go by what is known.
         if self.engine.health.is_down() {
+            let Ok(_asking) = self.asking.try_lock() else { return Err(self.engine.health.unreachable()) };
             self.ping().await?;
         }
         self.appender.append(outputs).await

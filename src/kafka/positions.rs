@@ -90,25 +90,35 @@ impl Asker {
         let name = self.engine.names.of(self.topic);
         let mut found = Vec::new();
         for (partition, committed) in committed(consumer, name, partitions.iter().copied(), wait)? {
-            if let Ok(span) = self.engine.metadata.span(name, partition) {
-                self.open.retain(|p| *p != partition);
-                found.push(start(partition, committed, span));
+            match self.engine.metadata.span(name, partition) {
+                Ok(span) => {
+                    self.open.retain(|p| *p != partition);
+                    found.push(start(partition, committed, span));
+                }
+                // One without a leader takes its time to say so: the others do not wait for the next.
+                Err(_) => self.send(std::mem::take(&mut found)),
             }
         }
+        self.send(found);
+        Ok(())
+    }
+
+    fn send(&self, found: Vec<Start>) {
         // The poll thread is gone where the member was left; then nothing is pending any more either.
         let _ = self.answers.blocking_send((self.number, found));
-        Ok(())
     }
 }
 
-/// From the committed offset, or the log's start where nothing was committed or what was committed is not in the log.
+/// From the committed offset, or the log's start where nothing was committed or what was committed is not in the log. Behind
+/// the log's end it is of a log that is not this one: nothing of it counts.
 fn start(partition: Partition, committed: Option<Committed>, span: Span) -> Start {
     let (next, lost_from) = match &committed {
         None => (span.start, None),
         Some(c) if (span.start..=span.end).contains(&c.offset) => (c.offset, None),
         Some(c) => (span.start, Some(c.offset)),
     };
-    Start { partition, committed, next, lost_from }
+    let of_this_log = |c: &Committed| c.offset <= span.end;
+    Start { partition, committed: committed.filter(of_this_log), next, lost_from }
 }
 
 #[cfg(test)]
@@ -129,6 +139,8 @@ mod tests {
         ] {
             let start = start(Partition(0), committed.clone(), span);
             assert_eq!((start.next, start.lost_from), (Offset(next), lost_from), "{committed:?}");
+            let kept = committed.filter(|c| c.offset <= span.end);
+            assert_eq!(start.committed, kept, "progress of another log would pass over records of this one");
         }
     }
 }

@@ -43,11 +43,11 @@ pub struct Finding {
     pub topic: Topic,
     /// The name on the brokers, with the prefix.
     pub name: String,
-    pub problem: Problem,
+    pub difference: Difference,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Problem {
+pub enum Difference {
     Missing,
     Partitions {
         declared: u32,
@@ -86,19 +86,19 @@ pub enum Problem {
     },
 }
 
-impl Problem {
+impl Difference {
     /// Whether the gateway must not run with it. The rest it can live with.
     pub fn is_fatal(&self) -> bool {
         match self {
-            Problem::Missing
-            | Problem::Partitions { .. }
-            | Problem::TooShortForRetries { .. }
-            | Problem::MessageLimit { .. }
-            | Problem::Cleanup { .. } => true,
-            Problem::KeptForLess { .. }
-            | Problem::SizeLimit { .. }
-            | Problem::Timestamps { .. }
-            | Problem::Setting { .. } => false,
+            Difference::Missing
+            | Difference::Partitions { .. }
+            | Difference::TooShortForRetries { .. }
+            | Difference::MessageLimit { .. }
+            | Difference::Cleanup { .. } => true,
+            Difference::KeptForLess { .. }
+            | Difference::SizeLimit { .. }
+            | Difference::Timestamps { .. }
+            | Difference::Setting { .. } => false,
         }
     }
 }
@@ -108,60 +108,65 @@ pub fn check(declared: &Declared, actual: &Actual) -> Vec<Finding> {
     let mut findings = Vec::new();
     for topic in declared.topics() {
         let name = topic.topic.full_name(&actual.prefix);
-        let problems = match actual.topics.get(&topic.topic) {
-            None => vec![Problem::Missing],
+        let differences = match actual.topics.get(&topic.topic) {
+            None => vec![Difference::Missing],
             Some(there) => differences(topic, there, longest_delay(&declared.retry) + MARGIN),
         };
-        findings.extend(problems.into_iter().map(|problem| Finding {
+        findings.extend(differences.into_iter().map(|difference| Finding {
             topic: topic.topic,
             name: name.clone(),
-            problem,
+            difference,
         }));
     }
     findings
 }
 
-fn differences(declared: &DeclaredTopic, actual: &ActualTopic, waits: Duration) -> Vec<Problem> {
-    let mut problems = Vec::new();
+fn differences(declared: &DeclaredTopic, actual: &ActualTopic, waits: Duration) -> Vec<Difference> {
+    let mut differences = Vec::new();
     if declared.partitions != actual.partitions {
-        problems.push(Problem::Partitions { declared: declared.partitions, actual: actual.partitions });
+        differences.push(Difference::Partitions { declared: declared.partitions, actual: actual.partitions });
     }
     let limit = actual.setting("max.message.bytes").parse().unwrap_or(0);
     if limit < declared.max_message_bytes {
-        problems.push(Problem::MessageLimit { declared: declared.max_message_bytes, actual: limit });
+        differences.push(Difference::MessageLimit { declared: declared.max_message_bytes, actual: limit });
     }
     let policy = actual.setting("cleanup.policy");
     if policy != declared.cleanup.policy() {
-        problems.push(Problem::Cleanup { declared: declared.cleanup.policy(), actual: policy.to_string() });
+        differences.push(Difference::Cleanup { declared: declared.cleanup.policy(), actual: policy.to_string() });
     } else {
-        problems.extend(cleanup_differences(declared, actual, waits));
+        differences.extend(cleanup_differences(declared, actual, waits));
     }
     let timestamps = actual.setting("message.timestamp.type");
     if timestamps != declared.timestamps.name() {
-        problems.push(Problem::Timestamps { declared: declared.timestamps.name(), actual: timestamps.to_string() });
+        differences
+            .push(Difference::Timestamps { declared: declared.timestamps.name(), actual: timestamps.to_string() });
     }
-    problems
+    differences
 }
 
-fn cleanup_differences(declared: &DeclaredTopic, actual: &ActualTopic, waits: Duration) -> Vec<Problem> {
-    let mut problems = Vec::new();
+fn cleanup_differences(declared: &DeclaredTopic, actual: &ActualTopic, waits: Duration) -> Vec<Difference> {
+    let mut differences = Vec::new();
     match declared.cleanup {
         Cleanup::Delete { retention, no_size_limit } => {
             let kept = actual.duration("retention.ms").unwrap_or_default();
             if declared.topic == Topic::Deliveries && kept < waits {
-                problems.push(Problem::TooShortForRetries { retention: kept, needed: waits });
+                differences.push(Difference::TooShortForRetries { retention: kept, needed: waits });
             } else if kept < retention {
-                problems.push(Problem::KeptForLess { declared: retention, actual: kept });
+                differences.push(Difference::KeptForLess { declared: retention, actual: kept });
             }
             if no_size_limit && actual.setting("retention.bytes") != "-1" {
-                problems.push(Problem::SizeLimit { bytes: actual.setting("retention.bytes").to_string() });
+                differences.push(Difference::SizeLimit { bytes: actual.setting("retention.bytes").to_string() });
             }
         }
         Cleanup::Compact { segment, max_compaction_lag, delete_retention } => {
             let mut differs = |setting, declared: Duration, bad: bool| {
                 if bad {
                     let actual = actual.setting(setting).to_string();
-                    problems.push(Problem::Setting { setting, declared: declared.as_millis().to_string(), actual });
+                    differences.push(Difference::Setting {
+                        setting,
+                        declared: declared.as_millis().to_string(),
+                        actual,
+                    });
                 }
             };
             // Longer segments and lags only make loading slower; a shorter life of tombstones hides deletions from readers.
@@ -172,19 +177,19 @@ fn cleanup_differences(declared: &DeclaredTopic, actual: &ActualTopic, waits: Du
             differs("delete.retention.ms", delete_retention, kept < delete_retention);
         }
     }
-    problems
+    differences
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = &self.name;
-        match &self.problem {
-            Problem::Missing => write!(f, "{name} is missing. Create it: tidegate topology create"),
-            Problem::Partitions { declared, actual } => {
+        match &self.difference {
+            Difference::Missing => write!(f, "{name} is missing. Create it: tidegate topology create"),
+            Difference::Partitions { declared, actual } => {
                 write!(f, "{name} has {actual} partitions, {declared} are declared. ")?;
                 partitions_advice(self.topic, *actual, f)
             }
-            Problem::TooShortForRetries { retention, needed } => {
+            Difference::TooShortForRetries { retention, needed } => {
                 write!(
                     f,
                     "{name} keeps records for {}: shorter than the longest retry delay and a day, so what waits would be deleted. ",
@@ -192,22 +197,22 @@ impl fmt::Display for Finding {
                 )?;
                 alter(f, name, "retention.ms", &needed.as_millis())
             }
-            Problem::KeptForLess { declared, actual } => {
+            Difference::KeptForLess { declared, actual } => {
                 write!(f, "{name} keeps records for {}, {} is declared. ", span(*actual), span(*declared))?;
                 alter(f, name, "retention.ms", &declared.as_millis())
             }
-            Problem::SizeLimit { bytes } => {
+            Difference::SizeLimit { bytes } => {
                 write!(f, "{name} is limited to {bytes} bytes a partition: a backlog beyond it would be deleted. ")?;
                 alter(f, name, "retention.bytes", &-1)
             }
-            Problem::MessageLimit { declared, actual } => {
+            Difference::MessageLimit { declared, actual } => {
                 write!(
                     f,
                     "{name} takes messages of up to {actual} bytes, {declared} are needed, or large events fail. "
                 )?;
                 alter(f, name, "max.message.bytes", declared)
             }
-            Problem::Cleanup { declared, actual } => {
+            Difference::Cleanup { declared, actual } => {
                 write!(f, "{name} has cleanup.policy {actual}, not {declared}: ")?;
                 f.write_str(match *declared {
                     "compact" => "state that is still in force would be deleted. ",
@@ -215,14 +220,14 @@ impl fmt::Display for Finding {
                 })?;
                 alter(f, name, "cleanup.policy", declared)
             }
-            Problem::Timestamps { declared, actual } => {
+            Difference::Timestamps { declared, actual } => {
                 write!(
                     f,
                     "{name} has message.timestamp.type {actual}: a client's clock decides when records are deleted. "
                 )?;
                 alter(f, name, "message.timestamp.type", declared)
             }
-            Problem::Setting { setting, declared, actual } => {
+            Difference::Setting { setting, declared, actual } => {
                 write!(f, "{name} has {setting} {actual}, {declared} is declared. ")?;
                 alter(f, name, setting, declared)
             }

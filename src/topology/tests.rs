@@ -174,7 +174,7 @@ fn every_difference_that_could_lose_records_is_found() {
         change(&mut actual);
         let found = check(&declared, &actual);
         assert_eq!(found.len(), 1, "{text}: {found:?}");
-        assert_eq!((found[0].topic, found[0].problem.is_fatal()), (topic, fatal), "{text}");
+        assert_eq!((found[0].topic, found[0].difference.is_fatal()), (topic, fatal), "{text}");
         assert!(found[0].to_string().contains(text), "{}", found[0]);
     }
 }
@@ -200,7 +200,7 @@ fn what_is_kept_longer_or_for_ever_is_no_finding() {
 fn an_empty_cluster_lacks_every_topic_under_its_full_name() {
     let found = check(&declared(), &Actual { prefix: "prod".into(), topics: BTreeMap::new() });
     assert_eq!(found.len(), Topic::ALL.len());
-    assert!(found.iter().all(|finding| finding.problem == Problem::Missing && finding.name.starts_with("prod.")));
+    assert!(found.iter().all(|finding| finding.difference == Difference::Missing && finding.name.starts_with("prod.")));
 }
 
 #[test]

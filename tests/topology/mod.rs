@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tidegate::kafka::admin::{Admin, AdminError};
 use tidegate::model::topic::Topic;
-use tidegate::topology::{Declared, Problem, check};
+use tidegate::topology::{Declared, Difference, check};
 
 use crate::support::broker::Broker;
 use crate::support::unique;
@@ -19,7 +19,7 @@ async fn a_topic_created_is_a_topic_as_declared() {
     let declared = Declared::built_in(Some("small")).expect("the built-in file");
     let before = check(&declared, &admin.actual(&prefix).await.expect("an answer"));
     assert!(
-        before.len() == Topic::ALL.len() && before.iter().all(|finding| finding.problem == Problem::Missing),
+        before.len() == Topic::ALL.len() && before.iter().all(|finding| finding.difference == Difference::Missing),
         "{before:?}"
     );
 
@@ -30,7 +30,7 @@ async fn a_topic_created_is_a_topic_as_declared() {
     let other = Declared::built_in(None).expect("the built-in file");
     let found = check(&other, &admin.actual(&prefix).await.expect("an answer"));
     let events = found.iter().find(|finding| finding.topic == Topic::Events).expect("a finding");
-    assert_eq!(events.problem, Problem::Partitions { declared: 12, actual: 3 });
+    assert_eq!(events.difference, Difference::Partitions { declared: 12, actual: 3 });
 }
 
 #[tokio::test]

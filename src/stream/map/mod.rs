@@ -30,6 +30,8 @@ const FLUSH_BYTES: usize = 4 << 20;
 const RECALL_BATCH: usize = 5_000;
 /// For how long nothing may come of it, and the pause before it is tried again.
 const RECALL_PATIENCE: Duration = Duration::from_secs(15);
+/// Of the last flush, when the stage is asked to end.
+const SETTLE_WITHIN: Duration = Duration::from_secs(30);
 const RECALL_PAUSE: Duration = Duration::from_secs(1);
 
 /// Owns a `Map` stage and its membership. `run` returns when told to stop, or when the log has failed for good.
@@ -109,7 +111,11 @@ impl<M: Map> MapRunner<M> {
                 () = stop.cancelled() => break,
             }
         }
-        session.settle().await
+        // Without the log a flush is tried for ever; what it held is mapped again by whoever comes next.
+        match tokio::time::timeout(SETTLE_WITHIN, session.settle()).await {
+            Ok(settled) => settled,
+            Err(_) => Err(LogError::Unavailable("the last flush was not written in time".into())),
+        }
     }
 }
 
@@ -144,7 +150,7 @@ async fn meanwhile<T>(
 }
 
 /// Shows the stage what came since a moment, up to where mapping begins. What cannot be read in time is given up: an
-/// event that was repeated may then be delivered again, under its old id, and nothing waits for that.
+/// event that was repeated may then be delivered again, under the same id where it names the same time, and nothing waits.
 async fn recall<M: Map>(stage: &mut M, log: &dyn Log, place: (Topic, Partition), (since, end): (Timestamp, Offset)) {
     let mut at = From::Time(since);
     let mut progress = Instant::now();
