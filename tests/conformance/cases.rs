@@ -68,6 +68,7 @@ pub async fn outputs_and_offsets_are_committed_together(world: &dyn World) {
 pub async fn metadata_of_four_thousand_characters_comes_back_as_it_was(world: &dyn World) {
     let metadata = ["", "1;0;1;", &"x".repeat(4_000), &"\u{e9}\u{4e2d}".repeat(1_000)];
     let log = world.open("a").await;
+    log.append(vec![output(Topic::Events, 0, "k", "v"); metadata.len()]).await.unwrap();
     for (i, sent) in metadata.iter().enumerate() {
         let mut stage = Stage::join(&log, Topic::Events).await;
         stage.until("everything is assigned", |s| s.held.len() == 4).await;
@@ -78,6 +79,18 @@ pub async fn metadata_of_four_thousand_characters_comes_back_as_it_was(world: &d
         let offset = i64::try_from(i).unwrap();
         stage.member.committer.commit(vec![part(Partition(0), stage.epoch(0), offset, sent, vec![])]).await.unwrap();
     }
+}
+
+pub async fn progress_behind_the_logs_end_is_that_of_another_log(world: &dyn World) {
+    let log = world.open("a").await;
+    log.append((0..3).map(|i| output(Topic::Events, 0, "k", &format!("e{i}"))).collect()).await.unwrap();
+    let mut stage = Stage::join(&log, Topic::Events).await;
+    stage.until("everything is assigned", |s| s.held.len() == 4).await;
+    stage.member.committer.commit(vec![part(Partition(0), stage.epoch(0), 5_000, "1;5000;9;", vec![])]).await.unwrap();
+    drop(stage);
+    let mut stage = Stage::join(&log, Topic::Events).await;
+    stage.until("the records that are there", |s| s.records.len() == 3).await;
+    assert!(stage.held[&Partition(0)].committed.is_none(), "a stage would pass over records below it");
 }
 
 pub async fn a_committed_offset_may_go_back(world: &dyn World) {

@@ -97,6 +97,7 @@ on_kafka! {
     outputs_and_offsets_are_committed_together,
     metadata_of_four_thousand_characters_comes_back_as_it_was,
     a_committed_offset_may_go_back,
+    progress_behind_the_logs_end_is_that_of_another_log,
     a_reader_rewinds_and_starts_where_it_is_told,
     a_reader_whose_offset_is_gone_is_told_where_the_log_starts,
     a_reader_may_seek_as_often_and_end_as_soon_as_it_likes,
