@@ -125,6 +125,7 @@ impl<W: Work> Actor<W> {
     pub fn new(means: Means<W>, assignment: &Assignment, records: &[Received]) -> Result<Self, LogError> {
         let progress = Progress::decode(assignment.committed.as_ref());
         let Table { entries, outputs } = Table::read(records, progress.watermark)?;
+        tell::count_rejected(&outputs);
         let limits = Limits { total_bytes: means.budget, queue_bytes: means.budget / 4, ..Limits::default() };
         let mut lanes = Lanes::load(limits, &progress, entries);
         if !outputs.is_empty() {
@@ -329,6 +330,7 @@ impl<W: Work> Actor<W> {
 
     /// These belong to the next flush.
     fn tell(&mut self, outputs: Vec<Output>) {
+        tell::count_rejected(&outputs);
         self.output_bytes += outputs.iter().map(|o| o.record.size()).sum::<usize>();
         self.outputs.extend(outputs);
     }

@@ -7,7 +7,7 @@ use crate::model::ids::{DeliveryId, Offset, Partition};
 use crate::model::record::{Headers, Output, Received, Record, header};
 use crate::model::topic::Topic;
 use crate::stream::metadata::MAX_WINDOW;
-use crate::telemetry::metrics::{IN_FLIGHT, LANES, LOG_SKIPPED, WINDOW_FILL};
+use crate::telemetry::metrics::{IN_FLIGHT, LANES, LOG_SKIPPED, REJECTED, WINDOW_FILL};
 
 /// The record of a lane in `retry`, in the partition it is about; without an entry the tombstone that ends it.
 pub(super) fn entry(partition: Partition, name: &LaneName, entry: Option<&Entry>) -> Output {
@@ -27,6 +27,14 @@ pub(super) fn entry(partition: Partition, name: &LaneName, entry: Option<&Entry>
 
 pub(super) fn delivery(record: &Received) -> Option<DeliveryId> {
     record.record.headers.text(header::TG_DELIVERY).and_then(|text| DeliveryId::parse(text).ok())
+}
+
+/// Counts what is put out of the way. The reasons are words of the gateway's own.
+pub(super) fn count_rejected(outputs: &[Output]) {
+    for output in outputs.iter().filter(|output| output.topic == Topic::Rejected) {
+        let reason = output.record.headers.text(header::REJECT_REASON).unwrap_or_default().to_owned();
+        metrics::counter!(REJECTED, "stage" => "deliver", "reason" => reason).increment(1);
+    }
 }
 
 /// A record that waited longer than the log keeps it.
@@ -59,5 +67,35 @@ fn label_of(reason: Reason) -> &'static str {
         Reason::Disabled => "DISABLED",
         Reason::Breaker => "BREAKER",
         Reason::RateLimited => "RATE_LIMITED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_rejected_does_not_go_uncounted() {
+        let output = |topic, reason: &'static str| {
+            let mut record = Record::default();
+            record.headers.push(header::REJECT_REASON, reason);
+            Output { topic, partition: None, record }
+        };
+        let outputs = [
+            output(Topic::Rejected, "foreign_key"),
+            output(Topic::Rejected, "not_a_lane"),
+            output(Topic::Rejected, "foreign_key"),
+            output(Topic::Attempts, "inactive"),
+        ];
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || count_rejected(&outputs));
+        let text = handle.render();
+        let counted: Vec<&str> = text.lines().filter(|line| line.starts_with(REJECTED)).collect();
+        assert_eq!(counted.len(), 2, "{text}");
+        for (reason, count) in [("foreign_key", 2), ("not_a_lane", 1)] {
+            let end = format!("reason=\"{reason}\"}} {count}");
+            assert!(counted.iter().any(|line| line.contains("stage=\"deliver\"") && line.ends_with(&end)), "{text}");
+        }
     }
 }
