@@ -7,6 +7,7 @@ use crate::model::event::{MAX_HEADERS, MAX_PAYLOAD};
 use crate::model::ids::{DeliveryId, IdError, IntegrationId, Offset};
 use crate::model::record::{Headers, Received, header};
 use crate::model::time::Timestamp;
+use crate::model::trace::trace_id;
 
 /// Bytes that key and headers of a delivery may have: those of an event, and room for what the gateway says about the
 /// delivery and its end. Within this and `MAX_PAYLOAD` a dead letter always fits the log, whose records hold 2 MiB at least.
@@ -90,20 +91,6 @@ impl<'a> Delivery<'a> {
     }
 }
 
-/// The trace id of a W3C `traceparent` (Trace Context, section 3.2), where it is a valid one.
-pub(super) fn trace_id(traceparent: &str) -> Option<Uuid> {
-    let mut parts = traceparent.split('-');
-    let mut part = |len: usize| {
-        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        parts.next().filter(|p| p.len() == len && p.bytes().all(hex))
-    };
-    let (version, trace, parent) = (part(2)?, part(32)?, part(16)?);
-    part(2)?;
-    let known = version != "ff" && (version != "00" || traceparent.len() == 55);
-    let set = |hex: &str| hex.bytes().any(|b| b != b'0');
-    (known && set(trace) && set(parent)).then(|| Uuid::parse_str(trace).ok()).flatten()
-}
-
 fn fits(received: &Received) -> Result<(), NotADelivery> {
     let record = &received.record;
     let len = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
@@ -183,25 +170,6 @@ mod tests {
         ];
         for ((key, payload, header), expected) in cases {
             assert_eq!(sized(key, payload, header), expected, "{key} {payload} {header}");
-        }
-    }
-
-    #[test]
-    fn a_trace_is_taken_over_only_where_it_is_valid() {
-        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        assert!(trace_id(good).is_some());
-        assert!(trace_id("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more").is_some());
-        let bad = [
-            "",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
-            "00-4BF92F3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
-            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-        ];
-        for text in bad {
-            assert_eq!(trace_id(text), None, "{text}");
         }
     }
 }

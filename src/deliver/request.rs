@@ -4,9 +4,10 @@ use bytes::Bytes;
 use http::header::{self as names, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Body, Request};
 
-use super::delivery::{Delivery, trace_id};
+use super::delivery::Delivery;
 use super::prepared::Prepared;
 use crate::model::record::header;
+use crate::model::trace::trace_id;
 
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("Tidegate/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");

@@ -14,3 +14,4 @@ pub mod rejected;
 pub mod retry;
 pub mod time;
 pub mod topic;
+pub mod trace;
