@@ -168,7 +168,7 @@ impl<W: Work> Actor<W> {
             self.look_around();
             self.start_what_may();
             self.read_what_is_wanted();
-            self.flush_when_due();
+            self.flush_when_due()?;
             if self.draining.is_some_and(|until| self.attempts.is_empty() || Instant::now() >= until) {
                 return self.settle().await;
             }
