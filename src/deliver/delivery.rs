@@ -6,7 +6,6 @@ use uuid::Uuid;
 use crate::model::event::{MAX_HEADERS, MAX_PAYLOAD};
 use crate::model::ids::{DeliveryId, IdError, IntegrationId, Offset};
 use crate::model::record::{Headers, Received, header};
-use crate::model::time::Timestamp;
 use crate::model::trace::trace_id;
 
 /// Bytes that key and headers of a delivery may have: those of an event, and room for what the gateway says about the
@@ -80,11 +79,6 @@ impl<'a> Delivery<'a> {
         self.received.record.value.clone().unwrap_or_default()
     }
 
-    /// When the event happened, else when its delivery was written.
-    pub fn event_time(&self) -> Timestamp {
-        self.text(header::CE_TIME).and_then(Timestamp::parse).unwrap_or(self.received.timestamp)
-    }
-
     /// The trace that it belongs to: the event's, else one of its own, the same for each of its attempts.
     pub fn trace_id(&self) -> Uuid {
         self.text(header::TRACEPARENT).and_then(trace_id).unwrap_or(self.id.0)
@@ -109,6 +103,7 @@ mod tests {
     use super::*;
     use crate::model::ids::Partition;
     use crate::model::record::Record;
+    use crate::model::time::Timestamp;
 
     const ID: &str = "0197a0b2-3c4d-8e5f-8a6b-7c8d9e0f1a2b";
 

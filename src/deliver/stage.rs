@@ -131,7 +131,7 @@ impl Deliver {
         match verdict {
             Verdict::Delivered => {
                 let of_event = matches!(delivery.text(header::TG_TRIGGER), None | Some("EVENT"));
-                self.metrics.delivered(of_event.then(|| now.since(delivery.event_time())));
+                self.metrics.delivered(of_event.then(|| now.since(delivery.received.timestamp)));
                 return;
             }
             Verdict::Retry { delay, .. } => self.metrics.retried(delay),
