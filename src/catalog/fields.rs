@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::model::problem::Problem;
+use crate::model::suggest::nearest;
 
 /// More problems than this are not told: a client mends the first ones first.
 const MAX_PROBLEMS: usize = 100;
@@ -190,7 +191,7 @@ impl Fields {
     /// What was read, unless something was wrong. Whatever was not asked for is a problem, with the name that was meant.
     pub fn finish<T>(mut self, read: Option<T>) -> Result<T, Vec<Problem>> {
         for key in std::mem::take(&mut self.map).into_iter().map(|(key, _)| key) {
-            let message = match self.meant(&key) {
+            let message = match nearest(&key, self.asked.iter().copied()) {
                 Some(name) => format!("is not a known field; did you mean `{name}`?"),
                 None => "is not a known field".to_owned(),
             };
@@ -200,13 +201,5 @@ impl Fields {
             Some(read) if self.problems.is_empty() => Ok(read),
             _ => Err(self.problems),
         }
-    }
-
-    fn meant(&self, key: &str) -> Option<&'static str> {
-        let plain = |name: &str| name.to_lowercase().replace(['_', '-'], "");
-        let key = plain(&key.chars().take(64).collect::<String>());
-        let near = |name: &&'static str| strsim::jaro_winkler(&plain(name), &key);
-        let best = self.asked.iter().copied().max_by(|a, b| near(a).total_cmp(&near(b)))?;
-        (near(&best) > 0.85).then_some(best)
     }
 }

@@ -12,7 +12,7 @@ use crate::catalog::fields::{Fields, Text};
 use crate::catalog::neutral;
 use crate::catalog::snapshot::Snapshot;
 use crate::model::ids::Rid;
-use crate::model::integration::{OutboundIntegration, Scope, WhenDisabled};
+use crate::model::integration::{OutboundIntegration, Scope, WhenDisabled, is_reserved_header};
 use crate::model::pattern::EventPattern;
 use crate::model::problem::Problem;
 use crate::model::retry::RetryPolicy;
@@ -33,25 +33,6 @@ const METHODS: &[(&str, Method)] = &[
     ("HEAD", Method::HEAD),
     ("OPTIONS", Method::OPTIONS),
 ];
-
-/// Written by the gateway or by HTTP itself; a configured header cannot replace them. All in lower case.
-const RESERVED_HEADERS: &[&str] = &[
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "idempotency-key",
-    "keep-alive",
-    "te",
-    "traceparent",
-    "tracestate",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
-    "x-correlation-id",
-];
-const RESERVED_PREFIXES: &[&str] = &["ce-", "proxy-", "webhook-"];
 
 /// All headers together, names and values.
 const MAX_HEADER_BYTES: usize = 16 * 1_024;
@@ -160,8 +141,7 @@ fn headers(fields: &mut Fields) -> Vec<(HeaderName, HeaderValue)> {
 
 fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
     let name = HeaderName::try_from(name).map_err(|_| "is not a valid header name")?;
-    let reserved = RESERVED_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix));
-    if reserved || RESERVED_HEADERS.contains(&name.as_str()) {
+    if is_reserved_header(&name) {
         return Err("is written by the gateway and cannot be set");
     }
     if value.contains("{{") {

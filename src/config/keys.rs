@@ -4,6 +4,8 @@ use figment::error::Kind;
 use figment::value::{Dict, Map, Value};
 use figment::{Metadata, Profile, Provider};
 
+use crate::model::suggest::nearest;
+
 /// Every key that one variable can set.
 const KEYS: &[&str] = &[
     "engine",
@@ -86,13 +88,9 @@ fn contradiction(all: &std::collections::BTreeMap<String, String>) -> Option<Str
 }
 
 fn hint(key: &str) -> String {
-    let nearest = KEYS.iter().map(|k| (strsim::jaro_winkler(key, k), k)).max_by(|a, b| a.0.total_cmp(&b.0));
-    match nearest {
-        Some((score, near)) if score > 0.8 => {
-            format!("; did you mean TIDEGATE_{}?", near.to_uppercase().replace('.', "__"))
-        }
-        _ => String::new(),
-    }
+    let near = nearest(key, KEYS.iter().copied());
+    let named = near.map(|near| format!("; did you mean TIDEGATE_{}?", near.to_uppercase().replace('.', "__")));
+    named.unwrap_or_default()
 }
 
 /// One value from one place, named in errors.
@@ -143,11 +141,9 @@ pub(super) fn explain(error: figment::Error) -> String {
                 format!("{place}: must be {expected}")
             }
             Kind::UnknownField(field, expected) => {
-                let near =
-                    expected.iter().map(|k| (strsim::jaro_winkler(field, k), k)).max_by(|a, b| a.0.total_cmp(&b.0));
-                let hint = match near {
-                    Some((score, near)) if score > 0.7 => format!("did you mean `{near}`?"),
-                    _ => format!("known keys: {}", expected.join(", ")),
+                let hint = match nearest(field, expected.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("known keys: {}", expected.join(", ")),
                 };
                 format!("{place}: unknown key `{field}`; {hint}")
             }

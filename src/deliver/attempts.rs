@@ -267,8 +267,12 @@ impl Account<'_> {
     }
 }
 
+/// Characters of an error in a header: a dead letter has bounded room for it.
+const MAX_ERROR: usize = 1_000;
+
 fn told_error(failure: &Failure) -> String {
-    format!("{}: {}", failure.category, failure.message)
+    let message: String = failure.message.chars().take(MAX_ERROR).collect();
+    format!("{}: {message}", failure.category)
 }
 
 #[cfg(test)]

@@ -3,10 +3,14 @@
 use bytes::Bytes;
 use uuid::Uuid;
 
+use crate::model::event::{MAX_HEADERS, MAX_PAYLOAD};
 use crate::model::ids::{DeliveryId, IdError, IntegrationId, Offset};
-use crate::model::record::{Headers, Output, Received, Record, header};
-use crate::model::time::Timestamp;
-use crate::model::topic::Topic;
+use crate::model::record::{Headers, Received, header};
+use crate::model::trace::trace_id;
+
+/// Bytes that key and headers of a delivery may have: those of an event, and room for what the gateway says about the
+/// delivery and its end. Within this and `MAX_PAYLOAD` a dead letter always fits the log, whose records hold 2 MiB at least.
+const MAX_ABOUT: usize = MAX_HEADERS + (16 << 10);
 
 /// One delivery as its record tells it. The payload is not looked at.
 #[derive(Clone, Debug)]
@@ -29,20 +33,25 @@ pub enum NotADelivery {
     Invalid(&'static str, IdError),
     #[error("the key must be the integration's id `{0}` or begin with `{0}/`: its partition decides who delivers it")]
     ForeignKey(IntegrationId),
+    #[error("the {part} has {bytes} bytes and may have {limit}: its dead letter might not fit the log")]
+    TooLarge { part: &'static str, bytes: usize, limit: usize },
 }
 
 impl NotADelivery {
-    const fn class(&self) -> &'static str {
+    /// The reason in `rejected`.
+    pub const fn reason(&self) -> &'static str {
         match self {
             NotADelivery::Missing(_) => "missing_header",
             NotADelivery::Invalid(..) => "invalid_header",
             NotADelivery::ForeignKey(_) => "foreign_key",
+            NotADelivery::TooLarge { .. } => "too_large",
         }
     }
 }
 
 impl<'a> Delivery<'a> {
     pub fn read(received: &'a Received) -> Result<Self, NotADelivery> {
+        fits(received)?;
         let headers = &received.record.headers;
         let text = |name: &'static str| headers.text(name).ok_or(NotADelivery::Missing(name));
         let integration = IntegrationId::parse(text(header::TG_INTEGRATION)?)
@@ -70,48 +79,31 @@ impl<'a> Delivery<'a> {
         self.received.record.value.clone().unwrap_or_default()
     }
 
-    /// When the event happened, else when its delivery was written.
-    pub fn event_time(&self) -> Timestamp {
-        self.text(header::CE_TIME).and_then(Timestamp::parse).unwrap_or(self.received.timestamp)
-    }
-
     /// The trace that it belongs to: the event's, else one of its own, the same for each of its attempts.
     pub fn trace_id(&self) -> Uuid {
         self.text(header::TRACEPARENT).and_then(trace_id).unwrap_or(self.id.0)
     }
 }
 
-/// The trace id of a W3C `traceparent` (Trace Context, section 3.2), where it is a valid one.
-pub(super) fn trace_id(traceparent: &str) -> Option<Uuid> {
-    let mut parts = traceparent.split('-');
-    let mut part = |len: usize| {
-        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        parts.next().filter(|p| p.len() == len && p.bytes().all(hex))
-    };
-    let (version, trace, parent) = (part(2)?, part(32)?, part(16)?);
-    part(2)?;
-    let known = version != "ff" && (version != "00" || traceparent.len() == 55);
-    let set = |hex: &str| hex.bytes().any(|b| b != b'0');
-    (known && set(trace) && set(parent)).then(|| Uuid::parse_str(trace).ok()).flatten()
-}
-
-/// The record as it came, with where it lay and what was wrong: enough to mend it and produce it again.
-pub fn rejected(received: &Received, why: &NotADelivery) -> Output {
-    let Record { key, value, mut headers } = received.record.clone();
-    headers.set(header::REJECT_REASON, why.class());
-    headers.set(header::ERRORS_TOPIC, Topic::Deliveries.name());
-    headers.set(header::ERRORS_PARTITION, received.partition.to_string());
-    headers.set(header::ERRORS_OFFSET, received.offset.to_string());
-    headers.set(header::ERRORS_STAGE, "deliver");
-    headers.set(header::ERRORS_CLASS, why.class());
-    headers.set(header::ERRORS_MESSAGE, why.to_string());
-    Output { topic: Topic::Rejected, partition: None, record: Record { key, value, headers } }
+fn fits(received: &Received) -> Result<(), NotADelivery> {
+    let record = &received.record;
+    let len = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+    let parts = [
+        ("payload", len(&record.value), MAX_PAYLOAD),
+        ("key with the headers", len(&record.key) + record.headers.size(), MAX_ABOUT),
+    ];
+    match parts.into_iter().find(|(_, bytes, limit)| bytes > limit) {
+        Some((part, bytes, limit)) => Err(NotADelivery::TooLarge { part, bytes, limit }),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::ids::Partition;
+    use crate::model::record::Record;
+    use crate::model::time::Timestamp;
 
     const ID: &str = "0197a0b2-3c4d-8e5f-8a6b-7c8d9e0f1a2b";
 
@@ -150,36 +142,29 @@ mod tests {
     }
 
     #[test]
-    fn a_rejected_record_keeps_its_bytes_and_says_why() {
-        let came = received(Some("other"), &[("tg_integration", "bills"), ("tg_delivery", ID), ("mine", "x")]);
-        let output = rejected(&came, &Delivery::read(&came).unwrap_err());
-        assert_eq!(output.topic, Topic::Rejected);
-        assert_eq!((&output.record.key, &output.record.value), (&came.record.key, &came.record.value));
-        let text = |name| output.record.headers.text(name).unwrap();
-        assert_eq!(
-            (text("mine"), text("tg_reason"), text("__connect.errors.topic")),
-            ("x", "foreign_key", "deliveries")
-        );
-        assert_eq!((text("__connect.errors.partition"), text("__connect.errors.offset")), ("3", "17"));
-        assert!(text("__connect.errors.exception.message").contains("`bills/`"));
-    }
-
-    #[test]
-    fn a_trace_is_taken_over_only_where_it_is_valid() {
-        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        assert!(trace_id(good).is_some());
-        assert!(trace_id("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more").is_some());
-        let bad = [
-            "",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
-            "00-4BF92F3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
-            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    fn a_record_whose_dead_letter_might_not_fit_the_log_is_no_delivery() {
+        let good = [("tg_integration", "bills"), ("tg_delivery", ID)];
+        let sized = |key: usize, payload: usize, header: usize| {
+            let mut received = received(None, &good);
+            received.record.key = Some(format!("bills/{}", "k".repeat(key)).into());
+            received.record.value = Some(vec![b'v'; payload].into());
+            received.record.headers.push("x", vec![b'h'; header]);
+            Delivery::read(&received).map(|_| ()).map_err(|why| match why {
+                NotADelivery::TooLarge { part, .. } => part,
+                other => panic!("{other}"),
+            })
+        };
+        let about = Err("key with the headers");
+        let cases = [
+            ((10, MAX_PAYLOAD, MAX_HEADERS), Ok(())),
+            ((10, MAX_PAYLOAD + 1, 0), Err("payload")),
+            ((10, 0, MAX_ABOUT), about),
+            ((MAX_ABOUT, 0, 0), about),
+            ((MAX_ABOUT / 2, 0, MAX_ABOUT / 2), about),
+            ((10, 4 << 20, 0), Err("payload")),
         ];
-        for text in bad {
-            assert_eq!(trace_id(text), None, "{text}");
+        for ((key, payload, header), expected) in cases {
+            assert_eq!(sized(key, payload, header), expected, "{key} {payload} {header}");
         }
     }
 }

@@ -40,7 +40,8 @@ impl DeliverMetrics {
         self.attempt.record(took.as_secs_f64());
     }
 
-    /// `age`: from the event to the answer, for deliveries that an event caused.
+    /// `age`: from the log's timestamp of the delivery to the answer, for deliveries that an event caused. Not from the
+    /// event's time, which is of its producer's clock.
     pub fn delivered(&self, age: Option<Duration>) {
         self.delivered.increment(1);
         if let Some(age) = age {

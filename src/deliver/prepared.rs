@@ -7,9 +7,8 @@ use rustc_hash::FxHashMap;
 
 use super::egress::{Egress, Refused, Wire};
 use super::lock;
-use super::request::reserved;
 use crate::model::ids::IntegrationId;
-use crate::model::integration::OutboundIntegration;
+use crate::model::integration::{OutboundIntegration, is_reserved_header};
 
 /// An integration ready to send.
 #[derive(Debug)]
@@ -24,7 +23,7 @@ pub struct Prepared {
 
 impl Prepared {
     pub fn new(integration: Arc<OutboundIntegration>, egress: &Egress) -> Self {
-        let configured = integration.headers.iter().filter(|(name, _)| !reserved(name));
+        let configured = integration.headers.iter().filter(|(name, _)| !is_reserved_header(name));
         Prepared {
             route: egress.route(&integration.target_url),
             headers: configured.cloned().collect(),

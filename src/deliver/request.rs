@@ -4,9 +4,10 @@ use bytes::Bytes;
 use http::header::{self as names, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Body, Request};
 
-use super::delivery::{Delivery, trace_id};
+use super::delivery::Delivery;
 use super::prepared::Prepared;
 use crate::model::record::header;
+use crate::model::trace::trace_id;
 
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("Tidegate/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -14,24 +15,6 @@ const X_CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id")
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-
-/// Headers that an integration's configuration cannot set: those that every request has, and those that belong to the
-/// connection or to the framing of the message.
-pub fn reserved(name: &HeaderName) -> bool {
-    let own = [names::USER_AGENT, X_CORRELATION_ID, IDEMPOTENCY_KEY, TRACEPARENT, TRACESTATE];
-    let framing = [
-        names::HOST,
-        names::CONTENT_LENGTH,
-        names::TRANSFER_ENCODING,
-        names::CONNECTION,
-        names::TE,
-        names::TRAILER,
-        names::UPGRADE,
-        names::EXPECT,
-    ];
-    let hop = ["keep-alive", "proxy-connection", "http2-settings"];
-    own.contains(name) || framing.contains(name) || hop.contains(&name.as_str()) || name.as_str().starts_with("ce-")
-}
 
 /// The request of one attempt.
 pub fn build(prepared: &Prepared, delivery: &Delivery<'_>) -> Request {
@@ -159,20 +142,6 @@ mod tests {
         let cases = [("a b%20", "a b%20"), ("é", "%C3%A9"), (" a", "%20a"), ("a\nb", "a%0Ab")];
         for (text, expected) in cases {
             assert_eq!(as_it_is(&Bytes::from_static(text.as_bytes())), expected);
-        }
-    }
-
-    #[test]
-    fn configuration_cannot_take_what_names_the_delivery_or_frames_the_message() {
-        let own =
-            ["user-agent", "x-correlation-id", "traceparent", "tracestate", "idempotency-key", "ce-id", "ce-anything"];
-        let framing =
-            ["host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "upgrade", "expect"];
-        for name in own.iter().chain(&framing) {
-            assert!(reserved(&HeaderName::from_static(name)), "{name}");
-        }
-        for name in ["content-type", "authorization", "accept", "x-ce-id", "cookie"] {
-            assert!(!reserved(&HeaderName::from_static(name)), "{name}");
         }
     }
 

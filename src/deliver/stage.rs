@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 
 use super::attempts::{Account, Answered, Failure, Kind, Told};
 use super::decide::{Answer, Made, RetryAfter, Verdict, decide};
-use super::delivery::{Delivery, NotADelivery, rejected};
+use super::delivery::{Delivery, NotADelivery};
 use super::egress::{Egress, EgressAllow, EgressError, Response, SendError};
 use super::lock;
 use super::metrics::DeliverMetrics;
@@ -20,7 +20,9 @@ use crate::model::delivery::{DeliveryStatus, ErrorCategory};
 use crate::model::ids::{IntegrationId, Offset};
 use crate::model::integration::OutboundIntegration;
 use crate::model::record::{Output, Received, header};
+use crate::model::rejected::{Rejection, rejected};
 use crate::model::time::{Clock, Timestamp};
+use crate::model::topic::Topic;
 use crate::stream::stage::{Admission, Attempted, Ending, Job, Outcome, Standing, Work};
 
 /// The integrations as this process knows them.
@@ -129,7 +131,7 @@ impl Deliver {
         match verdict {
             Verdict::Delivered => {
                 let of_event = matches!(delivery.text(header::TG_TRIGGER), None | Some("EVENT"));
-                self.metrics.delivered(of_event.then(|| now.since(delivery.event_time())));
+                self.metrics.delivered(of_event.then(|| now.since(delivery.received.timestamp)));
                 return;
             }
             Verdict::Retry { delay, .. } => self.metrics.retried(delay),
@@ -223,6 +225,8 @@ impl Work for Deliver {
 
 fn refused(record: &Received, why: &NotADelivery) -> Output {
     tracing::warn!(partition = record.partition.0, offset = record.offset.0, %why, "a record is no delivery");
+    let message = why.to_string();
+    let why = Rejection { stage: "deliver", topic: Topic::Deliveries, reason: why.reason(), message: &message };
     rejected(record, why)
 }
 

@@ -83,6 +83,17 @@ impl Reason {
     pub const ALL: [Reason; 6] =
         [Reason::Retry, Reason::Order, Reason::Busy, Reason::Disabled, Reason::Breaker, Reason::RateLimited];
 
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Reason::Retry => "RETRY",
+            Reason::Order => "ORDER",
+            Reason::Busy => "BUSY",
+            Reason::Disabled => "DISABLED",
+            Reason::Breaker => "BREAKER",
+            Reason::RateLimited => "RATE_LIMITED",
+        }
+    }
+
     /// Does it hold the narrower lanes of the integration too?
     pub(super) fn is_gate(self) -> bool {
         matches!(self, Reason::Disabled | Reason::Breaker | Reason::RateLimited)

@@ -24,8 +24,6 @@ pub struct Gauges {
     pub lanes: FxHashMap<Reason, usize>,
     /// Offsets between the low watermark and the main reader.
     pub window: usize,
-    /// The lowest offset that is not done, as far as is known: lanes and what lies behind the low watermark.
-    pub oldest: Offset,
     pub in_flight: usize,
     /// Records in queues, and their payloads' bytes.
     pub queued: usize,
@@ -124,18 +122,15 @@ impl Lanes {
     /// Walks all lanes: for a look every few seconds.
     pub fn gauges(&self) -> Gauges {
         let mut lanes: FxHashMap<Reason, usize> = FxHashMap::default();
-        let mut oldest = self.window.low();
         for int in &self.ints {
-            let wide = int.wide.iter().map(|wide| (wide.reason, wide.from));
-            for (reason, from) in wide.chain(int.lanes.values().map(|lane| (lane.at.reason, lane.at.from))) {
+            let wide = int.wide.iter().map(|wide| wide.reason);
+            for reason in wide.chain(int.lanes.values().map(|lane| lane.at.reason)) {
                 *lanes.entry(reason).or_default() += 1;
-                oldest = oldest.min(from);
             }
         }
         Gauges {
             lanes,
             window: usize::try_from(self.window.position().0 - self.window.low().0).unwrap_or(0),
-            oldest,
             in_flight: self.flight.len(),
             queued: self.queued,
             queued_bytes: self.queued_bytes,

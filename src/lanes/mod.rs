@@ -24,16 +24,19 @@
 //! that waited for it go when their reader has passed it; for a single record the caller says `ended`.
 //!
 //! How it is used: `load`; then give each record of the main reader to `receive` and each gap to `passed` while there is
-//! `room`; bring what it `wants` to `reread`; do what `next` says and report it with `complete` or `ended`; commit what
+//! `room`; bring what it `wants` to `reread`; do what `next` says, after `begins` if it had to be read, and report
+//! it with `complete` or `ended`; commit what
 //! `flush` gives together with the outputs of everything received, completed and ended before it, and say `committed`.
 //! After a catalog change `poke`. When nothing happens, the next call of `next` is at `next_due`.
 //!
 //! - `limits`: bounds and what an integration may do; `rules`: the rules by name, for the model test
 //! - `entry`: the records of `retry`; `window`: W and the bits; `queue`: received and not started
 //! - `integration`: what is remembered of one; `place`: its narrow lanes, their lists and timers
-//! - `read`: records come in; `hold`: lanes come and go; `send`: what to do next; `finish`: answers; `flush`: what to write
+//! - `read`: records come in; `hold`: lanes come and go; `send`: what to do next; `begin`: whether what had to be read may
+//!   still be sent; `finish`: answers; `flush`: what to write
 //! - `model`: the model test, which holds all of it against random histories with faults at every step
 
+mod begin;
 mod entry;
 mod finish;
 mod flush;

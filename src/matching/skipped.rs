@@ -10,6 +10,7 @@ use crate::model::ids::{DeliveryId, IntegrationId};
 use crate::model::record::{Headers, Output, Record, header};
 use crate::model::time::Timestamp;
 use crate::model::topic::Topic;
+use crate::model::trace::trace_id;
 use crate::telemetry::metrics::EVENTS_SKIPPED;
 
 /// Why there is no delivery.
@@ -60,7 +61,7 @@ struct Skipped<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     correlation_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    trace_id: Option<&'a str>,
+    trace_id: Option<uuid::fmt::Simple>,
     #[serde(skip_serializing_if = "Option::is_none")]
     integration_id: Option<&'a IntegrationId>,
     direction: &'static str,
@@ -89,7 +90,7 @@ pub fn skipped(event: &EventHeaders<'_>, at: Timestamp, why: Reason<'_>) -> Outp
         entity_id: event.entity_id,
         entity_rid: event.entity_rid,
         correlation_id: event.correlation_id,
-        trace_id: event.traceparent.and_then(|trace| trace.split('-').nth(1)),
+        trace_id: event.traceparent.and_then(trace_id).map(uuid::Uuid::simple),
         integration_id: why.integration(),
         direction: "OUTBOUND",
         trigger: "EVENT",

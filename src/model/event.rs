@@ -18,11 +18,13 @@ use std::fmt::{Display, Write as _};
 
 use bytes::Bytes;
 
-pub use attributes::{Attributes, EventHeaders, is_traceparent};
+pub use attributes::{Attributes, EventHeaders};
 pub use refused::NotAnEvent;
 pub use structured::{
     MAX_DEPTH, Member, Members, Structured, attribute_text, check_json, is_json, is_structured, payload_of,
 };
+
+pub use crate::model::trace::is_traceparent;
 
 use crate::model::ids::{EntityId, EventId, EventType, Label, OrgId, Rid, Source};
 use crate::model::record::{HeaderName, Headers, Received, Record, header};

@@ -8,6 +8,32 @@ use crate::model::pattern::EventPattern;
 use crate::model::retry::RetryPolicy;
 use crate::model::time::Timestamp;
 
+/// Written by the gateway, or of the connection and the framing of the message. In lower case.
+const RESERVED_HEADERS: [&str; 15] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "http2-settings",
+    "idempotency-key",
+    "keep-alive",
+    "te",
+    "traceparent",
+    "tracestate",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "x-correlation-id",
+];
+const RESERVED_PREFIXES: [&str; 3] = ["ce-", "proxy-", "webhook-"];
+
+/// Whether an integration cannot set this header, so that none which is configured is lost on the way.
+pub fn is_reserved_header(name: &http::HeaderName) -> bool {
+    let name = name.as_str();
+    RESERVED_HEADERS.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// Events of one organisation to one HTTP API. Holding one means that it was validated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutboundIntegration {
@@ -56,4 +82,20 @@ pub enum WhenDisabled {
     #[default]
     Skip,
     Wait,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn configuration_cannot_take_what_names_the_delivery_or_frames_the_message() {
+        let others = ["ce-id", "ce-anything", "proxy-connection", "proxy-authorization", "webhook-id"];
+        for name in RESERVED_HEADERS.iter().chain(&others) {
+            assert!(is_reserved_header(&http::HeaderName::from_static(name)), "{name}");
+        }
+        for name in ["content-type", "authorization", "accept", "x-ce-id", "cookie", "ce", "x-webhook-id"] {
+            assert!(!is_reserved_header(&http::HeaderName::from_static(name)), "{name}");
+        }
+    }
 }

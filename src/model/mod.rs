@@ -12,5 +12,7 @@ pub mod problem;
 pub mod record;
 pub mod rejected;
 pub mod retry;
+pub mod suggest;
 pub mod time;
 pub mod topic;
+pub mod trace;

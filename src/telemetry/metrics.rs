@@ -15,7 +15,6 @@ pub const DEAD_LETTERS: &str = "tidegate_dead_letters_total";
 pub const INTEGRATION_FAILURES: &str = "tidegate_integration_failures_total";
 pub const LANES: &str = "tidegate_lanes";
 pub const WINDOW_FILL: &str = "tidegate_window_fill";
-pub const OLDEST_UNFINISHED_SECONDS: &str = "tidegate_oldest_unfinished_seconds";
 pub const IN_FLIGHT: &str = "tidegate_deliveries_in_flight";
 pub const TRANSACTION_SECONDS: &str = "tidegate_transaction_seconds";
 pub const HTTP_REQUEST_SECONDS: &str = "tidegate_http_request_seconds";
@@ -56,15 +55,12 @@ fn describe() {
         REJECTED,
         "Records that could not be understood and went to the rejected topic, by stage and reason"
     );
-    describe_counter!(
-        DELIVERIES,
-        "Deliveries that ended, and attempts to be retried, by delivery status and error category"
-    );
+    describe_counter!(DELIVERIES, "Deliveries that ended, by delivery status and error category");
     describe_histogram!(ATTEMPT_SECONDS, Unit::Seconds, "Time of one attempt, request to answer");
     describe_histogram!(
         EVENT_TO_DELIVERY_SECONDS,
         Unit::Seconds,
-        "Time from the match of an event to its answered delivery"
+        "Time from the timestamp of a delivery's record in the log to its success, for deliveries that an event caused"
     );
     describe_counter!(RETRIES, "Retries planned, by the size of their delay");
     describe_counter!(DEAD_LETTERS, "Deliveries that went to the dead-letter topic");
@@ -74,7 +70,6 @@ fn describe() {
         WINDOW_FILL,
         "How much of the window of unfinished offsets is used, 0 to 1, by topic and partition"
     );
-    describe_gauge!(OLDEST_UNFINISHED_SECONDS, Unit::Seconds, "Age of the oldest unfinished record, by topic");
     describe_gauge!(IN_FLIGHT, "Requests under way");
     describe_histogram!(TRANSACTION_SECONDS, Unit::Seconds, "Time of one committed flush, by stage");
     describe_histogram!(

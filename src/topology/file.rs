@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::{Cleanup, Declared, DeclaredTopic, Stage, Timestamps};
 use crate::model::duration::DurationText;
 use crate::model::retry::{Delays, RetryPolicy};
+use crate::model::suggest::nearest;
 use crate::model::topic::Topic;
 
 /// The file that is compiled in.
@@ -196,20 +197,19 @@ fn syntax(error: &serde_saphyr::Error) -> TopologyError {
     let line = error.location().map_or(1, |at| at.line());
     let what = match error {
         Error::SerdeUnknownField { field, expected, .. } => {
-            format!("`{field}` is not a key here{}", nearest(field, expected))
+            format!("`{field}` is not a key here{}", hint(field, expected))
         }
         Error::SerdeUnknownVariant { variant, expected, .. } => {
-            format!("`{variant}` is not known here{}", nearest(variant, expected))
+            format!("`{variant}` is not known here{}", hint(variant, expected))
         }
         other => other.to_string(),
     };
     TopologyError::Syntax { line, what }
 }
 
-fn nearest(given: &str, known: &[&'static str]) -> String {
-    let best = known.iter().map(|name| (strsim::jaro_winkler(given, name), name)).max_by(|a, b| a.0.total_cmp(&b.0));
-    match best {
-        Some((likeness, name)) if likeness > 0.8 => format!("; did you mean `{name}`?"),
-        _ => format!("; known: {}", known.join(", ")),
+fn hint(given: &str, known: &[&'static str]) -> String {
+    match nearest(given, known.iter().copied()) {
+        Some(name) => format!("; did you mean `{name}`?"),
+        None => format!("; known: {}", known.join(", ")),
     }
 }

@@ -1,4 +1,4 @@
-//! A day on which nothing fails: the healthcare example by REST and by Kafka's own tools, and its story in those tools.
+//! A day on which little fails: the healthcare example by REST and by Kafka's own tools, and its story in those tools.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::support::api::Api;
+use crate::support::api::{Api, event};
 use crate::support::broker::Broker;
 use crate::support::gateway::Setup;
 use crate::support::receiver::hash;
@@ -173,6 +173,7 @@ async fn what_comes_in_by_any_way_arrives_once_as_it_was() {
     let sample = receiver.look(|log| log.of(&one.path).next().cloned()).expect("a request");
     story(&broker, &setup, (&sample, &one.id)).await;
     groups(&broker, &setup).await;
+    waited(&api, &receiver, (&broker, &setup)).await;
     assert_eq!(kafka::read(&setup.brokers, &setup.topic("rejected")).await.len(), 0);
 }
 
@@ -227,29 +228,15 @@ fn of_event(seen: &Seen, event: &Event) {
     assert!(!told("ce-source").is_empty());
 }
 
+/// The headers of every record of a topic, a line each.
+async fn shown(broker: &Broker, setup: &Setup, topic: &str) -> String {
+    let topic = setup.topic(topic);
+    let committed = ["-X", "isolation.level=read_committed", "-f", "%h\n"];
+    broker.kcat(&[&["-C", "-t", &topic, "-o", "beginning", "-e", "-q"][..], &committed].concat(), b"").await
+}
+
 /// What kcat shows of one delivery, topic by topic.
 async fn story(broker: &Broker, setup: &Setup, (sample, integration): (&Seen, &str)) {
-    let lines = async |topic: &str| {
-        let topic = setup.topic(topic);
-        broker
-            .kcat(
-                &[
-                    "-C",
-                    "-t",
-                    &topic,
-                    "-o",
-                    "beginning",
-                    "-e",
-                    "-q",
-                    "-X",
-                    "isolation.level=read_committed",
-                    "-f",
-                    "%h\n",
-                ],
-                b"",
-            )
-            .await
-    };
     let (event, delivery) = (format!("ce_id={}", sample.event), format!("tg_delivery={}", sample.delivery));
     let integration = format!("tg_integration={integration}");
     let expected: [(&str, Vec<&str>); 3] = [
@@ -261,11 +248,28 @@ async fn story(broker: &Broker, setup: &Setup, (sample, integration): (&Seen, &s
         ),
     ];
     for (topic, words) in expected {
-        let text = lines(topic).await;
+        let text = shown(broker, setup, topic).await;
         let told = text.lines().any(|line| words.iter().all(|word| line.contains(word)));
         let near: Vec<&str> = text.lines().filter(|line| line.contains(&event)).take(2).collect();
         assert!(told, "{topic} does not tell {words:?}; near it: {near:#?}");
     }
+}
+
+/// What kcat shows of a delivery that a receiver did not take at once.
+async fn waited(api: &Api, receiver: &Receiver, (broker, setup): (&Broker, &Setup)) {
+    let retry = json!({"maxAttempts": 3, "delays": ["1s"], "jitter": 0.0});
+    api.integration("unwell", &receiver.url("/unwell"), json!({"eventType": "day.unwell", "retry": retry})).await;
+    receiver.sequence("/unwell", &[503, 200]);
+    api.publish(&event("waits", "day.unwell")).await;
+    receiver.wait_for("the second attempt is answered", LATER, |log| log.answers("/unwell") == 2).await;
+    kafka::quiet(setup).await;
+    let delivery = receiver.look(|log| log.of("/unwell").next().map(|seen| seen.delivery.clone())).expect("a request");
+    let delivery = format!("tg_delivery={delivery}");
+    let words =
+        ["tg_integration=unwell", "tg_reason=RETRY", &delivery, "tg_attempt=1", "tg_error=HTTP_5XX: ", "tg_first_at="];
+    let text = shown(broker, setup, "retry").await;
+    let told = text.lines().any(|line| words.iter().all(|word| line.contains(word)));
+    assert!(told, "retry does not tell {words:?}: {text}");
 }
 
 /// Kafka's own tool shows the groups, and that nothing is left to do.

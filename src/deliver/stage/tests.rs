@@ -72,6 +72,19 @@ fn retry_in(attempted: &Attempted) -> Duration {
 mod sending;
 
 #[tokio::test]
+async fn a_producer_whose_clock_is_wrong_does_not_make_deliveries_look_slow() {
+    let receiver = Receiver::that(OK).await;
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let stage = metrics::with_local_recorder(&recorder, || stage(vec![integration(&receiver.url())], "127.0.0.0/8"));
+    let mut record = delivery();
+    record.record.headers.set("ce_time", "2020-01-01T00:00:00.000Z");
+    record.timestamp = Timestamp(NOW.0 - 250);
+    assert_eq!(stage.deliver.attempt(job(&record, 1)).await.outcome, Outcome::Delivered);
+    let text = recorder.handle().render();
+    assert!(text.contains("tidegate_event_to_delivery_seconds_sum 0.25"), "{text}");
+}
+
+#[tokio::test]
 async fn a_dead_letter_produced_to_deliveries_again_is_the_same_delivery() {
     let receiver = Receiver::that(Does::Answers("HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n")).await;
     let first = attempted(&receiver, 7, |_| ()).await;

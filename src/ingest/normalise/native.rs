@@ -8,6 +8,7 @@ use super::{Shape, Taken};
 use crate::ingest::error::IngestError;
 use crate::model::event::{JSON, Member, Members, NotAnEvent, Structured, attribute_text, payload_of};
 use crate::model::problem::Problem;
+use crate::model::suggest::nearest;
 
 /// Unknown fields that one answer names.
 const MAX_NAMED: usize = 10;
@@ -82,7 +83,7 @@ fn known(members: &[Member<'_>]) -> Result<(), IngestError> {
     let problems: Vec<Problem> = unknown
         .take(MAX_NAMED)
         .map(|(name, _)| {
-            let message = match meant(name) {
+            let message = match nearest(name, FIELDS.iter().map(|(field, ..)| *field)) {
                 Some(field) => format!("is not a known field; did you mean `{field}`?"),
                 None => "is not a known field; what is the event's own goes into `payload`".to_owned(),
             };
@@ -90,13 +91,4 @@ fn known(members: &[Member<'_>]) -> Result<(), IngestError> {
         })
         .collect();
     if problems.is_empty() { Ok(()) } else { Err(IngestError::Invalid(problems)) }
-}
-
-fn meant(name: &str) -> Option<&'static str> {
-    let plain =
-        |text: &str| text.chars().filter(|c| !matches!(c, '_' | '-')).take(64).collect::<String>().to_lowercase();
-    let name = plain(name);
-    let near = |field: &str| strsim::jaro_winkler(&plain(field), &name);
-    let best = FIELDS.iter().map(|(field, ..)| (near(field), *field)).max_by(|a, b| a.0.total_cmp(&b.0))?;
-    (best.0 > 0.85).then_some(best.1)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::world::{Checked, End, Owner, World};
-use crate::lanes::{LaneName, Task};
+use crate::lanes::{LaneName, Reason, Task};
 use crate::model::ids::Offset;
 use crate::stream::stage::Standing;
 
@@ -32,9 +32,13 @@ impl World {
         {
             return Err(format!("{o} early: due {}, now {}", e.due.0, self.now));
         }
+        // A rate has counted what is handed out; it may be sent later.
+        let counted = ow.unread.contains_key(&o);
         let wide = ow.core.int(ow.core.ids[&id]).wide.as_ref();
         if !matches!(self.catalog.standing[rec.int], Standing::Active { .. })
-            || wide.is_some_and(|w| w.reason.is_gate() && self.now < w.due.0)
+            || wide.is_some_and(|w| {
+                w.reason.is_gate() && self.now < w.due.0 && !(counted && w.reason == Reason::RateLimited)
+            })
         {
             return Err(format!("{o} sent while {id} is held"));
         }
@@ -45,7 +49,7 @@ impl World {
         }
         let mate =
             |f: &Offset| *f != o && rec.key.is_some() && self.rec(*f).int == rec.int && self.rec(*f).key == rec.key;
-        if ow.flight.keys().any(mate) {
+        if ow.flight.keys().chain(ow.unread.keys()).any(mate) {
             return Err(format!("{o}: not the head"));
         }
         if n > self.p.max_attempts {

@@ -83,17 +83,7 @@ impl World {
         } else if x < 0.45 {
             self.reread(ow);
         } else if x < 0.68 {
-            shuffle(&mut ow.core, &mut self.r);
-            if let Some(start) = ow.core.next(Timestamp(self.now), &self.catalog) {
-                let clash = ow.flight.insert(start.offset, start.task);
-                if clash.is_some() {
-                    return Err(format!("{} started twice", start.offset));
-                }
-                match start.task {
-                    Task::Attempt(n) => self.sent(ow, start.offset, n)?,
-                    Task::End(how, n) => self.say(|| format!("end {} {how:?} after {n}", start.offset)),
-                }
-            }
+            if self.r.bool() { self.begin(ow)? } else { self.hand_out(ow)? }
         } else if x < 0.86 {
             if !ow.flight.is_empty() {
                 let at = self.r.usize(..ow.flight.len());
@@ -109,6 +99,42 @@ impl World {
                 ow.core.committed();
             }
         }
+        Ok(())
+    }
+
+    fn hand_out(&mut self, ow: &mut Owner) -> Checked {
+        shuffle(&mut ow.core, &mut self.r);
+        let Some(start) = ow.core.next(Timestamp(self.now), &self.catalog) else { return Ok(()) };
+        let o = start.offset;
+        if ow.flight.contains_key(&o) || ow.unread.contains_key(&o) {
+            return Err(format!("{o} started twice"));
+        }
+        match start.task {
+            Task::Attempt(n) if self.r.u8(..4) == 0 => _ = ow.unread.insert(o, n),
+            Task::Attempt(n) => {
+                ow.flight.insert(o, start.task);
+                self.sent(ow, o, n)?;
+            }
+            Task::End(how, n) => {
+                ow.flight.insert(o, start.task);
+                self.say(|| format!("end {o} {how:?} after {n}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The record of something that was handed out has been read.
+    fn begin(&mut self, ow: &mut Owner) -> Checked {
+        let all: Vec<Offset> = ow.unread.keys().copied().collect();
+        let Some(o) = self.r.choice(all) else { return Ok(()) };
+        if ow.core.begins(o, Timestamp(self.now), &self.catalog) {
+            let n = ow.unread[&o];
+            ow.flight.insert(o, Task::Attempt(n));
+            self.sent(ow, o, n)?;
+        } else {
+            self.say(|| format!("put back {o}"));
+        }
+        ow.unread.remove(&o);
         Ok(())
     }
 

@@ -124,6 +124,8 @@ pub(super) struct Tx {
 pub(super) struct Owner {
     pub core: Lanes,
     pub flight: BTreeMap<Offset, Task>,
+    /// Handed out to be attempted, but their records are still being read.
+    pub unread: BTreeMap<Offset, u32>,
     pub outs: Vec<(Offset, Out)>,
     pub tx: Option<Tx>,
     /// Stretches that are being read: from where, how far.
@@ -227,7 +229,8 @@ impl World {
         if let Some(Fault::Core(rule)) = self.out {
             core.rules.left_out = Some(rule);
         }
-        Owner { core, flight: BTreeMap::new(), outs: Vec::new(), tx: None, reads: Vec::new(), zombie: false }
+        let (flight, unread) = (BTreeMap::new(), BTreeMap::new());
+        Owner { core, flight, unread, outs: Vec::new(), tx: None, reads: Vec::new(), zombie: false }
     }
 
     pub(super) fn say(&mut self, text: impl FnOnce() -> String) {

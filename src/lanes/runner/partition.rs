@@ -1,6 +1,7 @@
 //! One partition's actor: it alone decides what is sent, read and committed there.
 
 mod commit;
+mod fetch;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::owed::Owed;
 use super::payloads::Payloads;
-use super::reads::{Reads, Stretch};
+use super::reads::Reads;
 use super::table::Table;
 use super::tell;
 use crate::lanes::{About, Answer, Lanes, Limits, Seen, Start, Task};
@@ -125,6 +126,7 @@ impl<W: Work> Actor<W> {
     pub fn new(means: Means<W>, assignment: &Assignment, records: &[Received]) -> Result<Self, LogError> {
         let progress = Progress::decode(assignment.committed.as_ref());
         let Table { entries, outputs } = Table::read(records, progress.watermark)?;
+        tell::count_rejected(&outputs);
         let limits = Limits { total_bytes: means.budget, queue_bytes: means.budget / 4, ..Limits::default() };
         let mut lanes = Lanes::load(limits, &progress, entries);
         if !outputs.is_empty() {
@@ -167,7 +169,7 @@ impl<W: Work> Actor<W> {
             self.look_around();
             self.start_what_may();
             self.read_what_is_wanted();
-            self.flush_when_due();
+            self.flush_when_due()?;
             if self.draining.is_some_and(|until| self.attempts.is_empty() || Instant::now() >= until) {
                 return self.settle().await;
             }
@@ -271,7 +273,7 @@ impl<W: Work> Actor<W> {
                 break;
             }
             if let Some((start, record)) = self.fetched.pop_front() {
-                self.start(start, record);
+                self.start_fetched(start, record);
                 continue;
             }
             let work = &self.means.work;
@@ -329,56 +331,9 @@ impl<W: Work> Actor<W> {
 
     /// These belong to the next flush.
     fn tell(&mut self, outputs: Vec<Output>) {
+        tell::count_rejected(&outputs);
         self.output_bytes += outputs.iter().map(|o| o.record.size()).sum::<usize>();
         self.outputs.extend(outputs);
-    }
-
-    fn read_what_is_wanted(&mut self) {
-        // What is in memory is worked on first: a stretch at a time bounds it.
-        if !self.reads.is_idle() || !self.fetched.is_empty() || self.draining.is_some() {
-            return;
-        }
-        let due = self.fetching.keys().next().copied();
-        let from = if self.refills_first { self.refill().or(due) } else { due.or_else(|| self.refill()) };
-        if let Some(from) = from {
-            self.refills_first = Some(from) == due;
-            self.reads.start(from);
-        }
-    }
-
-    /// Asked for one at a time: each that is named has had its turn.
-    fn refill(&mut self) -> Option<Offset> {
-        self.lanes.wants(1, self.means.clock.now()).stretches.first().copied()
-    }
-
-    /// A stretch serves whoever waits for something in it.
-    fn reread(&mut self, stretch: Result<Stretch, LogError>) {
-        let Stretch { from, records, position } = match stretch {
-            Ok(stretch) => stretch,
-            Err(error) => return tracing::warn!(partition = self.partition.0, %error, "waiting records cannot be read"),
-        };
-        let seen = |record: &Received| match self.means.work.admit(record) {
-            Admission::Take { integration, expires } => {
-                Some(Seen { offset: record.offset, integration, key: None, expires, bytes: record.record.size() })
-            }
-            Admission::Refuse(_) => None,
-        };
-        let all = records.iter().filter_map(seen).collect();
-        let taken = self.lanes.reread(from, all, position);
-        for record in records {
-            if let Some(start) = self.fetching.remove(&record.offset) {
-                self.fetched.push_back((start, self.payloads.hold(record)));
-            } else if taken.binary_search(&record.offset).is_ok() {
-                self.payloads.offer(record);
-            }
-        }
-        let gone: Vec<Offset> = self.fetching.range(from..position).map(|(o, _)| *o).collect();
-        for offset in gone {
-            self.fetching.remove(&offset);
-            tell::lost(self.partition, offset);
-            self.lanes.ended(offset);
-        }
-        self.forget_released();
     }
 
     fn wake_at(&mut self) -> Instant {

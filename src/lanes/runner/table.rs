@@ -60,7 +60,7 @@ impl Table {
                     done: Vec::new(),
                 };
                 // A crash finds this one or the damaged one, never none.
-                self.outputs.push(tell::entry(record.partition, &lane, Some(&entry)));
+                self.outputs.push(tell::entry(record.partition, &lane, Some(&entry))?);
                 self.entries.push((lane, entry));
             }
             (Err(why), _) => {

@@ -9,6 +9,7 @@ use crate::model::ids::{EntityId, EventId, EventType, IdError, Label, OrgId, Rid
 use crate::model::record::{Received, header};
 use crate::model::time::Timestamp;
 use crate::model::topic::Topic;
+use crate::model::trace::is_traceparent;
 
 /// The attributes of an event by their CloudEvents names, as they came: nothing is checked before [`Attributes::check`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -217,29 +218,4 @@ pub(super) fn check_extension(name: &str, value: &str) -> Result<(), NotAnEvent>
 /// A name for a message: whoever sent it chose its length and its characters.
 pub(super) fn shown(name: &str) -> String {
     name.chars().map(|c| if c.is_control() { '?' } else { c }).take(64).collect()
-}
-
-/// Whether the text is a W3C `traceparent`: `00-<32 hex>-<16 hex>-<2 hex>`, ids not all zero, lower case.
-pub fn is_traceparent(text: &str) -> bool {
-    let hex = |part: &str, n: usize| {
-        part.len() == n && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    };
-    let mut parts = text.split('-');
-    let (Some(version), Some(trace), Some(span), Some(flags)) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return false;
-    };
-    let whole = parts.next().is_none() || version != "00";
-    let zero = |part: &str| part.bytes().all(|b| b == b'0');
-    whole
-        && text.len() <= 256
-        && hex(version, 2)
-        && version != "ff"
-        && hex(trace, 32)
-        && hex(span, 16)
-        && hex(flags, 2)
-        && !zero(trace)
-        && !zero(span)
-        && !text.chars().any(char::is_control)
 }

@@ -13,29 +13,32 @@ use crate::stream::log::{LogError, Part, PartitionCommit};
 use crate::stream::stage::Work;
 
 impl<W: Work> Actor<W> {
-    pub(super) fn flush_when_due(&mut self) {
+    pub(super) fn flush_when_due(&mut self) -> Result<(), LogError> {
         if !self.lanes.is_dirty() && self.outputs.is_empty() {
             self.dirty_since = None;
-            return;
+            return Ok(());
         }
         let since = *self.dirty_since.get_or_insert_with(Instant::now);
         let full = self.outputs.len() >= FLUSH_OUTPUTS || self.output_bytes >= FLUSH_BYTES;
         if self.flushing.is_none() && (full || since.elapsed() >= self.linger()) {
-            self.flush();
+            self.flush()?;
         }
+        Ok(())
     }
 
     pub(super) fn linger(&self) -> Duration {
         if self.outputs.is_empty() && self.lanes.dirty_lanes() == 0 { IDLE_LINGER } else { LINGER }
     }
 
-    fn flush(&mut self) {
-        let Some(flush) = self.lanes.flush() else { return };
+    fn flush(&mut self) -> Result<(), LogError> {
+        let Some(flush) = self.lanes.flush() else { return Ok(()) };
         let mut outputs = std::mem::take(&mut self.outputs);
         self.committing = outputs.len();
         self.committing_bytes = std::mem::take(&mut self.output_bytes);
         self.dirty_since = None;
-        outputs.extend(flush.entries.iter().map(|(name, entry)| tell::entry(self.partition, name, entry.as_ref())));
+        for (name, entry) in &flush.entries {
+            outputs.push(tell::entry(self.partition, name, entry.as_ref())?);
+        }
         let commit = PartitionCommit {
             partition: self.partition,
             epoch: self.epoch,
@@ -43,6 +46,7 @@ impl<W: Work> Actor<W> {
             metadata: flush.progress.encode(),
         };
         self.flushing = Some(self.means.flushes.clone().flush(Part { commit, outputs }).boxed());
+        Ok(())
     }
 
     /// False where the partition is no longer ours.
@@ -68,7 +72,7 @@ impl<W: Work> Actor<W> {
         }
         loop {
             if self.flushing.is_none() {
-                self.flush();
+                self.flush()?;
             }
             if self.flushing.is_none() {
                 return Ok(());

@@ -229,6 +229,30 @@ async fn a_record_that_is_read_again_is_not_started_while_the_membership_is_unsu
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_integration_that_is_disabled_while_its_record_is_read_again_is_not_sent_to() {
+    let mut run = start(FakeLog::new());
+    run.assign(0, 1).await;
+    run.give(0, 1, &["a"]).await;
+    run.call_of(0).await.retry(10_000);
+    time_passes(LONG).await;
+    let mut run = run.restart().await;
+    run.log.reads(false);
+    run.take_over(0, 2).await;
+    run.quiet(Duration::from_secs(10)).await;
+    run.stand("a", Standing::Disabled);
+    run.quiet(LONG).await;
+    run.log.reads(true);
+    run.quiet(Duration::from_secs(600)).await;
+    run.stand("a", Standing::Active { max_in_flight: 1 });
+    let call = run.call_of(0).await;
+    assert_eq!((call.attempt, call.first_at), (2, Some(Timestamp(START))), "it was not attempted meanwhile");
+    call.delivered();
+    time_passes(LONG).await;
+    assert_eq!((watermark(&run.log), lanes(&run.log)), (1, Vec::new()));
+    run.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_more_is_sent_while_nothing_can_be_committed() {
     let mut run = start(FakeLog::new());
     run.assign(0, 1).await;
