@@ -16,6 +16,7 @@ use crate::model::integration::OutboundIntegration;
 use crate::model::record::{Headers, Output, Record, header};
 use crate::model::time::Timestamp;
 use crate::model::topic::Topic;
+use url::Url;
 
 /// What an `attempts` record is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -105,7 +106,7 @@ struct Value<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     integration_version: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    target_url: Option<&'a str>,
+    target_url: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     http_method: Option<&'a str>,
     direction: &'static str,
@@ -203,7 +204,7 @@ impl Account<'_> {
             integration_id: delivery.integration.as_str(),
             integration_name: integration.map(|i| i.name.as_str()),
             integration_version: integration.map(|i| i.version),
-            target_url: integration.map(|i| i.target_url.as_str()),
+            target_url: integration.map(|i| told_url(&i.target_url)),
             http_method: integration.map(|i| i.method.as_str()),
             direction: "OUTBOUND",
             action: delivery.text(header::TG_ACTION),
@@ -270,6 +271,16 @@ impl Account<'_> {
 /// Characters of an error in a header: a dead letter has bounded room for it.
 const MAX_ERROR: usize = 1_000;
 
+/// Without its query, which may hold a credential.
+fn told_url(url: &Url) -> Cow<'_, str> {
+    if url.query().is_none() {
+        return url.as_str().into();
+    }
+    let mut url = url.clone();
+    url.set_query(None);
+    String::from(url).into()
+}
+
 fn told_error(failure: &Failure) -> String {
     let message: String = failure.message.chars().take(MAX_ERROR).collect();
     format!("{}: {message}", failure.category)
@@ -292,6 +303,13 @@ mod tests {
         }
         let text = serde_json::to_string(&Shown(&headers)).unwrap();
         assert!(text.len() > 7_000 && text.len() < 9_000 && !text.contains("secret"), "{}", text.len());
+    }
+
+    #[test]
+    fn a_credential_in_the_query_of_a_target_is_not_told() {
+        let url = |text: &str| told_url(&Url::parse(text).unwrap()).into_owned();
+        assert_eq!(url("https://erp.example/in?key=secret"), "https://erp.example/in");
+        assert_eq!(url("https://erp.example/in"), "https://erp.example/in");
     }
 
     #[test]

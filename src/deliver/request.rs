@@ -28,7 +28,7 @@ pub fn build(prepared: &Prepared, delivery: &Delivery<'_>) -> Request {
 }
 
 fn headers(prepared: &Prepared, delivery: &Delivery<'_>) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(prepared.headers.len() + delivery.headers().len() + 6);
+    let mut headers = HeaderMap::with_capacity(32);
     if prepared.integration.event_headers {
         for (name, value) in delivery.headers().iter() {
             if let Some(name) = name.strip_prefix("ce_").and_then(attribute) {

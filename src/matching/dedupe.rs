@@ -1,4 +1,5 @@
-//! Which events were seen in the last 24 hours, so that a producer's repeat is not delivered again.
+//! Which events were seen in the last 24 hours, so that a producer's repeat is not delivered again. A new owner of a partition
+//! begins with what the log tells of the stage's `memory`.
 //!
 //! An event is the triple (org, source, id). Each takes 16 bytes: 96 bits of a keyed hash and the second it was seen. Tables
 //! are at most four fifths full and grow by a quarter, so `MAX_TRIPLES` take at most 100 MB, plus one table's copy while it
@@ -50,7 +51,7 @@ impl Seen {
     }
 
     /// True when the triple is new in its partition, which from now on it is not. A repeat does not prolong the memory of the
-    /// first: a day after that the event is taken again, under the same delivery ids.
+    /// first: a day after that the event is taken again, under the same delivery ids where it names the same time.
     pub fn first(&mut self, partition: Partition, triple: Triple<'_>, at: Timestamp) -> bool {
         let seconds = u32::try_from(at.as_millis() / 1_000).unwrap_or(0);
         let entry = Entry::new(self.fingerprint(triple), seconds);

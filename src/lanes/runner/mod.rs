@@ -1,5 +1,6 @@
 //! Runs a `Work` stage: one actor a partition, born when it is assigned and joined when it is revoked.
 
+mod flying;
 mod load;
 mod owed;
 mod partition;

@@ -4,7 +4,9 @@ mod commit;
 mod fetch;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -13,13 +15,14 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+use super::flying::Flying;
 use super::owed::Owed;
 use super::payloads::Payloads;
 use super::reads::Reads;
 use super::table::Table;
 use super::tell;
 use crate::lanes::{About, Answer, Lanes, Limits, Seen, Start, Task};
-use crate::model::ids::{Offset, Partition};
+use crate::model::ids::{IntegrationId, Offset, Partition};
 use crate::model::record::{Output, Received};
 use crate::model::time::{Clock, Timestamp};
 use crate::model::topic::Topic;
@@ -38,9 +41,8 @@ const FLUSH_OUTPUTS: usize = 1_000;
 const FLUSH_BYTES: usize = 4 << 20;
 /// Bytes of what ended and is not committed, above which nothing more is started or taken in.
 const HELD_BYTES: usize = 4 * FLUSH_BYTES;
-/// Attempts under way and bytes of their payloads, above which nothing more is started.
-const IN_FLIGHT: usize = 4_096;
-const IN_FLIGHT_BYTES: usize = 32 << 20;
+/// Attempts under way, above which nothing more is started.
+const IN_FLIGHT: usize = 16 << 10;
 /// How often the gauges are set.
 const GAUGES: Duration = Duration::from_secs(5);
 /// The longest sleep without a reason to wake.
@@ -80,6 +82,7 @@ pub(super) struct Means<W> {
 /// An attempt that has ended.
 struct Ended {
     record: Arc<Received>,
+    integration: IntegrationId,
     first_at: Timestamp,
     attempted: Attempted,
 }
@@ -98,7 +101,7 @@ pub(super) struct Actor<W> {
     /// Their records have come. They are started like all others: when that may be.
     fetched: VecDeque<(Start, Arc<Received>)>,
     attempts: FuturesUnordered<BoxFuture<'static, Ended>>,
-    in_flight_bytes: usize,
+    flying: Flying,
     /// Read, but the window has no room for them yet; then the position behind them.
     backlog: VecDeque<Received>,
     position: Offset,
@@ -143,7 +146,7 @@ impl<W: Work> Actor<W> {
             fetching: BTreeMap::new(),
             fetched: VecDeque::new(),
             attempts: FuturesUnordered::new(),
-            in_flight_bytes: 0,
+            flying: Flying::default(),
             backlog: VecDeque::new(),
             owed: Owed::new(means.credit.clone(), &[]),
             output_bytes: 0,
@@ -174,10 +177,9 @@ impl<W: Work> Actor<W> {
                 return self.settle().await;
             }
             let wake = self.wake_at();
-            // A process that slept too long must not send what it was about to.
-            let sure = self.means.committer.may_act(self.partition, self.epoch);
+            let (committer, place) = (&self.means.committer, (self.partition, self.epoch));
             tokio::select! {
-                Some(ended) = self.attempts.next(), if sure => self.ended(ended),
+                Some(ended) = while_sure(&mut self.attempts, &**committer, place) => self.ended(ended),
                 result = flushed(&mut self.flushing) => if !self.flushed(result)? { return Ok(()) },
                 mail = inbox.recv() => match mail {
                     Some(mail) => self.mail(mail),
@@ -262,7 +264,7 @@ impl<W: Work> Actor<W> {
         self.draining.is_none()
             && !self.is_behind()
             && self.attempts.len() + self.fetching.len() < IN_FLIGHT
-            && self.in_flight_bytes < IN_FLIGHT_BYTES
+            && !self.flying.is_full()
             && self.means.committer.may_act(self.partition, self.epoch)
     }
 
@@ -276,8 +278,9 @@ impl<W: Work> Actor<W> {
                 self.start_fetched(start, record);
                 continue;
             }
-            let work = &self.means.work;
-            let Some(start) = self.lanes.next(self.means.clock.now(), &|id: &_| work.standing(id)) else { break };
+            let (work, flying) = (&self.means.work, &self.flying);
+            let standing = |id: &_| flying.bound(id, work.standing(id));
+            let Some(start) = self.lanes.next(self.means.clock.now(), &standing) else { break };
             match self.payloads.get(start.offset).cloned() {
                 Some(record) => self.start(start, record),
                 None => _ = self.fetching.insert(start.offset, start),
@@ -291,10 +294,11 @@ impl<W: Work> Actor<W> {
         match start.task {
             Task::Attempt(attempt) => {
                 let (work, now) = (self.means.work.clone(), self.means.clock.now());
-                self.in_flight_bytes += record.record.size();
+                self.flying.begins(&start.integration, record.record.size());
+                let integration = start.integration;
                 let attempt = async move {
                     let attempted = work.attempt(Job { record: &record, attempt, first_at }).await;
-                    Ended { record, first_at: first_at.unwrap_or(now), attempted }
+                    Ended { record, integration, first_at: first_at.unwrap_or(now), attempted }
                 };
                 self.attempts.push(attempt.boxed());
             }
@@ -308,9 +312,9 @@ impl<W: Work> Actor<W> {
     }
 
     fn ended(&mut self, ended: Ended) {
-        let Ended { record, first_at, attempted } = ended;
+        let Ended { record, integration, first_at, attempted } = ended;
         let offset = record.offset;
-        self.in_flight_bytes -= record.record.size();
+        self.flying.ends(&integration, record.record.size());
         self.tell(attempted.outputs);
         let answer = match attempted.outcome {
             Outcome::Delivered => Answer::Delivered,
@@ -349,4 +353,18 @@ impl<W: Work> Actor<W> {
         let wake = [flush, due, again, self.look_at, self.draining].into_iter().flatten();
         wake.fold(self.gauges_at, Instant::min)
     }
+}
+
+/// The next attempt that ends. A process that slept too long must not send what it was about to: so it is asked each time
+/// before the attempts go on, not only when the wait begins.
+async fn while_sure(
+    attempts: &mut FuturesUnordered<BoxFuture<'static, Ended>>,
+    committer: &dyn Committer,
+    (partition, epoch): (Partition, Epoch),
+) -> Option<Ended> {
+    poll_fn(|cx| match committer.may_act(partition, epoch) {
+        true => attempts.poll_next_unpin(cx),
+        false => Poll::Pending,
+    })
+    .await
 }
