@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::HeaderMap;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use url::Url;
 
 use super::delivery::Delivery;
 use super::egress::Body;
@@ -16,7 +17,6 @@ use crate::model::integration::OutboundIntegration;
 use crate::model::record::{Headers, Output, Record, header};
 use crate::model::time::Timestamp;
 use crate::model::topic::Topic;
-use url::Url;
 
 /// What an `attempts` record is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
