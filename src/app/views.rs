@@ -24,6 +24,10 @@ impl Integrations for CatalogView {
         self.0.snapshot().integration(id).cloned()
     }
 
+    fn is_unreadable(&self, id: &IntegrationId) -> bool {
+        self.0.snapshot().is_unreadable(id)
+    }
+
     fn position(&self) -> Offset {
         self.0.snapshot().position()
     }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::catalog::handle::Catalog;
-use crate::catalog::resource::Key;
+use crate::catalog::resource::{Key, Resource};
 use crate::catalog::snapshot::Snapshot;
 use crate::model::ids::{Offset, Partition};
 use crate::model::problem::Problem;
@@ -132,12 +132,17 @@ fn apply(record: &Record, snapshot: &mut Snapshot) -> Result<(), Problem> {
         key.remove(snapshot);
         return Ok(());
     };
+    let resource = read(&key, value).inspect_err(|_| key.set_unreadable(snapshot))?;
+    resource.put(snapshot);
+    Ok(())
+}
+
+fn read(key: &Key, value: &[u8]) -> Result<Resource, Problem> {
     let json = serde_json::from_slice(value).map_err(|e| Problem::new("", format!("not JSON: {e}")))?;
     let first = |problems: Vec<Problem>| problems.into_iter().next();
     let resource = key.kind().read(json).map_err(|e| first(e).unwrap_or_else(|| Problem::new("", "not valid")))?;
-    if resource.key() != key {
-        return Err(Problem::new("", format!("the value is of {}", resource.key())));
+    match resource.key() {
+        own if own == *key => Ok(resource),
+        other => Err(Problem::new("", format!("the value is of {other}"))),
     }
-    resource.put(snapshot);
-    Ok(())
 }

@@ -103,6 +103,13 @@ impl Key {
         }
     }
 
+    /// Its newest record cannot be read here. What was known of it stays, and its absence says nothing.
+    pub fn set_unreadable(&self, snapshot: &mut Snapshot) {
+        if let Key::OutboundIntegration(id) = self {
+            snapshot.set_unreadable(id);
+        }
+    }
+
     /// What else in the catalog would be left without it: at most `max` names, and how many there are.
     pub fn referrers(&self, snapshot: &Snapshot, max: usize) -> (Vec<String>, usize) {
         match self {

@@ -13,6 +13,8 @@ pub struct Snapshot {
     position: Offset,
     orgs: SharedMap<OrgId, Arc<OrgView>>,
     integrations: SharedMap<IntegrationId, Arc<OutboundIntegration>>,
+    /// Whose newest record could not be read, by a version of this program that is older than its writer as a rule.
+    unreadable: SharedMap<IntegrationId, ()>,
 }
 
 /// One organisation and what is its own. The same `Arc` as long as nothing of the organisation changes: what was derived
@@ -58,6 +60,15 @@ impl Snapshot {
         self.integrations.get(id)
     }
 
+    /// Is its newest record one that could not be read?
+    pub fn is_unreadable(&self, id: &IntegrationId) -> bool {
+        self.unreadable.get(id).is_some()
+    }
+
+    pub fn set_unreadable(&mut self, id: &IntegrationId) {
+        self.unreadable.insert(id.clone(), ());
+    }
+
     /// Of all organisations, in the order of their ids.
     pub fn integrations(&self) -> &SharedMap<IntegrationId, Arc<OutboundIntegration>> {
         &self.integrations
@@ -83,12 +94,14 @@ impl Snapshot {
         let integration = integration.into();
         self.remove_integration_elsewhere(&integration);
         let id = integration.id.clone();
+        self.unreadable.remove(&id);
         self.integrations.insert(id.clone(), Arc::clone(&integration));
         let org = integration.org_id.clone();
         self.edit_org(&org, |view| view.integrations.insert(id, integration));
     }
 
     pub fn remove_integration(&mut self, id: &IntegrationId) {
+        self.unreadable.remove(id);
         if let Some(old) = self.integrations.remove(id) {
             self.edit_org(&old.org_id, |view| {
                 view.integrations.remove(id);

@@ -29,6 +29,9 @@ use crate::stream::stage::{Admission, Attempted, Ending, Job, Outcome, Standing,
 pub trait Integrations: Send + Sync + 'static {
     fn get(&self, id: &IntegrationId) -> Option<Arc<OutboundIntegration>>;
 
+    /// Is there a record of it that this process cannot read? Then its absence does not mean that it was deleted.
+    fn is_unreadable(&self, id: &IntegrationId) -> bool;
+
     /// How far the catalog was read: comparable with the `tg_catalog` header.
     fn position(&self) -> Offset;
 }
@@ -174,6 +177,7 @@ impl Work for Deliver {
             Some(i) if i.is_active => Standing::Active { max_in_flight: i.max_in_flight },
             Some(_) => Standing::Disabled,
             None if lock(&self.awaited).needs(integration) > position => Standing::Unknown,
+            None if self.integrations.is_unreadable(integration) => Standing::Unknown,
             None => Standing::Deleted,
         }
     }

@@ -292,6 +292,11 @@ async fn a_record_that_cannot_be_read_leaves_the_last_good_state() {
     let snapshot = process.catalog.snapshot();
     assert_eq!(bills_key().find(&snapshot), Some(bills()));
     assert_eq!((snapshot.orgs().len(), snapshot.integrations().len()), (2, 1));
+    let unreadable = |id: &str| process.catalog.snapshot().is_unreadable(&IntegrationId::parse(id).unwrap());
+    assert!(unreadable("bills") && unreadable("else") && !unreadable("1"));
+    log.0.foreign(vec![record(&bills())]);
+    assert!(process.catalog.reached(log.0.end_offset(), SOON).await);
+    assert!(!unreadable("bills") && unreadable("else"));
 }
 
 #[tokio::test]

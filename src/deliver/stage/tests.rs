@@ -18,6 +18,10 @@ impl Integrations for Known {
         lock(&self.integrations).iter().find(|i| i.id == *id).cloned()
     }
 
+    fn is_unreadable(&self, id: &IntegrationId) -> bool {
+        id.as_str() == "unreadable"
+    }
+
     fn position(&self) -> Offset {
         Offset(self.position.load(Ordering::SeqCst))
     }
@@ -185,6 +189,8 @@ async fn an_integration_matched_by_a_newer_catalog_is_waited_for() {
     assert!(matches!(stage.deliver.admit(&record), Admission::Take { .. }));
     assert_eq!(stage.deliver.standing(&id), Standing::Unknown);
     assert_eq!(stage.deliver.standing(&IntegrationId::parse("other").unwrap()), Standing::Deleted);
+    let unreadable = IntegrationId::parse("unreadable").unwrap();
+    assert_eq!(stage.deliver.standing(&unreadable), Standing::Unknown, "its deliveries would be cancelled");
     assert!(matches!(stage.deliver.attempt(job(&record, 1)).await.outcome, Outcome::Retry { .. }));
 
     stage.known.position.store(40, Ordering::SeqCst);

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::partition::{Actor, Mail, Means};
-use crate::model::ids::Partition;
+use crate::model::ids::{Offset, Partition};
 use crate::model::record::Received;
 use crate::model::topic::Topic;
 use crate::stream::log::{Assignment, Log, LogError};
@@ -26,11 +26,29 @@ pub(super) async fn serve<W: Work>(
         records = load(&*means.log, assignment.partition) => records?,
         () = given_up(&mut inbox, &mut early) => return Ok(()),
     };
+    tokio::select! {
+        () = as_new_as(&*means.log, means.changed.clone()) => {}
+        () = given_up(&mut inbox, &mut early) => return Ok(()),
+    }
     let mut actor = Actor::new(means, &assignment, &records)?;
     for mail in early {
         actor.mail(mail);
     }
     actor.run(inbox).await
+}
+
+/// Waits for a catalog that holds whatever was configured before the lanes were read: an integration that it lacks then was
+/// deleted, and is not one that this process has yet to hear of.
+async fn as_new_as(log: &dyn Log, mut catalog: watch::Receiver<Option<Offset>>) {
+    let end = loop {
+        match log.end(Topic::Catalog, Partition(0)).await {
+            Ok(end) => break end,
+            Err(error) => tracing::warn!(%error, "the catalog's end cannot be read; trying on"),
+        }
+        tokio::time::sleep(PAUSE).await;
+    };
+    // The sender gone, the process is ending.
+    let _ = catalog.wait_for(|at| at.unwrap_or_default() >= end).await;
 }
 
 /// Keeps what comes; returns when nothing is to be done with it any more.

@@ -49,6 +49,18 @@ async fn a_revoke_does_not_wait_for_lanes_that_cannot_be_read() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_is_not_judged_by_a_catalog_that_is_older_than_it() {
+    let mut run = start(FakeLog::new());
+    let end = run.log.append_at(Topic::Catalog, 0, 0, record("OutboundIntegration/a", "{}")).offset.next();
+    run.assign(0, 1).await;
+    run.give(0, 1, &["a"]).await;
+    run.quiet(LONG).await;
+    run.changed.send_replace(Some(end));
+    run.call_of(0).await.delivered();
+    run.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_partition_that_ended_by_itself_is_not_counted_for_one_that_still_drains() {
     let mut run = start(FakeLog::new());
     run.assign(0, 1).await;
