@@ -95,7 +95,7 @@ pub async fn run(options: Options) -> anyhow::Result<Report> {
     }
     let measured = tokio::select! {
         measured = measure::measure(&options, &broker, &prefix, extent) => measured,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        () = interrupted() => Err(anyhow::anyhow!("interrupted")),
     };
     for prefix in measure::prefixes(&prefix) {
         let deleted = broker.delete_topics(&prefix).await;
@@ -104,4 +104,16 @@ pub async fn run(options: Options) -> anyhow::Result<Report> {
     let mut report = measured?;
     report.seconds = begun.elapsed().as_secs_f64();
     Ok(report)
+}
+
+/// Ctrl-C, or SIGTERM: without this the gateway under measure would be left behind.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
 }
