@@ -92,7 +92,7 @@ impl Writer {
             }
         }
         self.own.set_can_commit();
-        while let Some(Job { parts, done }) = jobs.blocking_recv() {
+        while let Some(Job { parts, done }) = self.next(&mut jobs) {
             let result = self.commit(parts);
             if let Err(error @ LogError::InstanceShared(_)) = &result {
                 self.fail(error);
@@ -100,6 +100,19 @@ impl Writer {
             // Nobody waits any more where the stage was dropped.
             let _ = done.send(result);
         }
+    }
+
+    /// The next flush. A producer that was given up is replaced without waiting for one: what it left open holds up whoever
+    /// takes the partitions over, this member too.
+    fn next(&mut self, jobs: &mut mpsc::Receiver<Job>) -> Option<Job> {
+        let mut pause = FIRST_PAUSE;
+        while self.producer.is_none() && jobs.is_empty() && !jobs.is_closed() && !self.own.is_stopped() {
+            // What is wrong for good is told by the flush that comes next.
+            if self.open().is_err() {
+                self.rest(&mut pause);
+            }
+        }
+        jobs.blocking_recv()
     }
 
     fn fail(&self, error: &LogError) {

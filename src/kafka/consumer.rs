@@ -105,6 +105,8 @@ const ANSWERS: usize = 64;
 
 /// A member whose partitions were lost is given some within this time, or a new one takes its place.
 const JOIN_WITHIN: Duration = Duration::from_secs(15);
+/// The same for the start of partitions that it was given: a predecessor's transaction holds it up for 20 s at most.
+const START_WITHIN: Duration = Duration::from_secs(60);
 
 pub(super) struct Poller {
     pub(super) engine: Arc<Engine>,
@@ -244,14 +246,20 @@ impl Poller {
         Ok(())
     }
 
-    /// After a session that timed out with the coordinator away, librdkafka may never join again. A new client does.
+    /// After a session that timed out with the coordinator away, librdkafka may never join again, or never be told where its
+    /// partitions begin. A new client does, and is.
     fn is_in_group(&self) -> Result<(), LogError> {
         let mut state = self.group().state();
-        let Some(since) = state.lost_at else { return Ok(()) };
         if self.engine.health.is_down() {
-            state.lost_at = Some(Instant::now());
-        } else if since.elapsed() > JOIN_WITHIN {
+            state.lost_at = state.lost_at.map(|_| Instant::now());
+            return Ok(());
+        }
+        if state.lost_at.is_some_and(|since| since.elapsed() > JOIN_WITHIN) {
             let why = format!("the group of {} has given nothing since its partitions were lost", self.stage);
+            return Err(LogError::Unavailable(why));
+        }
+        if state.pending_for() > START_WITHIN {
+            let why = format!("where the partitions of {} begin could not be found out in time", self.stage);
             return Err(LogError::Unavailable(why));
         }
         Ok(())

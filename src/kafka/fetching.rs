@@ -9,8 +9,6 @@ use super::group::Held;
 
 /// How long the thread waits for room before it pauses its partitions, which throws away what was fetched.
 const WAIT_FOR_ROOM: Duration = Duration::from_millis(500);
-/// A partition that takes no position for this long never will: the fetch before was out of range.
-const SEEK_WITHIN: Duration = Duration::from_secs(1);
 
 impl Poller {
     /// Keeps the bound: waits a moment for room, then pauses, and fetches again when half of it is free.
@@ -52,19 +50,19 @@ impl Poller {
         }
         let sought =
             self.consumer.resume(&unset).and_then(|()| self.consumer.seek_partitions(unset, Duration::from_secs(1)));
-        let Ok(sought) = sought else { return };
         let mut state = self.group().state();
         let mut stuck = false;
-        for element in sought.elements() {
-            let Some(Held::Reading(reading)) = state.parts.get_mut(&element.partition()) else { continue };
-            reading.unset = element.error().is_err();
-            // A partition that is not ready to be set is tried again in the next round.
-            let since = reading.seeking.get_or_insert_with(Instant::now);
-            stuck |= reading.unset && since.elapsed() > SEEK_WITHIN;
-            if !reading.unset {
-                reading.seeking = None;
+        match &sought {
+            Ok(sought) => {
+                for element in sought.elements() {
+                    let Some(Held::Reading(reading)) = state.parts.get_mut(&element.partition()) else { continue };
+                    reading.unset = element.error().is_err();
+                    stuck |= reading.is_stuck();
+                }
             }
+            Err(_) => stuck = state.any_stuck(),
         }
+        drop(state);
         if stuck {
             tracing::warn!(stage = self.stage, "a partition takes no position; its offset may have been out of range");
             self.group().own.void_all();

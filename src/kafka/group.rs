@@ -36,6 +36,7 @@ pub(super) enum Held {
     /// Assigned and paused; where to begin is not known yet. The number tells one assignment from the next.
     Pending {
         number: u64,
+        since: Instant,
         asked: bool,
     },
     Reading(Reading),
@@ -55,7 +56,18 @@ pub(super) struct Reading {
     pub(super) seeking: Option<Instant>,
 }
 
+/// A partition that takes no position for this long never will: the fetch before was out of range.
+const SEEK_WITHIN: Duration = Duration::from_secs(3);
+
 impl Reading {
+    /// Has a seek been asked for in vain for too long? One that is not ready to be set is tried again in the next round.
+    pub(super) fn is_stuck(&mut self) -> bool {
+        if !self.unset {
+            self.seeking = None;
+        }
+        self.unset && self.seeking.get_or_insert_with(Instant::now).elapsed() > SEEK_WITHIN
+    }
+
     pub(super) fn new(epoch: Epoch, next: Offset) -> Self {
         Reading { epoch, next: next.0, told: next.0, records: Vec::new(), bytes: 0, unset: true, seeking: None }
     }
@@ -91,18 +103,29 @@ impl State {
     /// The partitions of the oldest assignment whose start has not been asked for. From here on it has.
     pub(super) fn take_unasked(&mut self) -> Option<(u64, Vec<Partition>)> {
         let unasked = |part: &Held| match part {
-            Held::Pending { number, asked: false } => Some(*number),
+            Held::Pending { number, asked: false, .. } => Some(*number),
             _ => None,
         };
         let oldest = self.parts.values().filter_map(unasked).min()?;
         let mut partitions = Vec::new();
         for (partition, part) in &mut self.parts {
-            if unasked(part) == Some(oldest) {
-                *part = Held::Pending { number: oldest, asked: true };
+            if unasked(part) == Some(oldest)
+                && let Held::Pending { asked, .. } = part
+            {
+                *asked = true;
                 partitions.push(Partition(*partition));
             }
         }
         Some((oldest, partitions))
+    }
+
+    /// For how long a partition has been given whose start is not known yet.
+    pub(super) fn pending_for(&self) -> Duration {
+        let since = |held: &Held| match held {
+            Held::Pending { since, .. } => since.elapsed(),
+            Held::Reading(_) => Duration::ZERO,
+        };
+        self.parts.values().map(since).max().unwrap_or_default()
     }
 
     pub(super) fn any_pending(&self) -> bool {
@@ -112,6 +135,10 @@ impl State {
     /// Every partition is to be set to its position again.
     pub(super) fn unset_all(&mut self) {
         self.readings().for_each(|r| r.unset = true);
+    }
+
+    pub(super) fn any_stuck(&mut self) -> bool {
+        self.readings().any(Reading::is_stuck)
     }
 
     pub(super) fn any_unset(&mut self) -> bool {
@@ -188,9 +215,9 @@ impl Group {
         let mut state = self.state();
         state.assignments += 1;
         state.lost_at = None;
-        let number = state.assignments;
+        let (number, since) = (state.assignments, Instant::now());
         for element in list.elements() {
-            state.parts.insert(element.partition(), Held::Pending { number, asked: false });
+            state.parts.insert(element.partition(), Held::Pending { number, since, asked: false });
         }
         Ok(())
     }

@@ -4,10 +4,10 @@
 //! everything that the predecessor committed, and may take as long as its transaction may be open.
 
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaError, KafkaResult};
 use tokio::sync::mpsc;
 
 use super::Engine;
@@ -24,6 +24,10 @@ use crate::stream::log::{Committed, LogError};
 const ASK: Duration = Duration::from_secs(1);
 /// The same where each partition is asked for by itself, so that one with a pending transaction does not hold up the others.
 const ASK_ONE: Duration = Duration::from_millis(250);
+
+const PAUSE: Duration = Duration::from_millis(10);
+/// An answer is late after so long: a transaction's time-out and the broker's sweep.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where a partition begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +50,10 @@ pub(super) fn look_up(
     answers: &mpsc::Sender<Starts>,
 ) -> Result<(), LogError> {
     let (number, topic, open) = assignment;
+    let now = Instant::now();
     let mut asker = Asker {
+        since: now,
+        told: now,
         engine: engine.clone(),
         consumer: Arc::downgrade(consumer),
         number,
@@ -58,6 +65,9 @@ pub(super) fn look_up(
 }
 
 struct Asker {
+    since: Instant,
+    /// When it was last told that an answer takes long.
+    told: Instant,
     engine: Arc<Engine>,
     consumer: Weak<BaseConsumer<Context<Group>>>,
     number: u64,
@@ -75,13 +85,15 @@ impl Asker {
         if self.open.is_empty() {
             return None;
         }
-        if self.settle(&consumer, &self.open.clone(), ASK).is_err() {
+        if let Err(error) = self.settle(&consumer, &self.open.clone(), ASK) {
             for partition in self.open.clone() {
-                if let Err(error) = self.settle(&consumer, &[partition], ASK_ONE) {
-                    tracing::debug!(%partition, %error, "the committed offset is not settled yet");
-                }
+                // What holds one up is told for all; it is most often a transaction of the predecessor that is still open.
+                let _ = self.settle(&consumer, &[partition], ASK_ONE);
             }
-            std::thread::sleep(Duration::from_millis(10));
+            self.tell(&error);
+        }
+        if !self.open.is_empty() {
+            std::thread::sleep(PAUSE);
         }
         Some(())
     }
@@ -91,6 +103,8 @@ impl Asker {
         let mut found = Vec::new();
         for (partition, committed) in committed(consumer, name, partitions.iter().copied(), wait)? {
             match self.engine.metadata.span(name, partition) {
+                // A broker that has just come back may tell an end that is too low, for a moment.
+                Ok(span) if committed.as_ref().is_some_and(|c| c.offset > span.end) && !self.is_late() => {}
                 Ok(span) => {
                     self.open.retain(|p| *p != partition);
                     found.push(start(partition, committed, span));
@@ -101,6 +115,19 @@ impl Asker {
         }
         self.send(found);
         Ok(())
+    }
+
+    fn is_late(&self) -> bool {
+        self.since.elapsed() > PATIENCE
+    }
+
+    fn tell(&mut self, error: &KafkaError) {
+        if self.is_late() && self.told.elapsed() > PATIENCE {
+            self.told = Instant::now();
+            let (partitions, seconds) = (self.open.len(), self.since.elapsed().as_secs());
+            let topic = self.topic.name();
+            tracing::warn!(topic, partitions, seconds, %error, "where partitions begin is not known yet; they wait");
+        }
     }
 
     fn send(&self, found: Vec<Start>) {

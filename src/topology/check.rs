@@ -252,7 +252,7 @@ fn partitions_advice(topic: Topic, actual: u32, f: &mut fmt::Formatter<'_>) -> f
             ", or drain first and then change the topic: with another number the same key goes to another partition, so order is lost, \
              and what waits is kept for each partition, so it would not be found. To drain: stop the roles that write to it, wait until \
              the groups have no lag and retry holds nothing (kafka-consumer-groups; kcat -C -e -t <prefix>.retry shows no key whose last value is not empty), stop all processes, \
-             delete the topic, create it with the new number, start again",
+             delete the topic, create it with the new number, start again. `tidegate topology check` tells all that differs",
         ),
     }
 }
