@@ -27,7 +27,8 @@ pub async fn observe(request: Request, next: Next) -> Response {
     }
     let took = started.elapsed();
     let status = response.status().as_u16();
-    if status >= 500 {
+    // A probe that answers 503 has done its work; what is wrong is told where it went wrong.
+    if status >= 500 && !route.starts_with("/health") && route != "/api/v1/health" {
         tracing::warn!(request_id = id, method, route, status, ms = took.as_millis(), "request failed");
     } else {
         tracing::debug!(request_id = id, method, route, status, ms = took.as_millis(), "request");

@@ -130,6 +130,9 @@ pub async fn serve(config: Config, roles: Roles, stop: CancellationToken) -> Res
     }
     let admin_key = AdminKey::of(config.admin_key.as_deref());
     gateway.start_http(&mut tasks, listener, (admin_key, declared.retry.clone()), (metrics, roles.clone()));
+    if config.admin_key.is_none() && (roles.has(Role::Api) || roles.has(Role::Ingest)) {
+        tracing::warn!("no key is configured, so the API refuses every call: set TIDEGATE_ADMIN_KEY and start again");
+    }
     tracing::info!(listen = %config.listen, prefix = config.kafka.topic_prefix, roles = ?roles.0, "tidegate is up");
     drop(gateway);
     let ended = tasks.join().await;

@@ -197,8 +197,13 @@ impl fmt::Display for Report {
         };
         writeln!(
             f,
-            "Tidegate {} on {} CPUs with Kafka at {}, in {:.0} s, {}",
-            self.version, self.cpus, self.brokers, self.seconds, self.at
+            "{}Tidegate {} on {} CPUs with Kafka at {}, in {:.0} s, {}",
+            if cfg!(debug_assertions) { "Not a release build, so the figures mean little: make bench. " } else { "" },
+            self.version,
+            self.cpus,
+            self.brokers,
+            self.seconds,
+            self.at
         )?;
         writeln!(f, "{}", rule("╭", "┬", "╮"))?;
         for (n, row) in table.iter().enumerate() {

@@ -46,6 +46,9 @@ struct Common {
     /// Topology file in place of the compiled-in one
     #[arg(long, global = true, value_name = "FILE")]
     topology: Option<PathBuf>,
+    /// A profile of the topology, such as `small`, which `tidegate dev` runs with
+    #[arg(long, global = true, value_name = "NAME")]
+    profile: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -94,6 +97,7 @@ impl Common {
         };
         set("kafka.brokers", self.kafka.clone());
         set("kafka.topic_prefix", self.prefix.clone());
+        set("topology.profile", self.profile.clone());
         set("topology.file", self.topology.as_ref().map(|p| p.display().to_string()));
         let loaded =
             config::load(defaults, self.config.as_deref(), environment()?.into_iter(), &flags).map_err(Exit::usage)?;

@@ -169,6 +169,10 @@ impl<H: Hooks> ClientContext for Context<H> {
         match level {
             // Losses of connections are told by `Health`, once.
             _ if matches!(facility, "FAIL" | "ERROR") => tracing::debug!(client = %self.client, facility, text),
+            // A coordinator that is being loaded, a leader that is not elected yet: it tries again by itself.
+            Warning if matches!(facility, "GETPID" | "METADATAUPDATE") => {
+                tracing::debug!(client = %self.client, facility, text);
+            }
             Emerg | Alert | Critical | Error => tracing::error!(client = %self.client, facility, text),
             Warning => tracing::warn!(client = %self.client, facility, text),
             _ => tracing::debug!(client = %self.client, facility, text),

@@ -63,13 +63,35 @@ async fn show(
     headers: HeaderMap,
     body: Bytes,
 ) -> &'static str {
-    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("-").to_owned();
+    let text = |name: &str| printable(headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("-"));
     let body = String::from_utf8_lossy(&body);
     let cut: String = body.chars().take(SHOWN).collect();
     let more = if cut.len() < body.len() { " ..." } else { "" };
+    let cut = printable(&cut);
     println!("  <- {method} {uri}  {}  event {}  delivery {}", text("ce-type"), text("ce-id"), text("idempotency-key"));
     println!("     {cut}{more}");
     let count = shown.count.fetch_add(1, Ordering::Relaxed) + 1;
     shown.arrived.send_replace(count);
     "ok"
+}
+
+/// Whoever produces an event must not be able to write to the terminal of whoever looks at it.
+fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && c != '\n' {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_payload_cannot_write_to_the_terminal() {
+        assert_eq!(super::printable("a\u{1b}[2Jb\nc \u{9b}é"), "a\\u{1b}[2Jb\nc \\u{9b}é");
+    }
 }

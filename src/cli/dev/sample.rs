@@ -61,6 +61,7 @@ impl Sample<'_> {
     async fn ready(&self, client: &Client) -> anyhow::Result<()> {
         let deadline = Instant::now() + READY_WITHIN;
         let mut tick = tokio::time::interval(Duration::from_millis(100));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
             let answer = client.get(format!("{}/health/ready", self.api)).send().await;
