@@ -199,7 +199,7 @@ impl Poller {
             let mut state = group.state();
             for start in starts {
                 let partition = start.partition;
-                if !matches!(state.parts.get(&partition.0), Some(Held::Pending { number: n, .. }) if *n == number) {
+                if !state.is_pending(partition, number) {
                     continue;
                 }
                 let epoch = group.own.grant(partition);
@@ -251,7 +251,7 @@ impl Poller {
     fn is_in_group(&self) -> Result<(), LogError> {
         let mut state = self.group().state();
         if self.engine.health.is_down() {
-            state.lost_at = state.lost_at.map(|_| Instant::now());
+            state.wait_anew();
             return Ok(());
         }
         if state.lost_at.is_some_and(|since| since.elapsed() > JOIN_WITHIN) {

@@ -119,6 +119,21 @@ impl State {
         Some((oldest, partitions))
     }
 
+    pub(super) fn is_pending(&self, partition: Partition, number: u64) -> bool {
+        matches!(self.parts.get(&partition.0), Some(Held::Pending { number: n, .. }) if *n == number)
+    }
+
+    /// Nothing can be expected while the brokers are away: whatever is waited for is waited for from now on.
+    pub(super) fn wait_anew(&mut self) {
+        let now = Instant::now();
+        self.lost_at = self.lost_at.map(|_| now);
+        for held in self.parts.values_mut() {
+            if let Held::Pending { since, .. } = held {
+                *since = now;
+            }
+        }
+    }
+
     /// For how long a partition has been given whose start is not known yet.
     pub(super) fn pending_for(&self) -> Duration {
         let since = |held: &Held| match held {
@@ -249,7 +264,7 @@ impl Group {
 
     /// Does the assignment of this number still wait for the partition's start?
     pub(super) fn is_pending(&self, partition: Partition, number: u64) -> bool {
-        matches!(self.state().parts.get(&partition.0), Some(Held::Pending { number: n, .. }) if *n == number)
+        self.state().is_pending(partition, number)
     }
 
     /// Takes partitions out of the state: nothing of them is delivered from here on.
