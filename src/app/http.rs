@@ -79,19 +79,33 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use axum::routing::get;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::time::{Instant, advance};
 
     use super::*;
 
-    async fn started(
-        app: Router,
-    ) -> (std::net::SocketAddr, CancellationToken, tokio::task::JoinHandle<io::Result<()>>) {
+    async fn started(app: Router) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<io::Result<()>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
         let server = tokio::spawn(serve(listener, app, stop.clone()));
         (address, stop, server)
+    }
+
+    /// A connection with a whole request on its way.
+    async fn asked(address: SocketAddr) -> TcpStream {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        client
+    }
+
+    /// The same once its answer has begun: connections before it have been taken too.
+    async fn answered(address: SocketAddr) -> TcpStream {
+        let mut client = asked(address).await;
+        client.read_u8().await.unwrap();
+        client
     }
 
     #[tokio::test]
@@ -99,9 +113,7 @@ mod tests {
         let (address, stop, server) = started(Router::new()).await;
         let mut silent = TcpStream::connect(address).await.unwrap();
         silent.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
-        let mut served = TcpStream::connect(address).await.unwrap();
-        served.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-        served.read_u8().await.unwrap();
+        let _served = answered(address).await;
         tokio::time::pause();
         let began = Instant::now();
         stop.cancel();
@@ -120,8 +132,7 @@ mod tests {
             "done"
         };
         let (address, stop, server) = started(Router::new().route("/", get(answer))).await;
-        let mut client = TcpStream::connect(address).await.unwrap();
-        client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut client = asked(address).await;
         is_entered.recv().await.unwrap();
         stop.cancel();
         release.cancel();
@@ -137,9 +148,7 @@ mod tests {
         let mut slow = TcpStream::connect(address).await.unwrap();
         slow.write_all(b"GET / HTTP/1.1\r\nx-slow: ").await.unwrap();
         let mut silent = TcpStream::connect(address).await.unwrap();
-        let mut probe = TcpStream::connect(address).await.unwrap();
-        probe.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-        probe.read_u8().await.unwrap();
+        let _later = answered(address).await;
         tokio::time::pause();
         advance(HEAD_WITHIN).await;
         tokio::time::resume();

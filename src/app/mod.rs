@@ -43,6 +43,7 @@ const INGEST_BUDGET: usize = 64 << 20;
 /// For how long a broker that is not there is tried before the process gives up.
 const REACH_WITHIN: Duration = Duration::from_secs(30);
 
+/// How often what metrics gathered is folded.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// File descriptors below which a process is warned: each request to a receiver takes one, and so does each client.
 const FEW_FILES: u64 = 16_384;

@@ -32,7 +32,8 @@ pub struct Config {
     pub engine: Engine,
     /// Address of API, probes and metrics.
     pub listen: SocketAddr,
-    /// 1-128 of `A-Z a-z 0-9 . _ -`: a stable name for this process, part of its transactional ids; set, it also makes group membership static.
+    /// A stable name for this process, part of its transactional ids; set, it also makes group membership static. 1-128 of
+    /// `A-Z a-z 0-9 . _ -`.
     pub instance: Option<String>,
     /// An `X-API-Key` with the role ADMIN, of 8 characters or more. Without one the API refuses every call.
     pub admin_key: Option<String>,

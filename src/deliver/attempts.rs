@@ -14,7 +14,7 @@ use super::delivery::Delivery;
 use super::egress::Body;
 use crate::model::delivery::{DeliveryStatus, ErrorCategory};
 use crate::model::integration::OutboundIntegration;
-use crate::model::record::{Headers, Output, Record, header};
+use crate::model::record::{Headers, Output, Record, header, sentence};
 use crate::model::time::Timestamp;
 use crate::model::topic::Topic;
 
@@ -268,9 +268,6 @@ impl Account<'_> {
     }
 }
 
-/// Characters of an error in a header: a dead letter has bounded room for it.
-const MAX_ERROR: usize = 1_000;
-
 /// Without its query, which may hold a credential.
 fn told_url(url: &Url) -> Cow<'_, str> {
     if url.query().is_none() {
@@ -282,8 +279,7 @@ fn told_url(url: &Url) -> Cow<'_, str> {
 }
 
 fn told_error(failure: &Failure) -> String {
-    let message: String = failure.message.chars().take(MAX_ERROR).collect();
-    format!("{}: {message}", failure.category)
+    format!("{}: {}", failure.category, sentence(&failure.message))
 }
 
 #[cfg(test)]

@@ -24,10 +24,9 @@
 //! that waited for it go when their reader has passed it; for a single record the caller says `ended`.
 //!
 //! How it is used: `load`; then give each record of the main reader to `receive` and each gap to `passed` while there is
-//! `room`; bring what it `wants` to `reread`; do what `next` says, after `begins` if it had to be read, and report
-//! it with `complete` or `ended`; commit what
-//! `flush` gives together with the outputs of everything received, completed and ended before it, and say `committed`.
-//! After a catalog change `poke`. When nothing happens, the next call of `next` is at `next_due`.
+//! `room`; bring what it `wants` to `reread`; do what `next` says, after `begins` if it had to be read, and report it with
+//! `complete` or `ended`; commit what `flush` gives together with the outputs of everything received, completed and ended
+//! before it, and say `committed`. After a catalog change `poke`. When nothing happens, the next call of `next` is at `next_due`.
 //!
 //! - `limits`: bounds and what an integration may do; `rules`: the rules by name, for the model test
 //! - `entry`: the records of `retry`; `window`: W and the bits; `queue`: received and not started

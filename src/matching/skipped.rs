@@ -125,6 +125,6 @@ fn headers(event: &EventHeaders<'_>, delivery: Option<DeliveryId>, why: Reason<'
     }
     put(header::TG_OUTCOME, SKIPPED);
     put(header::TG_STATUS, SKIPPED);
-    put(header::REJECT_REASON, why.word());
+    put(header::TG_REASON, why.word());
     headers
 }

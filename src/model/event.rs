@@ -24,8 +24,6 @@ pub use structured::{
     MAX_DEPTH, Member, Members, Structured, attribute_text, check_json, is_json, is_structured, payload_of,
 };
 
-pub use crate::model::trace::is_traceparent;
-
 use crate::model::ids::{EntityId, EventId, EventType, Label, OrgId, Rid, Source};
 use crate::model::record::{HeaderName, Headers, Received, Record, header};
 use crate::model::time::Timestamp;

@@ -96,6 +96,14 @@ impl Headers {
     }
 }
 
+/// Characters of an error or a message in a header: a sentence for a reader, and a record with it has bounded size.
+pub const MAX_SENTENCE: usize = 1_000;
+
+/// A text as the value of a header, cut at `MAX_SENTENCE` characters.
+pub fn sentence(text: &str) -> String {
+    text.chars().take(MAX_SENTENCE).collect()
+}
+
 /// The header names that the gateway itself writes; `intern` maps a name that was read onto them.
 pub mod header {
     use super::HeaderName;
@@ -141,7 +149,7 @@ pub mod header {
         TG_STATUS = "tg_status",
         TG_FIRST_AT = "tg_first_at",
         TG_WRITE = "tg_write",
-        REJECT_REASON = "tg_reason",
+        TG_REASON = "tg_reason",
         ERRORS_TOPIC = "__connect.errors.topic",
         ERRORS_PARTITION = "__connect.errors.partition",
         ERRORS_OFFSET = "__connect.errors.offset",

@@ -2,15 +2,12 @@
 
 use bytes::Bytes;
 
-use crate::model::record::{Headers, Output, Received, Record, header};
+use crate::model::record::{Headers, Output, Received, Record, header, sentence};
 use crate::model::topic::Topic;
 
 /// Bytes that a rejected record takes at most, its own headers included: the log's 4 MiB (`max.message.bytes`) less what
 /// is said about it and the batch that it travels in.
 const ROOM: usize = (4 << 20) - (64 << 10);
-
-/// Characters of a message: a sentence for a reader, not a dump.
-const MAX_MESSAGE: usize = 1_000;
 
 /// Why a record was rejected, and by whom.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +27,7 @@ pub struct Rejection<'a> {
 /// record itself is never dropped, for a record that cannot be written would stop its stage.
 pub fn rejected(received: &Received, why: Rejection<'_>) -> Output {
     let (mut record, cut) = fitted(&received.record);
-    let mut message: String = why.message.chars().take(MAX_MESSAGE).collect();
+    let mut message = sentence(why.message);
     message.push_str(&cut);
     let headers = &mut record.headers;
     headers.set(header::ERRORS_TOPIC, why.topic.name());
@@ -39,7 +36,7 @@ pub fn rejected(received: &Received, why: Rejection<'_>) -> Output {
     headers.set(header::ERRORS_STAGE, why.stage);
     headers.set(header::ERRORS_CLASS, why.reason);
     headers.set(header::ERRORS_MESSAGE, message);
-    headers.set(header::REJECT_REASON, why.reason);
+    headers.set(header::TG_REASON, why.reason);
     Output { topic: Topic::Rejected, partition: None, record }
 }
 

@@ -3,10 +3,11 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 
 use super::*;
-use crate::model::event::{Attributes, Extensions, is_traceparent};
+use crate::model::event::{Attributes, Extensions};
 use crate::model::ids::{Offset, Partition};
 use crate::model::record::{Received, header};
 use crate::model::time::ManualClock;
+use crate::model::trace::is_traceparent;
 use crate::stream::log::{From, Member, Membership, PartitionReader, Seat};
 
 /// A log that takes appends, or answers with an error; it has nothing to read.

@@ -4,14 +4,11 @@ use bytes::Bytes;
 
 use crate::lanes::{About, Entry, LaneName, Lanes, Reason};
 use crate::model::ids::{DeliveryId, Offset, Partition};
-use crate::model::record::{Headers, Output, Received, Record, header};
+use crate::model::record::{Headers, Output, Received, Record, header, sentence};
 use crate::model::topic::Topic;
 use crate::stream::log::LogError;
 use crate::stream::metadata::MAX_WINDOW;
 use crate::telemetry::metrics::{IN_FLIGHT, LANES, LOG_SKIPPED, REJECTED, WINDOW_FILL};
-
-/// Characters of an error in a header; the entry has all of it.
-const MAX_ERROR: usize = 1_000;
 
 /// The record of a lane in `retry`, in the partition it is about; without an entry the tombstone that ends it.
 ///
@@ -32,7 +29,7 @@ pub(super) fn entry(partition: Partition, name: &LaneName, entry: Option<&Entry>
 /// The headers tell the story to whoever reads the topic with a Kafka tool.
 fn story(headers: &mut Headers, entry: &Entry) {
     let About { error, status: _, first_at, delivery } = &entry.about;
-    headers.push(header::REJECT_REASON, entry.reason.as_str());
+    headers.push(header::TG_REASON, entry.reason.as_str());
     if let Some(delivery) = delivery {
         headers.push(header::TG_DELIVERY, delivery.to_string());
     }
@@ -40,7 +37,7 @@ fn story(headers: &mut Headers, entry: &Entry) {
         headers.push(header::TG_ATTEMPT, entry.attempt.to_string());
     }
     if let Some(error) = error {
-        headers.push(header::TG_ERROR, error.chars().take(MAX_ERROR).collect::<String>());
+        headers.push(header::TG_ERROR, sentence(error));
     }
     if let Some(first_at) = first_at {
         headers.push(header::TG_FIRST_AT, first_at.to_string());
@@ -54,7 +51,7 @@ pub(super) fn delivery(record: &Received) -> Option<DeliveryId> {
 /// Counts what is put out of the way. The reasons are words of the gateway's own.
 pub(super) fn count_rejected(outputs: &[Output]) {
     for output in outputs.iter().filter(|output| output.topic == Topic::Rejected) {
-        let reason = output.record.headers.text(header::REJECT_REASON).unwrap_or_default().to_owned();
+        let reason = output.record.headers.text(header::TG_REASON).unwrap_or_default().to_owned();
         metrics::counter!(REJECTED, "stage" => "deliver", "reason" => reason).increment(1);
     }
 }
@@ -84,6 +81,7 @@ pub(super) fn gauges(partition: Partition, lanes: &Lanes) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::record::MAX_SENTENCE;
     use crate::model::time::Timestamp;
 
     const DELIVERY: &str = "0197a0b2-3c4d-8e5f-8a6b-7c8d9e0f1a2b";
@@ -115,7 +113,7 @@ mod tests {
             done: vec![Offset(7)],
         };
         let retry = Entry { attempt: 2, reason: Reason::Retry, about, ..busy.clone() };
-        let error = "é".repeat(MAX_ERROR);
+        let error = "é".repeat(MAX_SENTENCE);
         let of_retry = [
             ("tg_integration", "bills"),
             ("tg_reason", "RETRY"),
@@ -141,7 +139,7 @@ mod tests {
     fn what_is_rejected_does_not_go_uncounted() {
         let output = |topic, reason: &'static str| {
             let mut record = Record::default();
-            record.headers.push(header::REJECT_REASON, reason);
+            record.headers.push(header::TG_REASON, reason);
             Output { topic, partition: None, record }
         };
         let outputs = [

@@ -91,7 +91,7 @@ fn told(outputs: &[Output]) -> Vec<(Topic, String)> {
         let headers = &output.record.headers;
         let name = match output.topic {
             Topic::Attempts => json_of(output)["reason"].as_str().unwrap_or_default().to_owned(),
-            Topic::Rejected => headers.text(header::REJECT_REASON).unwrap_or_default().to_owned(),
+            Topic::Rejected => headers.text(header::TG_REASON).unwrap_or_default().to_owned(),
             _ => headers.text(header::TG_INTEGRATION).unwrap_or_default().to_owned(),
         };
         (output.topic, name)

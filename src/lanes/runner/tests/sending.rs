@@ -208,18 +208,23 @@ async fn nothing_is_started_while_the_membership_is_unsure() {
     run.stop().await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_record_that_is_read_again_is_not_started_while_the_membership_is_unsure() {
+/// Taken over with a retry of offset 0 that is due: its payload is not in memory, and cannot be read for now.
+async fn due_and_unread() -> Run {
     let mut run = start(FakeLog::new());
     run.assign(0, 1).await;
     run.give(0, 1, &["a"]).await;
     run.call_of(0).await.retry(10_000);
     time_passes(LONG).await;
     let mut run = run.restart().await;
-    // Its payload is not in memory; it cannot be read before the membership is in doubt.
     run.log.reads(false);
     run.take_over(0, 2).await;
     run.quiet(Duration::from_secs(10)).await;
+    run
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_read_again_is_not_started_while_the_membership_is_unsure() {
+    let mut run = due_and_unread().await;
     run.log.sure(false);
     run.log.reads(true);
     run.quiet(LONG).await;
@@ -230,15 +235,7 @@ async fn a_record_that_is_read_again_is_not_started_while_the_membership_is_unsu
 
 #[tokio::test(start_paused = true)]
 async fn an_integration_that_is_disabled_while_its_record_is_read_again_is_not_sent_to() {
-    let mut run = start(FakeLog::new());
-    run.assign(0, 1).await;
-    run.give(0, 1, &["a"]).await;
-    run.call_of(0).await.retry(10_000);
-    time_passes(LONG).await;
-    let mut run = run.restart().await;
-    run.log.reads(false);
-    run.take_over(0, 2).await;
-    run.quiet(Duration::from_secs(10)).await;
+    let mut run = due_and_unread().await;
     run.stand("a", Standing::Disabled);
     run.quiet(LONG).await;
     run.log.reads(true);
