@@ -30,6 +30,8 @@ use crate::telemetry::metrics::{PRODUCERS_REPLACED, TRANSACTION_ABORTS};
 /// Two fences within this time mean that another process uses the name.
 const FENCES: Duration = Duration::from_secs(60);
 const READ_BACK: Duration = Duration::from_secs(2);
+/// A producer whose id is not ready for so long is told of: a transaction's time-out and the broker's sweep.
+const PATIENCE: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -83,13 +85,8 @@ enum After {
 impl Writer {
     /// Settles what a predecessor left open, at once: others wait for it. Then commits what comes.
     pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        let mut pause = FIRST_PAUSE;
-        while !self.own.is_stopped() && self.producer.is_none() {
-            match self.open() {
-                Ok(()) => {}
-                Err(LogError::Unavailable(_)) => self.rest(&mut pause),
-                Err(error) => return self.fail(&error),
-            }
+        if let Err(error) = self.take_id(|| true) {
+            return self.fail(&error);
         }
         self.own.set_can_commit();
         while let Some(Job { parts, done }) = self.next(&mut jobs) {
@@ -105,14 +102,29 @@ impl Writer {
     /// The next flush. A producer that was given up is replaced without waiting for one: what it left open holds up whoever
     /// takes the partitions over, this member too.
     fn next(&mut self, jobs: &mut mpsc::Receiver<Job>) -> Option<Job> {
+        // What is wrong for good is told by the flush that comes next.
+        let _ = self.take_id(|| jobs.is_empty() && !jobs.is_closed());
+        jobs.blocking_recv()
+    }
+
+    /// Tries until there is a producer, as long as it is `wanted`.
+    fn take_id(&mut self, wanted: impl Fn() -> bool) -> Result<(), LogError> {
         let mut pause = FIRST_PAUSE;
-        while self.producer.is_none() && jobs.is_empty() && !jobs.is_closed() && !self.own.is_stopped() {
-            // What is wrong for good is told by the flush that comes next.
-            if self.open().is_err() {
-                self.rest(&mut pause);
+        let mut told = Instant::now();
+        while self.producer.is_none() && !self.own.is_stopped() && wanted() {
+            match self.open() {
+                Ok(()) => {}
+                Err(LogError::Unavailable(why)) => {
+                    if told.elapsed() > PATIENCE {
+                        told = Instant::now();
+                        tracing::warn!(stage = self.stage, why, "the transactional id is not ready; nothing is committed");
+                    }
+                    self.rest(&mut pause);
+                }
+                Err(error) => return Err(error),
             }
         }
-        jobs.blocking_recv()
+        Ok(())
     }
 
     fn fail(&self, error: &LogError) {

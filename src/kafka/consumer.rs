@@ -259,8 +259,11 @@ impl Poller {
             return Err(LogError::Unavailable(why));
         }
         if state.pending_for() > START_WITHIN {
-            let why = format!("where the partitions of {} begin could not be found out in time", self.stage);
-            return Err(LogError::Unavailable(why));
+            return Err(LogError::Unavailable(format!(
+                "the broker does not tell where the partitions of {} begin: most often a transaction on their offsets was \
+                 left open by it; kafka-transactions.sh find-hanging shows it, kafka-transactions.sh abort ends it",
+                self.stage
+            )));
         }
         Ok(())
     }
