@@ -231,7 +231,7 @@ impl KafkaConfig {
             ("queued.min.messages", "1000"),
             ("queued.max.messages.kbytes", "4096"),
             ("fetch.queue.backoff.ms", "5"),
-            ("fetch.wait.max.ms", "10"),
+            ("fetch.wait.max.ms", "50"),
         ])
     }
 

@@ -271,7 +271,7 @@ impl Poller {
     /// Is something expected that does not come through the poll?
     fn is_waiting(&self) -> bool {
         let mut state = self.group().state();
-        self.paused || self.rejoining.is_some() || state.any_pending() || state.any_unset()
+        self.paused || self.rejoining.is_some() || state.any_pending() || state.any_seeking()
     }
 
     fn handle(&mut self, error: &KafkaError) -> Result<(), LogError> {
@@ -337,7 +337,7 @@ impl Poller {
             let rdkafka::Offset::Offset(position) = element.offset() else { continue };
             let Some(Held::Reading(reading)) = state.parts.get_mut(&element.partition()) else { continue };
             let room = group.signals.capacity() > RESERVED_SIGNALS;
-            if room && !reading.unset && reading.records.is_empty() && position > reading.told.max(reading.next) {
+            if room && reading.seeking.is_none() && reading.records.is_empty() && position > reading.told.max(reading.next) {
                 (reading.next, reading.told) = (position, position);
                 let _ = group.signals.try_send(Signal::Records {
                     partition: Partition(element.partition()),

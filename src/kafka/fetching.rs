@@ -17,7 +17,7 @@ impl Poller {
         if self.paused {
             if room.is_half_free() {
                 self.paused = false;
-                self.group().state().unset_all();
+                self.group().state().seek_all();
             }
         } else if !room.is_free() {
             let until = Instant::now() + WAIT_FOR_ROOM;
@@ -44,19 +44,21 @@ impl Poller {
 
     /// Resumes partitions that are not being fetched, each at its own position.
     fn set_positions(&self) {
-        let unset = self.group().state().reading(self.engine.names.of(self.topic), |r| r.unset);
-        if unset.count() == 0 {
+        let wanted = self.group().state().reading(self.engine.names.of(self.topic), |r| r.seeking.is_some());
+        if wanted.count() == 0 {
             return;
         }
         let sought =
-            self.consumer.resume(&unset).and_then(|()| self.consumer.seek_partitions(unset, Duration::from_secs(1)));
+            self.consumer.resume(&wanted).and_then(|()| self.consumer.seek_partitions(wanted, Duration::from_secs(1)));
         let mut state = self.group().state();
         let mut stuck = false;
         match &sought {
             Ok(sought) => {
                 for element in sought.elements() {
                     let Some(Held::Reading(reading)) = state.parts.get_mut(&element.partition()) else { continue };
-                    reading.unset = element.error().is_err();
+                    if element.error().is_ok() {
+                        reading.seeking = None;
+                    }
                     stuck |= reading.is_stuck();
                 }
             }

@@ -50,9 +50,7 @@ pub(super) struct Reading {
     pub(super) told: i64,
     pub(super) records: Vec<Received>,
     pub(super) bytes: usize,
-    /// Not fetching yet: the seek to `next` has not been taken.
-    pub(super) unset: bool,
-    /// Since when a seek has been asked for in vain.
+    /// Not fetching: since then a seek to `next` is to be taken.
     pub(super) seeking: Option<Instant>,
 }
 
@@ -61,15 +59,12 @@ const SEEK_WITHIN: Duration = Duration::from_secs(3);
 
 impl Reading {
     /// Has a seek been asked for in vain for too long? One that is not ready to be set is tried again in the next round.
-    pub(super) fn is_stuck(&mut self) -> bool {
-        if !self.unset {
-            self.seeking = None;
-        }
-        self.unset && self.seeking.get_or_insert_with(Instant::now).elapsed() > SEEK_WITHIN
+    pub(super) fn is_stuck(&self) -> bool {
+        self.seeking.is_some_and(|since| since.elapsed() > SEEK_WITHIN)
     }
 
     pub(super) fn new(epoch: Epoch, next: Offset) -> Self {
-        Reading { epoch, next: next.0, told: next.0, records: Vec::new(), bytes: 0, unset: true, seeking: None }
+        Reading { epoch, next: next.0, told: next.0, records: Vec::new(), bytes: 0, seeking: Some(Instant::now()) }
     }
 }
 
@@ -148,16 +143,17 @@ impl State {
     }
 
     /// Every partition is to be set to its position again.
-    pub(super) fn unset_all(&mut self) {
-        self.readings().for_each(|r| r.unset = true);
+    pub(super) fn seek_all(&mut self) {
+        let now = Instant::now();
+        self.readings().for_each(|r| r.seeking = Some(now));
     }
 
     pub(super) fn any_stuck(&mut self) -> bool {
-        self.readings().any(Reading::is_stuck)
+        self.readings().any(|r| r.is_stuck())
     }
 
-    pub(super) fn any_unset(&mut self) -> bool {
-        self.readings().any(|r| r.unset)
+    pub(super) fn any_seeking(&mut self) -> bool {
+        self.readings().any(|r| r.seeking.is_some())
     }
 
     /// The partitions that are read and fit, at their positions.
@@ -284,7 +280,7 @@ impl Group {
     pub(super) fn gather(&self, record: Received) {
         let mut state = self.state();
         let Some(Held::Reading(reading)) = state.parts.get_mut(&record.partition.0) else { return };
-        if reading.unset || record.offset.0 < reading.next {
+        if reading.seeking.is_some() || record.offset.0 < reading.next {
             return;
         }
         let size = record.record.size();
