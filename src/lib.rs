@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod deliver;
+pub mod embedded;
 pub mod ingest;
 pub mod kafka;
 pub mod lanes;

@@ -18,12 +18,12 @@ use super::Engine;
 use super::consumer::Leave;
 use super::group::Group;
 use super::health::Context;
-use super::lag::Lag;
 use super::ownership::Ownership;
 use super::transaction::{Fault, Transactions};
 use crate::model::ids::{Offset, Partition};
 use crate::model::record::Output;
 use crate::model::topic::Topic;
+use crate::stream::lag::Lag;
 use crate::stream::log::{Committed, Committer, Epoch, Flushed, LogError, Part, PartitionCommit, Signal};
 use crate::telemetry::metrics::{PRODUCERS_REPLACED, TRANSACTION_ABORTS};
 
@@ -117,7 +117,11 @@ impl Writer {
                 Err(LogError::Unavailable(why)) => {
                     if told.elapsed() > PATIENCE {
                         told = Instant::now();
-                        tracing::warn!(stage = self.stage, why, "the transactional id is not ready; nothing is committed");
+                        tracing::warn!(
+                            stage = self.stage,
+                            why,
+                            "the transactional id is not ready; nothing is committed"
+                        );
                     }
                     self.rest(&mut pause);
                 }

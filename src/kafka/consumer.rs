@@ -14,11 +14,11 @@ use super::committer::{KafkaCommitter, Writer};
 use super::credit::{KafkaCredit, Room};
 use super::group::{Group, Held, RESERVED_SIGNALS, Reading, State};
 use super::health::{Context, log_error};
-use super::lag::Lag;
 use super::ownership::Ownership;
 use super::positions::{Start, Starts, look_up};
 use crate::model::ids::{Offset, Partition};
 use crate::model::topic::Topic;
+use crate::stream::lag::Lag;
 use crate::stream::log::{Assignment, LogError, Member, Membership, Signal};
 use crate::telemetry::metrics::{LOG_SKIPPED, REJOINS};
 
@@ -337,7 +337,11 @@ impl Poller {
             let rdkafka::Offset::Offset(position) = element.offset() else { continue };
             let Some(Held::Reading(reading)) = state.parts.get_mut(&element.partition()) else { continue };
             let room = group.signals.capacity() > RESERVED_SIGNALS;
-            if room && reading.seeking.is_none() && reading.records.is_empty() && position > reading.told.max(reading.next) {
+            if room
+                && reading.seeking.is_none()
+                && reading.records.is_empty()
+                && position > reading.told.max(reading.next)
+            {
                 (reading.next, reading.told) = (position, position);
                 let _ = group.signals.try_send(Signal::Records {
                     partition: Partition(element.partition()),

@@ -18,11 +18,11 @@ use tokio::sync::oneshot::error::TryRecvError;
 
 use super::credit::Room;
 use super::health::{Context, Hooks};
-use super::lag::Lag;
 use super::metadata::Metadata;
 use super::ownership::Ownership;
 use crate::model::ids::{Offset, Partition};
 use crate::model::record::Received;
+use crate::stream::lag::Lag;
 use crate::stream::log::{Drained, Epoch, Signal};
 
 /// Left free in the channel of signals, for those that carry no records.

@@ -13,7 +13,6 @@ mod credit;
 mod fetching;
 mod group;
 mod health;
-mod lag;
 mod metadata;
 mod ownership;
 mod positions;

@@ -12,6 +12,33 @@ use tidegate::stream::log::{Flushed, From, Log, LogError, SeatError};
 
 use crate::harness::{Stage, World, everything, output, part, text, texts, tombstone, within};
 
+/// Hands the names of all cases to a macro that makes tests of them.
+macro_rules! each {
+    ($engine:ident) => {
+        $engine! {
+            what_was_appended_is_read_back_whole_and_in_order,
+            what_has_one_key_lies_where_kafkas_own_producers_put_it,
+            a_record_that_is_too_large_is_refused_and_the_rest_of_the_log_goes_on,
+            outputs_and_offsets_are_committed_together,
+            metadata_of_four_thousand_characters_comes_back_as_it_was,
+            a_committed_offset_may_go_back,
+            progress_behind_the_logs_end_is_that_of_another_log,
+            a_reader_rewinds_and_starts_where_it_is_told,
+            a_reader_whose_offset_is_gone_is_told_where_the_log_starts,
+            a_reader_may_seek_as_often_and_end_as_soon_as_it_likes,
+            a_member_whose_offset_is_gone_is_told_what_was_lost_and_goes_on,
+            a_live_member_that_retention_overtakes_is_told_what_was_lost_and_goes_on,
+            a_table_is_the_last_record_of_each_key_without_tombstones,
+            a_stage_that_gives_no_room_back_is_given_no_more_than_its_bound,
+            a_revoked_partition_is_left_out_and_the_others_are_committed,
+            a_rebalance_waits_until_the_stage_has_drained,
+            two_members_under_load_process_every_record_once_in_effect,
+            of_two_that_take_a_seat_only_the_last_can_write,
+        }
+    };
+}
+pub(crate) use each;
+
 pub async fn what_was_appended_is_read_back_whole_and_in_order(world: &dyn World) {
     let log = world.open("a").await;
     let outputs: Vec<_> = (0..500).map(|i| output(Topic::Events, 1, &format!("k{i}"), &format!("v{i}"))).collect();
@@ -24,6 +51,18 @@ pub async fn what_was_appended_is_read_back_whole_and_in_order(world: &dyn World
     }
     assert_eq!(log.partitions(Topic::Events).await.unwrap(), 4);
     assert!(log.end(Topic::Events, Partition(1)).await.unwrap() > places[499].1);
+}
+
+pub async fn what_has_one_key_lies_where_kafkas_own_producers_put_it(world: &dyn World) {
+    let log = world.open("a").await;
+    // Hashes of Kafka's own test of its partitioner, over four partitions.
+    let known = [("21", -973_932_308_i32), ("foobar", -790_332_482), ("abc", 479_470_107)];
+    for (key, hash) in known {
+        let mut keyed = output(Topic::Events, 0, key, "v");
+        keyed.partition = None;
+        let place = log.append(vec![keyed]).await.unwrap()[0].0;
+        assert_eq!(place, Partition((hash & i32::MAX) % 4), "{key}");
+    }
 }
 
 pub async fn a_record_that_is_too_large_is_refused_and_the_rest_of_the_log_goes_on(world: &dyn World) {

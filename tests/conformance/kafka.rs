@@ -91,22 +91,4 @@ macro_rules! on_kafka {
     };
 }
 
-on_kafka! {
-    what_was_appended_is_read_back_whole_and_in_order,
-    a_record_that_is_too_large_is_refused_and_the_rest_of_the_log_goes_on,
-    outputs_and_offsets_are_committed_together,
-    metadata_of_four_thousand_characters_comes_back_as_it_was,
-    a_committed_offset_may_go_back,
-    progress_behind_the_logs_end_is_that_of_another_log,
-    a_reader_rewinds_and_starts_where_it_is_told,
-    a_reader_whose_offset_is_gone_is_told_where_the_log_starts,
-    a_reader_may_seek_as_often_and_end_as_soon_as_it_likes,
-    a_member_whose_offset_is_gone_is_told_what_was_lost_and_goes_on,
-    a_live_member_that_retention_overtakes_is_told_what_was_lost_and_goes_on,
-    a_table_is_the_last_record_of_each_key_without_tombstones,
-    a_stage_that_gives_no_room_back_is_given_no_more_than_its_bound,
-    a_revoked_partition_is_left_out_and_the_others_are_committed,
-    a_rebalance_waits_until_the_stage_has_drained,
-    two_members_under_load_process_every_record_once_in_effect,
-    of_two_that_take_a_seat_only_the_last_can_write,
-}
+cases::each!(on_kafka);

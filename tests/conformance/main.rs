@@ -4,6 +4,7 @@
 //! Kafka: a broker is named by `TIDEGATE_TEST_KAFKA` (`host:port`). Every test has a prefix of its own.
 
 mod cases;
+mod embedded;
 mod harness;
 mod kafka;
 mod kafka_failures;

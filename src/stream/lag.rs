@@ -10,25 +10,25 @@ use crate::telemetry::metrics::CONSUMER_LAG;
 /// The committed offsets of the partitions that are this member's. (librdkafka does not see offsets that a transaction
 /// commits, so its own figure is of no use.)
 #[derive(Debug)]
-pub(super) struct Lag {
+pub struct Lag {
     group: String,
     topic: String,
     committed: Mutex<FxHashMap<Partition, Offset>>,
 }
 
 impl Lag {
-    pub(super) fn new(group: String, topic: String) -> Self {
+    pub fn new(group: String, topic: String) -> Self {
         Lag { group, topic, committed: Mutex::default() }
     }
 
-    pub(super) fn committed(&self, partition: Partition, offset: Offset) {
+    pub fn committed(&self, partition: Partition, offset: Offset) {
         if let Ok(mut committed) = self.committed.lock() {
             committed.insert(partition, offset);
         }
     }
 
     /// The partition is another member's to tell of.
-    pub(super) fn forget(&self, partition: Partition) {
+    pub fn forget(&self, partition: Partition) {
         let known = self.committed.lock().ok().and_then(|mut c| c.remove(&partition));
         if known.is_some() {
             self.set(partition, 0.0);
@@ -36,7 +36,7 @@ impl Lag {
     }
 
     /// The ends of the log, as last fetched.
-    pub(super) fn ends(&self, ends: impl Iterator<Item = (Partition, i64)>) {
+    pub fn ends(&self, ends: impl Iterator<Item = (Partition, i64)>) {
         let Ok(committed) = self.committed.lock() else { return };
         for (partition, end) in ends {
             if let Some(offset) = committed.get(&partition).filter(|_| end >= 0) {

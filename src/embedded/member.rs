@@ -1,0 +1,259 @@
+//! One member of a stage: reads its partitions in turn, within its bound, and tells what becomes of them.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::groups::{Event, MemberId, Order};
+use super::owners::Owners;
+use super::request::{Request, Requests};
+use super::store::Store;
+use crate::model::ids::{Offset, Partition};
+use crate::model::topic::Topic;
+use crate::stream::lag::Lag;
+use crate::stream::log::{Committer, Credit, Epoch, Flushed, LogError, Part, Signal};
+use crate::telemetry::metrics::LOG_SKIPPED;
+
+/// Records and bytes of one signal, at most.
+const BATCH: usize = 500;
+const BATCH_BYTES: usize = 1 << 20;
+/// Before a read or a write that failed is tried again.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Records and bytes that were handed out and not given back. One record may overshoot the bytes.
+#[derive(Debug)]
+pub(super) struct Room {
+    max: (usize, usize),
+    used: Mutex<(usize, usize)>,
+    freed: Notify,
+}
+
+impl Room {
+    pub(super) fn new(max_records: usize, max_bytes: usize) -> Room {
+        Room { max: (max_records.max(1), max_bytes.max(1)), used: Mutex::default(), freed: Notify::new() }
+    }
+
+    fn used(&self) -> MutexGuard<'_, (usize, usize)> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records that may be handed out now.
+    fn left(&self) -> usize {
+        let (records, bytes) = *self.used();
+        if bytes < self.max.1 { self.max.0.saturating_sub(records) } else { 0 }
+    }
+
+    fn take(&self, records: usize, bytes: usize) {
+        let mut used = self.used();
+        *used = (used.0 + records, used.1 + bytes);
+    }
+}
+
+/// Ends the membership when the last handle is dropped.
+pub(super) type Leave = Arc<DropGuard>;
+
+pub(super) struct EmbeddedCredit {
+    pub(super) room: Arc<Room>,
+    pub(super) _leave: Leave,
+}
+
+impl Credit for EmbeddedCredit {
+    fn release(&self, records: usize, bytes: usize) {
+        let mut used = self.room.used();
+        *used = (used.0.saturating_sub(records), used.1.saturating_sub(bytes));
+        drop(used);
+        self.room.freed.notify_one();
+    }
+}
+
+pub(super) struct EmbeddedCommitter {
+    pub(super) stage: &'static str,
+    pub(super) requests: Requests,
+    pub(super) owners: Arc<Owners>,
+    pub(super) lag: Arc<Lag>,
+    /// One commit at a time.
+    pub(super) turn: tokio::sync::Mutex<()>,
+    pub(super) _leave: Leave,
+}
+
+#[async_trait]
+impl Committer for EmbeddedCommitter {
+    async fn commit(&self, mut parts: Vec<Part>) -> Result<Flushed, LogError> {
+        let _turn = self.turn.lock().await;
+        let reached: Vec<_> = parts.iter().map(|p| (p.commit.partition, p.commit.offset)).collect();
+        loop {
+            let (stage, owners) = (self.stage, self.owners.clone());
+            match self.requests.ask(|done| Request::Commit { stage, owners, parts, done }).await? {
+                Ok(flushed) => {
+                    let left_out = |p: &Partition| flushed.left_out.iter().any(|(gone, _)| gone == p);
+                    reached.iter().filter(|(p, _)| !left_out(p)).for_each(|(p, o)| self.lag.committed(*p, *o));
+                    return Ok(flushed);
+                }
+                // Nothing was written; the disk may have room again.
+                Err((LogError::Unavailable(_), back)) => parts = back,
+                Err((error, _)) => return Err(error),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    fn may_act(&self, partition: Partition, epoch: Epoch) -> bool {
+        self.owners.holds(partition, epoch)
+    }
+}
+
+struct Reading {
+    epoch: Epoch,
+    /// The next offset to be delivered.
+    next: Offset,
+}
+
+/// What feeds a member.
+pub(super) struct Feeder {
+    pub(super) id: MemberId,
+    pub(super) store: Arc<Store>,
+    pub(super) topic: Topic,
+    pub(super) stage: &'static str,
+    pub(super) room: Arc<Room>,
+    pub(super) signals: mpsc::Sender<Signal>,
+    pub(super) orders: mpsc::Receiver<Order>,
+    pub(super) moved: watch::Receiver<()>,
+    pub(super) group: mpsc::Sender<Event>,
+    reading: BTreeMap<Partition, Reading>,
+    /// Read last.
+    last: Partition,
+}
+
+/// The ends of the channels that a feeder holds.
+pub(super) struct Wires {
+    pub(super) signals: mpsc::Sender<Signal>,
+    pub(super) orders: mpsc::Receiver<Order>,
+    pub(super) moved: watch::Receiver<()>,
+    pub(super) group: mpsc::Sender<Event>,
+}
+
+impl Feeder {
+    pub(super) fn new(
+        id: MemberId,
+        store: Arc<Store>,
+        (stage, topic): (&'static str, Topic),
+        room: Arc<Room>,
+        wires: Wires,
+    ) -> Feeder {
+        let Wires { signals, orders, moved, group } = wires;
+        let (reading, last) = (BTreeMap::new(), Partition(-1));
+        Feeder { id, store, topic, stage, room, signals, orders, moved, group, reading, last }
+    }
+
+    /// Until the member has left.
+    pub(super) async fn run(mut self, leave: CancellationToken) {
+        let gone = {
+            let signals = self.signals.clone();
+            async move {
+                leave.cancelled().await;
+                signals.closed().await;
+            }
+        };
+        tokio::pin!(gone);
+        loop {
+            self.moved.mark_unchanged();
+            let fed = self.feed().await;
+            if matches!(fed, Ok(true)) && self.orders.is_empty() {
+                continue;
+            }
+            let idle = fed.as_ref().is_ok_and(|more| !more);
+            let pause = if fed.is_err() { PAUSE } else { Duration::ZERO };
+            match fed {
+                Ok(_) => {}
+                Err(error @ LogError::Unavailable(_)) => {
+                    tracing::warn!(stage = self.stage, %error, "the log cannot be read; trying on");
+                }
+                Err(error) => {
+                    // What is damaged is not read again.
+                    self.reading.clear();
+                    self.tell(Signal::Failed(error)).await;
+                }
+            }
+            tokio::select! {
+                biased;
+                () = &mut gone => break,
+                order = self.orders.recv() => match order {
+                    Some(order) => self.obey(order).await,
+                    None => break,
+                },
+                _ = self.moved.changed(), if idle => {}
+                () = self.room.freed.notified(), if idle => {}
+                () = tokio::time::sleep(pause), if !idle => {}
+            }
+        }
+        // A group that is gone needs no word.
+        let _ = self.group.send(Event::Leave(self.id)).await;
+    }
+
+    async fn obey(&mut self, order: Order) {
+        let signal = match order {
+            Order::Assign(assignments) => {
+                for a in &assignments {
+                    let start = || self.store.spans.start(self.topic, a.partition).unwrap_or_default();
+                    let next = a.committed.as_ref().map_or_else(start, |c| c.offset);
+                    self.reading.insert(a.partition, Reading { epoch: a.epoch, next });
+                }
+                Signal::Assigned(assignments)
+            }
+            Order::Revoke { partitions, deadline, drained } => {
+                partitions.iter().for_each(|(p, _)| drop(self.reading.remove(p)));
+                Signal::Revoked { partitions, deadline, drained }
+            }
+        };
+        self.tell(signal).await;
+    }
+
+    /// Hands out what the next partition has; false where none has anything, or there is no room.
+    async fn feed(&mut self) -> Result<bool, LogError> {
+        if self.signals.is_closed() {
+            return Ok(false);
+        }
+        let after = self.reading.range((Bound::Excluded(self.last), Bound::Unbounded));
+        let turn: Vec<Partition> = after.chain(self.reading.range(..=self.last)).map(|(p, _)| *p).collect();
+        for partition in turn {
+            let (start, end) =
+                (self.store.spans.start(self.topic, partition)?, self.store.spans.end(self.topic, partition)?);
+            let Some(reading) = self.reading.get_mut(&partition) else { continue };
+            let (epoch, from) = (reading.epoch, reading.next);
+            if from < start {
+                reading.next = start;
+                self.skip(partition, epoch, (from, start)).await;
+                return Ok(true);
+            }
+            let left = self.room.left();
+            if from >= end || left == 0 {
+                continue;
+            }
+            let batch = self.store.read((self.topic, partition), from, (left.min(BATCH), BATCH_BYTES)).await?;
+            reading.next = batch.position;
+            self.last = partition;
+            self.room.take(batch.records.len(), batch.records.iter().map(|r| r.record.size()).sum());
+            let (records, position) = (batch.records, batch.position);
+            self.tell(Signal::Records { partition, epoch, records, position }).await;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    async fn skip(&self, partition: Partition, epoch: Epoch, (from, to): (Offset, Offset)) {
+        let (stage, topic) = (self.stage, self.topic.name());
+        tracing::error!(stage, topic, %partition, %from, %to, "offsets are gone before they were read; going on after them");
+        metrics::counter!(LOG_SKIPPED, "topic" => topic).increment(u64::try_from(to.0 - from.0).unwrap_or(0));
+        self.tell(Signal::Skipped { partition, epoch, from, to }).await;
+    }
+
+    /// A stage that has gone needs no word.
+    async fn tell(&self, signal: Signal) {
+        let _ = self.signals.send(signal).await;
+    }
+}

@@ -1,0 +1,213 @@
+//! The file under the log: found or made, locked, checked, and its faults told in sentences.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::sqlite::{
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _};
+
+use super::rows::Base;
+use super::spans::{Spans, TopicSpans};
+use crate::model::ids::{Offset, Partition};
+use crate::model::topic::Topic;
+use crate::stream::log::LogError;
+use crate::topology::Declared;
+
+/// `application_id` of a Tidegate log: "TgLg".
+const APPLICATION: i32 = 0x5467_4c67;
+/// `user_version`: raised with every change of the tables that an older version could not read.
+const VERSION: i32 = 1;
+
+const READERS: u32 = 4;
+/// Long statements are few: those below, and the inserts.
+const STATEMENTS: usize = 64;
+const BUSY: Duration = Duration::from_secs(10);
+/// Pages of the write-ahead log before it is copied into the file (16 MiB), and the bytes that it is cut back to.
+const CHECKPOINT_PAGES: &str = "4000";
+const WAL_KEEPS: &str = "67108864";
+
+const TABLES: &str = "
+CREATE TABLE topics (name TEXT PRIMARY KEY, number INTEGER NOT NULL UNIQUE, partitions INTEGER NOT NULL) STRICT;
+CREATE TABLE log (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, key BLOB, headers BLOB NOT NULL, value BLOB) STRICT;
+CREATE TABLE spans (base INTEGER PRIMARY KEY, start INTEGER NOT NULL, next INTEGER NOT NULL) STRICT;
+CREATE TABLE offsets (stage TEXT, partition INTEGER, next INTEGER NOT NULL, metadata TEXT NOT NULL,
+                      PRIMARY KEY (stage, partition)) STRICT, WITHOUT ROWID;
+CREATE TABLE writers (id TEXT PRIMARY KEY, epoch INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE VIEW records AS
+  SELECT topics.name AS topic, (log.id >> 40) & 32767 AS partition, log.id & 1099511627775 AS record,
+         datetime(log.at / 1000.0, 'unixepoch', 'subsec') AS at, CAST(key AS TEXT) AS key, CAST(value AS TEXT) AS value
+  FROM log JOIN topics ON topics.number = log.id >> 55;
+";
+
+/// What was opened. The lock goes with it.
+pub(super) struct Opened {
+    pub(super) writer: SqliteConnection,
+    pub(super) readers: SqlitePool,
+    pub(super) spans: Spans,
+    pub(super) lock: File,
+}
+
+/// Where the log lies, for messages.
+#[derive(Clone, Debug)]
+pub(super) struct Place(PathBuf);
+
+impl Place {
+    pub(super) fn of(dir: &Path) -> Place {
+        Place(dir.join("log.db"))
+    }
+
+    /// A fault of the file as what it means.
+    pub(super) fn error(&self, error: &sqlx::Error) -> LogError {
+        let file = self.0.display();
+        let primary = match error {
+            sqlx::Error::Database(e) => e.code().and_then(|c| c.parse::<i32>().ok()).map(|c| c & 0xff),
+            _ => None,
+        };
+        match primary {
+            Some(13) => LogError::Unavailable(format!("the disk of {file} is full; free some of it, nothing was lost")),
+            Some(11 | 26) => LogError::Fatal(format!(
+                "{file} is damaged: {error}; put a copy of the folder back, or move the folder away to begin anew"
+            )),
+            Some(8) => LogError::Fatal(format!("{file} cannot be written: it or its folder is read-only")),
+            Some(14) => LogError::Fatal(format!("{file} cannot be opened: {error}; are folder and file this user's?")),
+            _ => LogError::Unavailable(format!("{file}: {error}")),
+        }
+    }
+
+    fn fatal(&self, why: &str) -> LogError {
+        LogError::Fatal(format!("{}: {why}", self.0.display()))
+    }
+}
+
+/// Opens the log in `dir`, which is made where it is missing. `Fatal`: it will not open however often it is tried.
+pub(super) async fn open(dir: &Path, declared: &Declared) -> Result<Opened, LogError> {
+    let lock = lock(dir)?;
+    let place = Place::of(dir);
+    let reading = SqliteConnectOptions::new()
+        .filename(&place.0)
+        .busy_timeout(BUSY)
+        .statement_cache_capacity(STATEMENTS)
+        .disable_statement_logging();
+    let writing = reading
+        .clone()
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // What was answered 202 is to be there after a power cut, so each commit reaches the disk.
+        .synchronous(SqliteSynchronous::Full)
+        .auto_vacuum(SqliteAutoVacuum::Incremental)
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+        .pragma("journal_size_limit", WAL_KEEPS);
+    let mut writer = writing.connect().await.map_err(|e| place.error(&e))?;
+    prepare(&mut writer, &place).await?;
+    let spans = topics(&mut writer, &place, declared).await?;
+    let readers = SqlitePoolOptions::new()
+        .max_connections(READERS)
+        .test_before_acquire(false)
+        .connect_with(reading.read_only(true))
+        .await
+        .map_err(|e| place.error(&e))?;
+    Ok(Opened { writer, readers, spans, lock })
+}
+
+/// One process at a time: two would each hold half of the truth in memory.
+fn lock(dir: &Path) -> Result<File, LogError> {
+    let shown = dir.display();
+    std::fs::create_dir_all(dir)
+        .map_err(|e| LogError::Fatal(format!("the data folder {shown} cannot be made: {e}")))?;
+    let path = dir.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(|e| {
+        LogError::Fatal(format!("the data folder {shown} cannot be written: {e}; TIDEGATE_DATA_DIR names another"))
+    })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(LogError::Fatal(format!(
+            "another gateway uses the data folder {shown}; stop it, or give this one a folder of its own (TIDEGATE_DATA_DIR)"
+        ))),
+        Err(TryLockError::Error(e)) => Err(LogError::Fatal(format!("the data folder {shown} cannot be locked: {e}"))),
+    }
+}
+
+/// Makes the tables of a new file; refuses a file that is not this version's.
+async fn prepare(writer: &mut SqliteConnection, place: &Place) -> Result<(), LogError> {
+    let number = async |writer: &mut SqliteConnection, pragma: &'static str| {
+        let row = sqlx::query(pragma).fetch_one(writer).await.map_err(|e| place.error(&e))?;
+        row.try_get::<i32, _>(0).map_err(|e| place.error(&e))
+    };
+    let application = number(writer, "PRAGMA application_id").await?;
+    let version = number(writer, "PRAGMA user_version").await?;
+    match (application, version) {
+        (APPLICATION, VERSION) => Ok(()),
+        (0, 0) => make(writer).await.map_err(|e| place.error(&e)),
+        (APPLICATION, newer) if newer > VERSION => Err(place.fatal(&format!(
+            "it was written by a newer version of tidegate (format {newer}, this one knows {VERSION}); run that version"
+        ))),
+        (APPLICATION, older) => Err(place.fatal(&format!("its format {older} is not one that this version reads"))),
+        _ => Err(place.fatal("it is not a log of tidegate; TIDEGATE_DATA_DIR names another folder")),
+    }
+}
+
+async fn make(writer: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let mut transaction = writer.begin().await?;
+    sqlx::raw_sql(TABLES).execute(&mut *transaction).await?;
+    sqlx::raw_sql("PRAGMA application_id = 1416055911; PRAGMA user_version = 1").execute(&mut *transaction).await?;
+    transaction.commit().await
+}
+
+/// The topics as the file has them, missing ones made; where each partition begins and ends.
+async fn topics(writer: &mut SqliteConnection, place: &Place, declared: &Declared) -> Result<Spans, LogError> {
+    let mut all = Vec::new();
+    for topic in declared.topics() {
+        let wanted = i64::from(topic.partitions);
+        let (number, partitions) = numbered(writer, topic.topic, wanted).await.map_err(|e| place.error(&e))?;
+        if partitions != wanted {
+            return Err(place.fatal(&format!(
+                "topic {} has {partitions} partitions there and {wanted} in the topology; with another number, what has one key \
+                 would be in two places: go back to {partitions}, or begin with an empty folder",
+                topic.topic
+            )));
+        }
+        let mut spans = Vec::new();
+        for partition in 0..topic.partitions {
+            let partition = Partition(i32::try_from(partition).unwrap_or(i32::MAX));
+            let base = Base::of(number, partition);
+            spans.push(span(writer, base).await.map_err(|e| place.error(&e))?);
+        }
+        all.push(TopicSpans::new(number, spans.into_iter()));
+    }
+    Ok(Spans::new(all))
+}
+
+/// The number and the partitions of a topic in the file; given now where it is new.
+async fn numbered(writer: &mut SqliteConnection, topic: Topic, partitions: i64) -> Result<(u8, i64), sqlx::Error> {
+    sqlx::query("INSERT INTO topics VALUES (?, (SELECT count(*) FROM topics), ?) ON CONFLICT (name) DO NOTHING")
+        .bind(topic.name())
+        .bind(partitions)
+        .execute(&mut *writer)
+        .await?;
+    let row = sqlx::query("SELECT number, partitions FROM topics WHERE name = ?")
+        .bind(topic.name())
+        .fetch_one(writer)
+        .await?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
+}
+
+/// From what was deleted and the rows that are there.
+async fn span(writer: &mut SqliteConnection, base: Base) -> Result<(Offset, Offset), sqlx::Error> {
+    let row = sqlx::query(
+        "SELECT (SELECT start FROM spans WHERE base = ?1), (SELECT next FROM spans WHERE base = ?1),
+                (SELECT max(id) FROM log WHERE id >= ?1 AND id < ?2)",
+    )
+    .bind(base.row(Offset(0)))
+    .bind(base.limit())
+    .fetch_one(writer)
+    .await?;
+    let start: Option<i64> = row.try_get(0)?;
+    let next: Option<i64> = row.try_get(1)?;
+    let last: Option<i64> = row.try_get(2)?;
+    let behind = last.map_or(0, |id| base.offset(id).next().0);
+    Ok((Offset(start.unwrap_or(0)), Offset(behind.max(next.unwrap_or(0)))))
+}

@@ -1,0 +1,150 @@
+//! The file and what is known of it, shared by everything that reads and writes.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::TryStreamExt as _;
+use sqlx::Row as _;
+use sqlx::sqlite::SqlitePool;
+
+use super::open::Place;
+use super::request::{Request, Requests};
+use super::rows::received;
+use super::spans::Spans;
+use crate::model::ids::{Offset, Partition};
+use crate::model::record::{Received, Record};
+use crate::model::time::Clock;
+use crate::model::topic::Topic;
+use crate::stream::log::{Batch, Committed, LogError};
+
+const PING: Duration = Duration::from_secs(2);
+
+pub(super) struct Store {
+    pub(super) place: Place,
+    pub(super) spans: Spans,
+    /// Bytes that a record of each topic may have, in the order of `Topic::ALL`.
+    pub(super) limits: Vec<usize>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) readers: SqlitePool,
+    /// Why the last write failed, until one works.
+    pub(super) failing: Mutex<Option<LogError>>,
+}
+
+impl Store {
+    /// Keeps what went wrong with a write.
+    pub(super) fn failed(&self, error: &sqlx::Error) -> LogError {
+        let error = self.place.error(error);
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        if failing.is_none() {
+            tracing::error!(%error, "the log cannot be written");
+        }
+        *failing = Some(error.clone());
+        error
+    }
+
+    pub(super) fn works(&self) {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        if failing.take().is_some() {
+            tracing::info!("the log is written again");
+        }
+    }
+
+    /// Does the file take writes? One that failed before is tried by a small one.
+    pub(super) async fn ping(&self, requests: &Requests) -> Result<(), LogError> {
+        let failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let asked = async {
+            if failing {
+                return requests.ask(|done| Request::TakeSeat { name: "probe", done }).await?.map(|_| ());
+            }
+            requests.settle().await
+        };
+        let slow = |_| LogError::Unavailable(format!("the disk has not answered in {PING:?}"));
+        tokio::time::timeout(PING, asked).await.map_err(slow)?
+    }
+
+    pub(super) fn fits(&self, topic: Topic, record: &Record) -> Result<(), LogError> {
+        let (bytes, most) = (record.size(), self.limits.get(topic as usize).copied().unwrap_or(usize::MAX));
+        if bytes > most { Err(LogError::TooLarge { topic, bytes }) } else { Ok(()) }
+    }
+
+    /// Up to `records` records from `from` on, fewer where they have more than `bytes`.
+    pub(super) async fn read(
+        &self,
+        (topic, partition): (Topic, Partition),
+        from: Offset,
+        (records, bytes): (usize, usize),
+    ) -> Result<Batch, LogError> {
+        let base = self.spans.base(topic, partition)?;
+        // Rows below it are whole: the end moves after the commit.
+        let end = self.spans.end(topic, partition)?;
+        let mut batch = Batch { records: Vec::new(), position: from.max(end) };
+        if from >= end || records == 0 {
+            batch.position = from;
+            return Ok(batch);
+        }
+        let mut rows =
+            sqlx::query("SELECT id, at, key, headers, value FROM log WHERE id >= ? AND id < ? ORDER BY id LIMIT ?")
+                .bind(base.row(from))
+                .bind(base.row(end))
+                .bind(i64::try_from(records).unwrap_or(i64::MAX))
+                .fetch(&self.readers);
+        let mut size = 0;
+        while let Some(row) = rows.try_next().await.map_err(|e| self.place.error(&e))? {
+            let record = received(&row, base, partition).map_err(|e| self.place.error(&e))?;
+            size += record.record.size();
+            batch.records.push(record);
+            if size >= bytes || batch.records.len() == records {
+                break;
+            }
+        }
+        if size >= bytes || batch.records.len() == records {
+            batch.position = batch.records.last().map_or(from, |r| r.offset.next());
+        }
+        Ok(batch)
+    }
+
+    /// The offset of the first record that is not older, else the end.
+    pub(super) async fn at_time(&self, topic: Topic, partition: Partition, at: i64) -> Result<Offset, LogError> {
+        let base = self.spans.base(topic, partition)?;
+        let (start, end) = (self.spans.start(topic, partition)?, self.spans.end(topic, partition)?);
+        let found = sqlx::query("SELECT min(id) FROM log WHERE id >= ? AND id < ? AND at >= ?")
+            .bind(base.row(start))
+            .bind(base.row(end))
+            .bind(at)
+            .fetch_one(&self.readers)
+            .await
+            .and_then(|row| row.try_get::<Option<i64>, _>(0));
+        Ok(found.map_err(|e| self.place.error(&e))?.map_or(end, |id| base.offset(id)))
+    }
+
+    /// The offsets that a stage has committed.
+    pub(super) async fn committed(&self, stage: &'static str) -> Result<Vec<(Partition, Committed)>, LogError> {
+        let rows = sqlx::query("SELECT partition, next, metadata FROM offsets WHERE stage = ?")
+            .bind(stage)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|e| self.place.error(&e))?;
+        let one = |row: sqlx::sqlite::SqliteRow| {
+            let committed = Committed { offset: Offset(row.try_get(1)?), metadata: row.try_get(2)? };
+            Ok((Partition(row.try_get(0)?), committed))
+        };
+        rows.into_iter().map(one).collect::<Result<_, sqlx::Error>>().map_err(|e| self.place.error(&e))
+    }
+
+    /// The last record of each key, tombstones left out, in the order of their offsets.
+    pub(super) async fn table(&self, topic: Topic, partition: Partition) -> Result<Vec<Received>, LogError> {
+        let base = self.spans.base(topic, partition)?;
+        let mut rows = sqlx::query(
+            "SELECT id, at, key, headers, value FROM log
+             WHERE id IN (SELECT max(id) FROM log WHERE id >= ? AND id < ? GROUP BY key) AND value IS NOT NULL ORDER BY id",
+        )
+        .bind(base.row(self.spans.start(topic, partition)?))
+        .bind(base.row(self.spans.end(topic, partition)?))
+        .fetch(&self.readers);
+        let mut table = Vec::new();
+        while let Some(row) = rows.try_next().await.map_err(|e| self.place.error(&e))? {
+            table.push(received(&row, base, partition).map_err(|e| self.place.error(&e))?);
+        }
+        Ok(table)
+    }
+}
