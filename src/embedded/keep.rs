@@ -41,7 +41,7 @@ impl Keeper {
         }
     }
 
-    async fn round(&mut self) -> Result<(), LogError> {
+    pub(super) async fn round(&mut self) -> Result<(), LogError> {
         for (topic, cleanup) in self.topics.clone() {
             for partition in (0..self.store.spans.partitions(topic)?).map(Partition) {
                 match cleanup {

@@ -232,3 +232,6 @@ impl Seat for EmbeddedSeat {
         self.requests.ask(|done| Request::SeatCommit { name, epoch, outputs, done }).await?
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -101,8 +101,12 @@ pub(super) async fn open(dir: &Path, declared: &Declared) -> Result<Opened, LogE
         .auto_vacuum(SqliteAutoVacuum::Incremental)
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .pragma("journal_size_limit", WAL_KEEPS);
+    // What is not ours is not even opened for writing, which would change it.
+    let is_new = is_new(&place, &reading).await?;
     let mut writer = writing.connect().await.map_err(|e| place.error(&e))?;
-    prepare(&mut writer, &place).await?;
+    if is_new {
+        make(&mut writer).await.map_err(|e| place.error(&e))?;
+    }
     let spans = topics(&mut writer, &place, declared).await?;
     let readers = SqlitePoolOptions::new()
         .max_connections(READERS)
@@ -131,17 +135,22 @@ fn lock(dir: &Path) -> Result<File, LogError> {
     }
 }
 
-/// Makes the tables of a new file; refuses a file that is not this version's.
-async fn prepare(writer: &mut SqliteConnection, place: &Place) -> Result<(), LogError> {
-    let number = async |writer: &mut SqliteConnection, pragma: &'static str| {
-        let row = sqlx::query(pragma).fetch_one(writer).await.map_err(|e| place.error(&e))?;
+/// Is there no file yet, or an empty one? One that is not this version's is refused.
+async fn is_new(place: &Place, reading: &SqliteConnectOptions) -> Result<bool, LogError> {
+    if !place.0.exists() {
+        return Ok(true);
+    }
+    let mut file = reading.clone().read_only(true).connect().await.map_err(|e| place.error(&e))?;
+    let mut number = async |pragma: &'static str| {
+        let row = sqlx::query(pragma).fetch_one(&mut file).await.map_err(|e| place.error(&e))?;
         row.try_get::<i32, _>(0).map_err(|e| place.error(&e))
     };
-    let application = number(writer, "PRAGMA application_id").await?;
-    let version = number(writer, "PRAGMA user_version").await?;
+    let application = number("PRAGMA application_id").await?;
+    let version = number("PRAGMA user_version").await?;
+    let tables = number("SELECT count(*) FROM sqlite_schema").await?;
     match (application, version) {
-        (APPLICATION, VERSION) => Ok(()),
-        (0, 0) => make(writer).await.map_err(|e| place.error(&e)),
+        (APPLICATION, VERSION) => Ok(false),
+        (0, 0) if tables == 0 => Ok(true),
         (APPLICATION, newer) if newer > VERSION => Err(place.fatal(&format!(
             "it was written by a newer version of tidegate (format {newer}, this one knows {VERSION}); run that version"
         ))),
