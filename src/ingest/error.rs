@@ -51,6 +51,7 @@ impl IngestError {
             NotAnEvent::Bad { why, .. } => why.to_string(),
             NotAnEvent::BadTime => "must be a time with an offset as in RFC 3339: 2026-11-20T08:15:30Z".to_owned(),
             NotAnEvent::UnknownSpecversion => "must be 1.0".to_owned(),
+            NotAnEvent::BadValue(_) if shape == Shape::Native => "must be a string or a whole number".to_owned(),
             NotAnEvent::BadValue(_) => "must be a string, a whole number or a boolean".to_owned(),
             NotAnEvent::NotAString(_) => "must be a string".to_owned(),
             NotAnEvent::Duplicate(_) => "occurs twice".to_owned(),

@@ -150,9 +150,9 @@ fn what_is_no_event_is_refused_with_the_field_and_a_way_out() {
         (r#"{"eventType":5,"payload":{}}"#, 400, "eventType", "must be a string"),
         (r#"{"eventType":"a b","payload":{}}"#, 400, "eventType", "must be 1-255 printable"),
         (r#"{"eventType":"a","id":"","payload":{}}"#, 400, "id", "must be 1-256"),
-        (r#"{"eventType":"a","id":true,"payload":{}}"#, 400, "id", "must be a string, a whole number"),
-        (r#"{"eventType":"a","entityId":{},"payload":{}}"#, 400, "entityId", "must be a string, a whole number"),
-        (r#"{"eventType":"a","entityId":1.5,"payload":{}}"#, 400, "entityId", "must be a string, a whole number"),
+        (r#"{"eventType":"a","id":true,"payload":{}}"#, 400, "id", "must be a string or a whole number"),
+        (r#"{"eventType":"a","entityId":{},"payload":{}}"#, 400, "entityId", "must be a string or a whole number"),
+        (r#"{"eventType":"a","entityId":1.5,"payload":{}}"#, 400, "entityId", "must be a string or a whole number"),
         (r#"{"eventType":"a","entityId":"a\u0000","payload":{}}"#, 400, "entityId", "without control characters"),
         (r#"{"eventType":"a","entityRid":"a b","payload":{}}"#, 400, "entityRid", "must be 1-128"),
         (r#"{"eventType":"a","time":"today","payload":{}}"#, 400, "time", "RFC 3339"),
@@ -172,6 +172,32 @@ fn what_is_no_event_is_refused_with_the_field_and_a_way_out() {
         assert_eq!(path_of(&refused), path, "{shown}: {refused}");
         assert!(refused.to_string().contains(message), "{shown}: {refused}");
     }
+}
+
+#[test]
+fn an_event_with_many_mistakes_is_told_all_of_them_once_and_not_without_end() {
+    let told = |result: Result<Event, IngestError>| match result.map(|e| e.id).unwrap_err() {
+        IngestError::Invalid(problems) => problems.into_iter().map(|p| (p.path, p.message)).collect::<Vec<_>>(),
+        other => panic!("{other}"),
+    };
+    let paths = |result| told(result).into_iter().map(|(path, _)| path).collect::<Vec<_>>().join(" ");
+    let many = r#"{"evenType":"a","eventType":5,"id":true,"id":"e","orgId":"a b","entityRid":"a b","time":"now","source":"",
+        "contentType":"text/plain","payload":{}}"#;
+    let all = "evenType eventType id payload orgId source time entityRid";
+    assert_eq!(paths(one_of(&[JSON_TYPE], None, many.as_bytes())), all);
+    let batch = Bytes::from(format!("[{many}]"));
+    let request = headers(&[JSON_TYPE]);
+    let mut items = super::batch(&Request { headers: &request, org: None, now: NOW }, &batch).unwrap();
+    assert_eq!(paths(items.remove(0)), all);
+    assert_eq!(
+        paths(one_of(&[JSON_TYPE, ("idempotency-key", "")], None, b"{}")),
+        "payload orgId Idempotency-Key eventType"
+    );
+    let ce = [("ce-specversion", "0.3"), ("ce-time", "now"), ("ce-my-note", "x")];
+    assert_eq!(paths(one_of(&ce, Some("648"), b"{")), "specversion type source time  my-note");
+    let unknown: Vec<String> = (0..80).map(|i| format!("\"f{i}\":1")).collect();
+    let told = told(native_event(&format!("{{{}}}", unknown.join(","))));
+    assert!(told.len() <= wrong::MAX_TOLD && told.iter().any(|(path, _)| path == "eventType"), "{told:?}");
 }
 
 #[test]
