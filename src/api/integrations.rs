@@ -47,7 +47,7 @@ pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<J
 pub async fn create(
     State(state): State<ApiState>,
     mut params: Params,
-    JsonBody(body): JsonBody<Value>,
+    JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     let org = params.org();
     params.finish()?;
@@ -67,7 +67,7 @@ pub async fn replace(
     State(state): State<ApiState>,
     (Path(id), params): (Path<String>, Params),
     headers: HeaderMap,
-    JsonBody(body): JsonBody<Value>,
+    JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     let current = visible(&state, &id, params)?;
     let draft = draft(&state, body).fix("id", &id);

@@ -31,7 +31,7 @@ pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<J
 pub async fn create(
     State(state): State<ApiState>,
     params: Params,
-    JsonBody(body): JsonBody<Value>,
+    JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     params.finish()?;
     let new = Draft::new(Kind::Organization, body).read()?;
@@ -52,7 +52,7 @@ pub async fn replace(
     Path(id): Path<String>,
     params: Params,
     headers: HeaderMap,
-    JsonBody(body): JsonBody<Value>,
+    JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     params.finish()?;
     let key = key(&id)?;

@@ -19,6 +19,7 @@ use crate::model::event::{
     Attributes, Event, Extensions, JSON, MAX_PAYLOAD, Members, NotAnEvent, Structured, check_json, is_json,
     is_structured,
 };
+use crate::model::problem::not_json;
 use crate::model::time::Timestamp;
 use wrong::Wrong;
 
@@ -118,7 +119,7 @@ fn text(body: &Bytes) -> Result<&str, IngestError> {
 }
 
 fn members(body: &Bytes) -> Result<Members<'_>, IngestError> {
-    serde_json::from_str(text(body)?).map_err(|e| IngestError::invalid("", format!("the body is not JSON: {e}")))
+    serde_json::from_str(text(body)?).map_err(|e| IngestError::invalid("", format!("the body {}", not_json(&e))))
 }
 
 /// Fills in what the request says for the event, and checks everything. `index`: its place in a batch.

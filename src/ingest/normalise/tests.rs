@@ -325,9 +325,9 @@ fn a_batch_that_is_none_is_refused_as_a_whole() {
         (r#"{"events":[]}"#, JSON_TYPE, 400, "must hold 1-1000 events"),
         (&many, JSON_TYPE, 400, "must hold 1-1000 events"),
         ("[", JSON_TYPE, 400, "the body is not JSON"),
-        (r#"{"event":[]}"#, JSON_TYPE, 400, "unknown field `event`"),
-        (r#"{"events":{}}"#, JSON_TYPE, 400, "an array of events"),
-        ("5", JSON_TYPE, 400, "an array of events"),
+        (r#"{"event":[]}"#, JSON_TYPE, 400, "`event` is not a known field; a batch is"),
+        (r#"{"events":{}}"#, JSON_TYPE, 400, "`events` must be an array of events"),
+        ("5", JSON_TYPE, 400, "must be an array of events, or an object with `events`"),
         ("{}", STRUCTURED, 415, "a batch is expected here"),
         ("{}", ("content-type", "text/plain"), 415, "content type"),
     ];
