@@ -13,7 +13,7 @@ use crate::api::conditions::if_match;
 use crate::api::draft::Draft;
 use crate::api::error::{ApiError, Code};
 use crate::api::json::JsonBody;
-use crate::api::listing::Listing;
+use crate::api::listing::{Listing, Page};
 use crate::api::params::Params;
 use crate::api::{ApiState, answer};
 use crate::catalog::change::{Action, Change, Condition};
@@ -23,7 +23,7 @@ use crate::model::integration::OutboundIntegration;
 
 const PATH: &str = "/api/v1/outbound-integrations";
 
-pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<Json<Value>, ApiError> {
+pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<Json<Page<Resource>>, ApiError> {
     let listing = Listing::of(&mut params);
     let org = params.org();
     let event_type = params.text("eventType");

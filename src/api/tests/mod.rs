@@ -48,6 +48,8 @@ impl Health for Wellness {
 struct Answer {
     status: StatusCode,
     headers: HeaderMap,
+    /// As it came.
+    text: String,
     body: Value,
 }
 
@@ -116,9 +118,9 @@ impl Api {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
-        let text = || Value::String(String::from_utf8_lossy(&bytes).into_owned());
-        let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| text());
-        Answer { status: parts.status, headers: parts.headers, body }
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let body = serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.clone()));
+        Answer { status: parts.status, headers: parts.headers, text, body }
     }
 
     async fn call(&self, method: &str, uri: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {

@@ -164,6 +164,17 @@ async fn a_list_has_every_item_on_one_page_only() {
 }
 
 #[tokio::test]
+async fn an_item_of_a_list_is_written_as_it_is_alone() {
+    let api = Api::with_bills().await;
+    for (list, id) in [(INTEGRATIONS, "bills"), (ORGS, "648")] {
+        let one = api.get(&format!("{list}/{id}")).await.text;
+        let all = api.get(list).await.text;
+        assert!(all.contains(&one), "{all}");
+        assert!(all.ends_with(r#"],"total":1,"page":1,"limit":50,"hasMore":false}"#), "{all}");
+    }
+}
+
+#[tokio::test]
 async fn without_the_log_reads_go_on_and_changes_are_put_off() {
     let api = Api::with_bills().await;
     api.log.0.go_away(true);
