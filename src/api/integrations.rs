@@ -41,7 +41,7 @@ pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<J
         None => Some(snapshot.integrations()),
     };
     let all = all.into_iter().flat_map(|all| all.values()).filter(takes);
-    Ok(Json(listing.page("integrations", all, |one| Resource::OutboundIntegration(one.clone()))))
+    Ok(Json(listing.page("integrations", all, |one| state.shown(Resource::OutboundIntegration(one.clone())))))
 }
 
 pub async fn create(
@@ -55,12 +55,12 @@ pub async fn create(
     let new = in_org(draft, org.as_ref()).read()?;
     let change = Change { key: new.key(), condition: Condition::None, action: Action::Create(new) };
     let made = state.writer.write(change).await?;
-    Ok(answer::created(PATH, &made))
+    Ok(answer::created(PATH, &state.shown(made)))
 }
 
 pub async fn one(State(state): State<ApiState>, Path(id): Path<String>, params: Params) -> Result<Response, ApiError> {
     let found = visible(&state, &id, params)?;
-    Ok(answer::found(&Resource::OutboundIntegration(found)))
+    Ok(answer::found(&state.shown(Resource::OutboundIntegration(found))))
 }
 
 pub async fn replace(
@@ -104,7 +104,7 @@ async fn change(
     (condition, action): (Condition, Action),
 ) -> Result<Response, ApiError> {
     let change = Change { key: Key::OutboundIntegration(current.id.clone()), condition, action };
-    Ok(answer::found(&state.writer.write(change).await?))
+    Ok(answer::found(&state.shown(state.writer.write(change).await?)))
 }
 
 /// A body that says nothing of retries means the topology's.

@@ -26,7 +26,6 @@ use crate::deliver::stage::{Deliver, DeliverConfig};
 use crate::ingest::accept::Ingest;
 use crate::lanes::runner::WorkRunner;
 use crate::matching::Match;
-use crate::model::retry::RetryPolicy;
 use crate::model::time::{Clock, SystemClock};
 use crate::model::topic::Topic;
 use crate::stream::log::{Log, Membership};
@@ -130,7 +129,7 @@ pub async fn serve(config: Config, roles: Roles, stop: CancellationToken) -> Res
         gateway.start_deliver(&mut tasks, DeliverConfig { allow, longest_wait: longest_wait(&declared) })?;
     }
     let admin_key = AdminKey::of(config.admin_key.as_deref());
-    gateway.start_http(&mut tasks, listener, (admin_key, declared.retry.clone()), (metrics, roles.clone()));
+    gateway.start_http(&mut tasks, listener, (admin_key, &declared), (metrics, roles.clone()));
     if config.admin_key.is_none() && (roles.has(Role::Api) || roles.has(Role::Ingest)) {
         tracing::warn!("no key is configured, so the API refuses every call: set TIDEGATE_ADMIN_KEY and start again");
     }
@@ -239,7 +238,7 @@ impl Gateway {
         &self,
         tasks: &mut Tasks,
         listener: TcpListener,
-        (admin_key, retry): (AdminKey, RetryPolicy),
+        (admin_key, declared): (AdminKey, &Declared),
         (metrics, roles): (PrometheusHandle, Roles),
     ) {
         let writer = Writer::new(self.log.clone(), self.catalog.clone(), self.clock.clone(), WriterLimits::default());
@@ -255,7 +254,8 @@ impl Gateway {
             catalog: self.catalog.clone(),
             writer: Arc::new(writer),
             admin_key,
-            retry,
+            retry: declared.retry.clone(),
+            longest_wait: longest_wait(declared),
             health: tasks.board.clone(),
             metrics: Arc::new(move || {
                 process.collect();

@@ -100,6 +100,7 @@ impl Api {
             writer: Arc::new(writer),
             admin_key: AdminKey::of(key),
             retry: RetryPolicy { max_attempts: 3, ..RetryPolicy::default() },
+            longest_wait: std::time::Duration::from_secs(144 * 3_600),
             health: well.clone(),
             metrics: Arc::new(|| "tidegate_up 1\n".to_owned()),
         };

@@ -204,3 +204,17 @@ async fn an_integration_that_says_nothing_of_retries_has_those_of_the_topology()
     assert_eq!(api.put(&uri, own).await.body["retry"]["maxAttempts"], 9);
     assert_eq!(api.put(&uri, bills()).await.body["retry"]["maxAttempts"], 3);
 }
+
+/// The gateway gives up what waits a day before the log would delete it: 168 hours were shown, and 144 held.
+#[tokio::test]
+async fn an_integration_shows_the_time_to_live_that_holds() {
+    let api = Api::with_bills().await;
+    let uri = format!("{INTEGRATIONS}/bills");
+    assert_eq!(api.get(&uri).await.body["deliveryTtlHours"], 144);
+    assert_eq!(api.get(INTEGRATIONS).await.body["integrations"][0]["deliveryTtlHours"], 144);
+    for (asked, shown) in [(168, 144), (145, 144), (144, 144), (2, 2)] {
+        let mut body = bills();
+        body["deliveryTtlHours"] = json!(asked);
+        assert_eq!(api.put(&uri, body).await.body["deliveryTtlHours"], shown, "{asked}");
+    }
+}
