@@ -57,7 +57,7 @@ pub(super) fn run(common: &Common, command: &Topology) -> Result<(), Exit> {
 }
 
 async fn compare(config: &Config, declared: &crate::topology::Declared) -> Result<(), Exit> {
-    let admin = reach::admin(config).map_err(exit)?;
+    let admin = reach::admin(config).await.map_err(exit)?;
     let actual = admin.actual(&config.kafka.topic_prefix).await.map_err(|e| exit(reach::admin_error(e)))?;
     let findings = check(declared, &actual);
     for finding in &findings {
@@ -73,7 +73,7 @@ async fn compare(config: &Config, declared: &crate::topology::Declared) -> Resul
 }
 
 async fn create(config: &Config, declared: &crate::topology::Declared) -> Result<(), Exit> {
-    let admin = reach::admin(config).map_err(exit)?;
+    let admin = reach::admin(config).await.map_err(exit)?;
     let prefix = &config.kafka.topic_prefix;
     let created = admin.create_missing(declared, prefix).await.map_err(|e| exit(reach::admin_error(e)))?;
     for topic in &created {

@@ -126,9 +126,14 @@ async fn a_broker_that_is_not_there_ends_it_with_three() {
     let broker = Broker::shared().await;
     let mut setup = Setup::new(&broker, "nobroker");
     setup.brokers = "127.0.0.1:1".to_owned();
+    let why = "cannot reach Kafka at 127.0.0.1:1: connection refused; is it running, is KAFKA_BROKERS right?";
+    for command in [&["topology", "check"][..], &["topology", "create"], &["bench", "--quick"]] {
+        let gone = setup.another(command[0]).arguments(command).run(SOON).await;
+        ended(&command.join(" "), &gone, 3, &[why]);
+    }
     let began = Instant::now();
     let gone = setup.run(LATER).await;
-    ended("no broker", &gone, 3, &["127.0.0.1:1"]);
+    ended("no broker", &gone, 3, &[why]);
     let took = began.elapsed();
     assert!((25..60).contains(&took.as_secs()), "it tries for 30 s, not {took:?}");
 }
