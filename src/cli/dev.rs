@@ -28,10 +28,10 @@ pub(super) struct Dev {
     #[arg(
         long,
         value_name = "ADDRESS",
-        help = "Address of API, probes and metrics [env: TIDEGATE_LISTEN] [default: 127.0.0.1:8080]"
+        help = "Address of API, probes and metrics, `host:port` [env: TIDEGATE_LISTEN] [default: 127.0.0.1:8080]"
     )]
     listen: Option<String>,
-    /// Address of the receiver that shows what arrives
+    /// Address of the receiver that shows what arrives, `host:port`
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8099")]
     receiver: String,
 }

@@ -23,7 +23,7 @@ pub(super) struct Serve {
     /// What this process does
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Role::Ingest, Role::Match, Role::Deliver, Role::Api])]
     roles: Vec<Role>,
-    /// Address of API, probes and metrics [env: TIDEGATE_LISTEN] [default: 0.0.0.0:8080]
+    /// Address of API, probes and metrics, `host:port` [env: TIDEGATE_LISTEN] [default: 0.0.0.0:8080]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
 }
