@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::kafka::admin::{Admin, AdminError};
 use crate::kafka::{KafkaConfig, KafkaLog};
 use crate::stream::log::LogError;
-use crate::topology::{Declared, Finding, check};
+use crate::topology::{Declared, Finding, check, report};
 
 /// Between two tries to reach the broker.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -101,13 +101,12 @@ async fn topics(config: &Config, declared: &Declared) -> Result<(), AppError> {
         tracing::info!(topics = created.len(), prefix, "topics created");
     }
     let findings = check(declared, &admin.actual(prefix).await.map_err(admin_error)?);
-    let (fatal, rest): (Vec<&Finding>, Vec<&Finding>) = findings.iter().partition(|f| f.difference.is_fatal());
-    for finding in rest {
+    let (fatal, rest): (Vec<Finding>, Vec<Finding>) = findings.into_iter().partition(|f| f.difference.is_fatal());
+    for finding in &rest {
         tracing::warn!("{finding}");
     }
     if fatal.is_empty() {
         return Ok(());
     }
-    let lines: Vec<String> = fatal.iter().map(ToString::to_string).collect();
-    Err(AppError::Configuration(lines.join("\n")))
+    Err(AppError::Configuration(report(&fatal)))
 }
