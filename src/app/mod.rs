@@ -4,6 +4,7 @@ mod health;
 mod http;
 pub mod reach;
 mod supervise;
+pub mod tail;
 mod views;
 
 use std::collections::BTreeSet;
@@ -33,6 +34,7 @@ use crate::stream::map::MapRunner;
 use crate::telemetry;
 use crate::topology::{Cleanup, Declared};
 use supervise::Tasks;
+use tail::Watch;
 use views::{CatalogView, Organisations};
 
 /// The groups are left within this time at the end.
@@ -91,8 +93,13 @@ pub enum AppError {
     Failed(String),
 }
 
-/// Runs the gateway until `stop`, then drains.
-pub async fn serve(config: Config, roles: Roles, stop: CancellationToken) -> Result<(), AppError> {
+/// Runs the gateway until `stop`, then drains. What `watch` asks for is told meanwhile.
+pub async fn serve(
+    config: Config,
+    roles: Roles,
+    watch: Option<Watch>,
+    stop: CancellationToken,
+) -> Result<(), AppError> {
     let listener = TcpListener::bind(config.listen).await.map_err(|e| {
         AppError::Configuration(format!(
             "cannot listen on {}: {e}; is another process there? TIDEGATE_LISTEN or --listen sets another address",
@@ -122,6 +129,9 @@ pub async fn serve(config: Config, roles: Roles, stop: CancellationToken) -> Res
         Ok(())
     });
     gateway.follow_catalog(&mut tasks);
+    if let Some(watch) = watch {
+        gateway.start_watch(&mut tasks, watch);
+    }
     if roles.has(Role::Match) {
         gateway.start_match(&mut tasks);
     }
@@ -184,6 +194,14 @@ impl Gateway {
         board.set("snapshot", Err("the catalog is being read".into()));
         tasks.task(async move {
             health::watch(&*log, &catalog, &board, stop).await;
+            Ok(())
+        });
+    }
+
+    fn start_watch(&self, tasks: &mut Tasks, watch: Watch) {
+        let (log, stop) = (self.log.clone(), self.stop.clone());
+        tasks.task(async move {
+            tail::follow(&*log, &watch, &stop).await;
             Ok(())
         });
     }

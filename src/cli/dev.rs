@@ -2,6 +2,7 @@
 
 mod receiver;
 mod sample;
+mod told;
 
 use std::fs;
 use std::io::Write as _;
@@ -16,10 +17,13 @@ use tokio_util::sync::CancellationToken;
 use super::Common;
 use super::exit::Exit;
 use super::serve::{exit, start_telemetry, stop_on_signal, until_ended};
+use crate::app::tail::Watch;
 use crate::app::{self, Roles};
 use crate::config::Config;
+use crate::model::record::Received;
 
-/// Try it: a gateway with a sample organisation, an integration, and a receiver that shows each request as it arrives.
+/// Try it: a gateway with a sample organisation, an integration, and a receiver that shows each request as it arrives. What is
+/// rejected, or becomes a dead letter, is shown too.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  make dev                                  starts Kafka too\n  \
     tidegate dev --kafka localhost:9092       on a Kafka that runs already")]
@@ -87,8 +91,10 @@ async fn session(config: Config, key: String, address: String) -> Result<(), Exi
         }
         None
     };
+    let seen = |topic, received: &Received| println!("{}", told::lines(topic, received));
+    let watch = Watch { topics: told::TOPICS, seen: Box::new(seen) };
     let gateway = async {
-        let serving = app::serve(config, Roles::all(), stop.clone()).inspect(|_| stop.cancel());
+        let serving = app::serve(config, Roles::all(), Some(watch), stop.clone()).inspect(|_| stop.cancel());
         let (ended, failed) = tokio::join!(serving, demonstrated(demonstration, &stop));
         ended.map_err(exit)?;
         failed.map_or(Ok(()), |error| Err(Exit::failed(error)))

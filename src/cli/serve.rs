@@ -39,7 +39,7 @@ pub(super) fn run(common: &Common, command: Serve) -> Result<(), Exit> {
     let stop = CancellationToken::new();
     until_ended(async {
         tokio::select! {
-            ended = app::serve(config, roles, stop.clone()) => ended.map_err(exit),
+            ended = app::serve(config, roles, None, stop.clone()) => ended.map_err(exit),
             again = stop_on_signal(&stop) => Err(again),
         }
     })
