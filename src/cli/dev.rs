@@ -22,6 +22,10 @@ use crate::app::{self, Roles};
 use crate::config::Config;
 use crate::model::record::Received;
 
+/// Below the `^C` that the terminal shows.
+const GOODBYE: &str = "\nStopping: what is under way is finished first (ctrl-C again: at once). Kafka keeps running with every event, \
+    integration and retry; the same command goes on from there.";
+
 /// Try it: a gateway with a sample organisation, an integration, and a receiver that shows each request as it arrives. What is
 /// rejected, or becomes a dead letter, is shown too.
 #[derive(Args, Debug)]
@@ -101,7 +105,7 @@ async fn session(config: Config, key: String, address: String) -> Result<(), Exi
     };
     tokio::select! {
         ended = gateway => ended,
-        again = stop_on_signal(&stop) => Err(again),
+        again = stop_on_signal(&stop, || println!("{GOODBYE}")) => Err(again),
     }
 }
 
