@@ -192,6 +192,11 @@ async fn a_broker_that_goes_away_is_told_to_clients_and_nothing_is_accepted_in_v
     let reply = api.call(Method::POST, "events?orgId=648", Some(&body)).await.expect("an answer, not a hang");
     assert_eq!(reply.status, 503, "{}", reply.body);
     assert!(began.elapsed() < Duration::from_secs(15), "a client is not kept for {:?}", began.elapsed());
+    let began = Instant::now();
+    let disabled =
+        api.call(Method::POST, "outbound-integrations/a/disable", None).await.expect("an answer, not a hang");
+    refused("a change of the catalog", &disabled, 503, "SERVICE_UNAVAILABLE");
+    assert!(began.elapsed() < Duration::from_secs(8), "about five seconds, not {:?}", began.elapsed());
     broker.start().await;
     gateway.ready().await;
     // The same event again: once it is accepted it arrives, once, whatever became of the first try.
