@@ -31,16 +31,19 @@ pub fn summary(problems: &[Problem]) -> String {
 
 /// What keeps a text from being JSON, and where, to be read after what the text is: "the body ...".
 pub fn not_json(error: &serde_json::Error) -> String {
-    let place = format!("line {}, column {}", error.line(), error.column());
+    format!("is not JSON: {}", json_fault(error))
+}
+
+/// The fault alone, without what the JSON library calls things.
+pub fn json_fault(error: &serde_json::Error) -> String {
+    let place = format!("at line {}, column {}", error.line(), error.column());
     let said = error.to_string();
-    if error.is_eof() {
-        return format!("is not JSON: it ends too early, at {place}");
-    }
-    if said.starts_with("recursion limit") {
-        return format!("is nested too deep, at {place}");
-    }
-    let what = said.split(" at line ").next().unwrap_or_default();
-    format!("is not JSON: {what} at {place}")
+    let what = match said.split(" at line ").next().unwrap_or_default() {
+        _ if error.is_eof() => "it ends too early,",
+        "recursion limit exceeded" => "it is nested too deep,",
+        what => what,
+    };
+    format!("{what} {place}")
 }
 
 /// Cuts a text that may come from a client at 300 characters.

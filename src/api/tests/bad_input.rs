@@ -73,7 +73,7 @@ async fn a_body_that_is_no_json_says_where_it_breaks() {
     for (body, expected) in [
         ("{\"name\": }", "the body is not JSON: expected value at line 1, column 10"),
         ("{\"name\"", "the body is not JSON: it ends too early, at line 1, column 7"),
-        (&"[".repeat(200), "the body is nested too deep, at line 1, column 128"),
+        (&"[".repeat(200), "the body is not JSON: it is nested too deep, at line 1, column 128"),
     ] {
         let answer = api.write("POST", ORGS, &[], body.to_owned()).await;
         assert_error(&answer, 400, "VALIDATION_ERROR");

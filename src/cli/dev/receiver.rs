@@ -36,7 +36,9 @@ impl Shown {
     /// Starts it, until `stop`; gives its base URL.
     pub async fn start(address: &str, stop: CancellationToken) -> Result<(String, Shown), String> {
         let listener = TcpListener::bind(address).await.map_err(|e| {
-            format!("cannot listen on {address}: {e}; give the receiver another address with --receiver")
+            format!(
+                "cannot listen on {address}: {e}; give the receiver another address, such as --receiver 127.0.0.1:8099"
+            )
         })?;
         let local: SocketAddr = listener.local_addr().map_err(|e| e.to_string())?;
         let counter = Arc::new(Counter::default());

@@ -222,7 +222,7 @@ fn check_payload(content_type: &str, payload: &Bytes) -> Result<(), NotAnEvent> 
         return check_json(payload);
     }
     if is_text(content_type) && std::str::from_utf8(payload).is_err() {
-        return Err(NotAnEvent::BadData("text must be UTF-8"));
+        return Err(NotAnEvent::BadData("must be UTF-8, for its content type is text"));
     }
     Ok(())
 }
