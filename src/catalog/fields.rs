@@ -221,7 +221,7 @@ impl Fields {
         let value_form = Text { chars: 0..=255, lines: false };
         for (key, value) in &labels {
             if let Err(message) = Text::line(63).check(key) {
-                self.wrong(format!("labels.{key}"), format!("the name {message}"));
+                self.wrong(format!("labels.{key}"), format!("has a name that {message}"));
             }
             if let Err(message) = value_form.check(value) {
                 self.wrong(format!("labels.{key}"), message);

@@ -156,7 +156,9 @@ fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), &'static
 pub fn check(integration: &OutboundIntegration, snapshot: &Snapshot) -> Vec<Problem> {
     match snapshot.organization(&integration.org_id) {
         Some(_) => Vec::new(),
-        None => vec![Problem::new("orgId", format!("there is no organization `{}`", integration.org_id))],
+        None => {
+            vec![Problem::new("orgId", format!("names organization `{}`, which does not exist", integration.org_id))]
+        }
     }
 }
 
