@@ -117,7 +117,11 @@ impl Writer {
                 Err(LogError::Unavailable(why)) => {
                     if told.elapsed() > PATIENCE {
                         told = Instant::now();
-                        tracing::warn!(stage = self.stage, why, "the transactional id is not ready; nothing is committed");
+                        tracing::warn!(
+                            stage = self.stage,
+                            why,
+                            "the transactional id is not ready; nothing is committed"
+                        );
                     }
                     self.rest(&mut pause);
                 }
