@@ -337,7 +337,11 @@ impl Poller {
             let rdkafka::Offset::Offset(position) = element.offset() else { continue };
             let Some(Held::Reading(reading)) = state.parts.get_mut(&element.partition()) else { continue };
             let room = group.signals.capacity() > RESERVED_SIGNALS;
-            if room && reading.seeking.is_none() && reading.records.is_empty() && position > reading.told.max(reading.next) {
+            if room
+                && reading.seeking.is_none()
+                && reading.records.is_empty()
+                && position > reading.told.max(reading.next)
+            {
                 (reading.next, reading.told) = (position, position);
                 let _ = group.signals.try_send(Signal::Records {
                     partition: Partition(element.partition()),
