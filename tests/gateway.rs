@@ -12,6 +12,8 @@ mod backlog;
 mod broker;
 #[path = "gateway/day.rs"]
 mod day;
+#[path = "gateway/dev.rs"]
+mod dev;
 #[path = "gateway/harness.rs"]
 mod harness;
 #[path = "gateway/instances.rs"]

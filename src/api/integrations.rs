@@ -13,7 +13,7 @@ use crate::api::conditions::if_match;
 use crate::api::draft::Draft;
 use crate::api::error::{ApiError, Code};
 use crate::api::json::JsonBody;
-use crate::api::listing::Listing;
+use crate::api::listing::{Listing, Page};
 use crate::api::params::Params;
 use crate::api::{ApiState, answer};
 use crate::catalog::change::{Action, Change, Condition};
@@ -23,7 +23,7 @@ use crate::model::integration::OutboundIntegration;
 
 const PATH: &str = "/api/v1/outbound-integrations";
 
-pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<Json<Value>, ApiError> {
+pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<Json<Page<Resource>>, ApiError> {
     let listing = Listing::of(&mut params);
     let org = params.org();
     let event_type = params.text("eventType");
@@ -41,13 +41,13 @@ pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<J
         None => Some(snapshot.integrations()),
     };
     let all = all.into_iter().flat_map(|all| all.values()).filter(takes);
-    Ok(Json(listing.page("integrations", all, |one| Resource::OutboundIntegration(one.clone()))))
+    Ok(Json(listing.page("integrations", all, |one| state.shown(Resource::OutboundIntegration(one.clone())))))
 }
 
 pub async fn create(
     State(state): State<ApiState>,
     mut params: Params,
-    JsonBody(body): JsonBody<Value>,
+    JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     let org = params.org();
     params.finish()?;
@@ -55,19 +55,19 @@ pub async fn create(
     let new = in_org(draft, org.as_ref()).read()?;
     let change = Change { key: new.key(), condition: Condition::None, action: Action::Create(new) };
     let made = state.writer.write(change).await?;
-    Ok(answer::created(PATH, &made))
+    Ok(answer::created(PATH, &state.shown(made)))
 }
 
 pub async fn one(State(state): State<ApiState>, Path(id): Path<String>, params: Params) -> Result<Response, ApiError> {
     let found = visible(&state, &id, params)?;
-    Ok(answer::found(&Resource::OutboundIntegration(found)))
+    Ok(answer::found(&state.shown(Resource::OutboundIntegration(found))))
 }
 
 pub async fn replace(
     State(state): State<ApiState>,
     (Path(id), params): (Path<String>, Params),
     headers: HeaderMap,
-    JsonBody(body): JsonBody<Value>,
+    JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     let current = visible(&state, &id, params)?;
     let draft = draft(&state, body).fix("id", &id);
@@ -104,7 +104,7 @@ async fn change(
     (condition, action): (Condition, Action),
 ) -> Result<Response, ApiError> {
     let change = Change { key: Key::OutboundIntegration(current.id.clone()), condition, action };
-    Ok(answer::found(&state.writer.write(change).await?))
+    Ok(answer::found(&state.shown(state.writer.write(change).await?)))
 }
 
 /// A body that says nothing of retries means the topology's.

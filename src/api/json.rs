@@ -6,11 +6,11 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
-use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::api::error::{ApiError, Code};
-use crate::model::problem::Problem;
+use crate::model::problem::{Problem, not_json};
 
 /// From the first byte of a body to its last.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -18,9 +18,9 @@ const WITHIN: Duration = Duration::from_secs(30);
 /// The body, read as JSON. 415 without `application/json` (or `+json`), 413 over the route's limit, 400 where it does not
 /// come within 30 s.
 #[derive(Debug)]
-pub struct JsonBody<T>(pub T);
+pub struct JsonBody(pub Value);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+impl<S: Send + Sync> FromRequest<S> for JsonBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
@@ -50,15 +50,9 @@ fn says_json(headers: &HeaderMap) -> bool {
 }
 
 /// Reads one JSON document and nothing after it.
-pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+fn read(bytes: &[u8]) -> Result<Value, Problem> {
     if bytes.is_empty() {
         return Err(Problem::new("", "the body is empty; it must be a JSON document"));
     }
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let path = error.path().to_string();
-        Problem::new(if path == "." { "" } else { &path }, error.into_inner().to_string())
-    })?;
-    reader.end().map_err(|error| Problem::new("", error.to_string()))?;
-    Ok(read)
+    serde_json::from_slice(bytes).map_err(|error| Problem::new("", format!("the body {}", not_json(&error))))
 }

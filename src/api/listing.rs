@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
 
 use crate::api::params::Params;
 
@@ -43,24 +43,39 @@ impl Listing {
         self.search.iter().all(|part| name.contains(part)) && self.labels.iter().all(labelled)
     }
 
-    /// The page of `all`, of which only its own items are turned into JSON.
-    pub fn page<T, F: Serialize>(&self, key: &str, all: impl Iterator<Item = T>, form: impl Fn(T) -> F) -> Value {
+    /// The page of `all`, of which only its own items are turned into their form.
+    pub fn page<T, F>(&self, key: &'static str, all: impl Iterator<Item = T>, form: impl Fn(T) -> F) -> Page<F> {
         let skip = (self.page - 1) * self.limit;
-        let mut total = 0;
-        let mut items = Vec::new();
+        let mut page = Page { key, items: Vec::new(), total: 0, page: self.page, limit: self.limit };
         for item in all {
-            if total >= skip && items.len() < self.limit {
-                items.push(json!(form(item)));
+            if page.total >= skip && page.items.len() < self.limit {
+                page.items.push(form(item));
             }
-            total += 1;
+            page.total += 1;
         }
-        let mut body = Map::new();
-        body.insert(key.to_owned(), Value::Array(items));
-        body.insert("total".to_owned(), total.into());
-        body.insert("page".to_owned(), self.page.into());
-        body.insert("limit".to_owned(), self.limit.into());
-        body.insert("hasMore".to_owned(), (skip + self.limit < total).into());
-        Value::Object(body)
+        page
+    }
+}
+
+/// One page. Its items are written as they are alone: in the same order of fields.
+#[derive(Debug)]
+pub struct Page<F> {
+    key: &'static str,
+    items: Vec<F>,
+    total: usize,
+    page: usize,
+    limit: usize,
+}
+
+impl<F: Serialize> Serialize for Page<F> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let mut map = s.serialize_map(Some(5))?;
+        map.serialize_entry(self.key, &self.items)?;
+        map.serialize_entry("total", &self.total)?;
+        map.serialize_entry("page", &self.page)?;
+        map.serialize_entry("limit", &self.limit)?;
+        map.serialize_entry("hasMore", &(self.page * self.limit < self.total))?;
+        map.end()
     }
 }
 

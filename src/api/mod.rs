@@ -17,6 +17,7 @@ pub mod probes;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -28,6 +29,7 @@ pub use auth::AdminKey;
 pub use error::{ApiError, Code};
 pub use probes::{Health, Part};
 
+use crate::catalog::resource::Resource;
 use crate::catalog::{Catalog, Snapshot, Writer};
 use crate::model::retry::RetryPolicy;
 
@@ -42,12 +44,25 @@ pub struct ApiState {
     pub admin_key: AdminKey,
     /// Of integrations that do not say otherwise.
     pub retry: RetryPolicy,
+    /// The log keeps what waits no longer than this, whatever an integration says.
+    pub longest_wait: Duration,
     pub health: Arc<dyn Health>,
     /// Renders the metrics in Prometheus' text format.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
 impl ApiState {
+    /// A resource as it holds: an integration's deliveries wait no longer than the log keeps them.
+    fn shown(&self, resource: Resource) -> Resource {
+        match resource {
+            Resource::OutboundIntegration(mut one) if one.delivery_ttl > self.longest_wait => {
+                Arc::make_mut(&mut one).delivery_ttl = self.longest_wait;
+                Resource::OutboundIntegration(one)
+            }
+            other => other,
+        }
+    }
+
     /// The snapshot to answer from; 503 until the catalog was read once.
     fn snapshot(&self) -> Result<Arc<Snapshot>, ApiError> {
         if self.catalog.is_loaded() {

@@ -4,13 +4,12 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use serde_json::Value;
 
 use crate::api::conditions::if_match;
 use crate::api::draft::Draft;
 use crate::api::error::{ApiError, Code};
 use crate::api::json::JsonBody;
-use crate::api::listing::Listing;
+use crate::api::listing::{Listing, Page};
 use crate::api::params::Params;
 use crate::api::{ApiState, answer};
 use crate::catalog::change::{Action, Change, Condition};
@@ -19,7 +18,7 @@ use crate::model::ids::OrgId;
 
 const PATH: &str = "/api/v1/admin/organizations";
 
-pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<Json<Value>, ApiError> {
+pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<Json<Page<Resource>>, ApiError> {
     let listing = Listing::of(&mut params);
     params.finish()?;
     let snapshot = state.snapshot()?;
@@ -31,7 +30,7 @@ pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<J
 pub async fn create(
     State(state): State<ApiState>,
     params: Params,
-    JsonBody(body): JsonBody<Value>,
+    JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     params.finish()?;
     let new = Draft::new(Kind::Organization, body).read()?;
@@ -52,7 +51,7 @@ pub async fn replace(
     Path(id): Path<String>,
     params: Params,
     headers: HeaderMap,
-    JsonBody(body): JsonBody<Value>,
+    JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     params.finish()?;
     let key = key(&id)?;

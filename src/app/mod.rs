@@ -4,6 +4,7 @@ mod health;
 mod http;
 pub mod reach;
 mod supervise;
+pub mod tail;
 mod views;
 
 use std::collections::BTreeSet;
@@ -26,7 +27,6 @@ use crate::deliver::stage::{Deliver, DeliverConfig};
 use crate::ingest::accept::Ingest;
 use crate::lanes::runner::WorkRunner;
 use crate::matching::Match;
-use crate::model::retry::RetryPolicy;
 use crate::model::time::{Clock, SystemClock};
 use crate::model::topic::Topic;
 use crate::stream::log::{Log, Membership};
@@ -34,6 +34,7 @@ use crate::stream::map::MapRunner;
 use crate::telemetry;
 use crate::topology::{Cleanup, Declared};
 use supervise::Tasks;
+use tail::Watch;
 use views::{CatalogView, Organisations};
 
 /// The groups are left within this time at the end.
@@ -92,8 +93,13 @@ pub enum AppError {
     Failed(String),
 }
 
-/// Runs the gateway until `stop`, then drains.
-pub async fn serve(config: Config, roles: Roles, stop: CancellationToken) -> Result<(), AppError> {
+/// Runs the gateway until `stop`, then drains. What `watch` asks for is told meanwhile.
+pub async fn serve(
+    config: Config,
+    roles: Roles,
+    watch: Option<Watch>,
+    stop: CancellationToken,
+) -> Result<(), AppError> {
     let listener = TcpListener::bind(config.listen).await.map_err(|e| {
         AppError::Configuration(format!(
             "cannot listen on {}: {e}; is another process there? TIDEGATE_LISTEN or --listen sets another address",
@@ -123,6 +129,9 @@ pub async fn serve(config: Config, roles: Roles, stop: CancellationToken) -> Res
         Ok(())
     });
     gateway.follow_catalog(&mut tasks);
+    if let Some(watch) = watch {
+        gateway.start_watch(&mut tasks, watch);
+    }
     if roles.has(Role::Match) {
         gateway.start_match(&mut tasks);
     }
@@ -130,7 +139,7 @@ pub async fn serve(config: Config, roles: Roles, stop: CancellationToken) -> Res
         gateway.start_deliver(&mut tasks, DeliverConfig { allow, longest_wait: longest_wait(&declared) })?;
     }
     let admin_key = AdminKey::of(config.admin_key.as_deref());
-    gateway.start_http(&mut tasks, listener, (admin_key, declared.retry.clone()), (metrics, roles.clone()));
+    gateway.start_http(&mut tasks, listener, (admin_key, &declared), (metrics, roles.clone()));
     if config.admin_key.is_none() && (roles.has(Role::Api) || roles.has(Role::Ingest)) {
         tracing::warn!("no key is configured, so the API refuses every call: set TIDEGATE_ADMIN_KEY and start again");
     }
@@ -189,6 +198,14 @@ impl Gateway {
         });
     }
 
+    fn start_watch(&self, tasks: &mut Tasks, watch: Watch) {
+        let (log, stop) = (self.log.clone(), self.stop.clone());
+        tasks.task(async move {
+            tail::follow(&*log, &watch, &stop).await;
+            Ok(())
+        });
+    }
+
     fn start_match(&self, tasks: &mut Tasks) {
         let (log, clock, catalog, stop) =
             (self.log.clone(), self.clock.clone(), self.catalog.clone(), self.stop.clone());
@@ -239,7 +256,7 @@ impl Gateway {
         &self,
         tasks: &mut Tasks,
         listener: TcpListener,
-        (admin_key, retry): (AdminKey, RetryPolicy),
+        (admin_key, declared): (AdminKey, &Declared),
         (metrics, roles): (PrometheusHandle, Roles),
     ) {
         let writer = Writer::new(self.log.clone(), self.catalog.clone(), self.clock.clone(), WriterLimits::default());
@@ -255,7 +272,8 @@ impl Gateway {
             catalog: self.catalog.clone(),
             writer: Arc::new(writer),
             admin_key,
-            retry,
+            retry: declared.retry.clone(),
+            longest_wait: longest_wait(declared),
             health: tasks.board.clone(),
             metrics: Arc::new(move || {
                 process.collect();

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::kafka::admin::{Admin, AdminError};
 use crate::kafka::{KafkaConfig, KafkaLog};
 use crate::stream::log::LogError;
-use crate::topology::{Declared, Finding, check};
+use crate::topology::{Declared, Finding, check, report};
 
 /// Between two tries to reach the broker.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -31,8 +31,14 @@ fn read(path: &Path) -> Result<String, AppError> {
     std::fs::read_to_string(path).map_err(|e| AppError::Configuration(format!("topology file {}: {e}", path.display())))
 }
 
-/// An administration client under the same properties as every other.
-pub fn admin(config: &Config) -> Result<Admin, AppError> {
+/// An administration client under the same properties as every other, once a broker has answered: administration alone would
+/// not say why none does.
+pub async fn admin(config: &Config) -> Result<Admin, AppError> {
+    connect(config).await?;
+    unasked_admin(config)
+}
+
+fn unasked_admin(config: &Config) -> Result<Admin, AppError> {
     let mut properties: BTreeMap<String, String> = config.kafka.properties.clone();
     properties.insert("bootstrap.servers".into(), config.kafka.brokers.clone());
     Admin::new(&properties).map_err(admin_error)
@@ -69,34 +75,38 @@ pub(super) async fn kafka(
 }
 
 async fn once(config: &Config, declared: &Declared) -> Result<KafkaLog, AppError> {
+    // First of all: it tells a broker that is away from a configuration that never works.
+    let log = connect(config).await?;
+    topics(config, declared).await?;
+    Ok(log)
+}
+
+/// Connects once, with a reason and what to do about it where no broker answers.
+async fn connect(config: &Config) -> Result<KafkaLog, AppError> {
     let kafka = KafkaConfig {
         instance: config.instance.clone(),
         properties: config.kafka.properties.clone(),
         ..KafkaConfig::new(&config.kafka.brokers, &config.kafka.topic_prefix, config.listen.port())
     };
-    // First of all: it tells a broker that is away from a configuration that never works.
-    let log = KafkaLog::connect(kafka).await.map_err(|error| match error {
+    KafkaLog::connect(kafka).await.map_err(|error| match error {
         LogError::Unavailable(why) => AppError::Unreachable(why),
         other => AppError::Configuration(other.to_string()),
-    })?;
-    topics(config, declared).await?;
-    Ok(log)
+    })
 }
 
 async fn topics(config: &Config, declared: &Declared) -> Result<(), AppError> {
-    let (admin, prefix) = (admin(config)?, &config.kafka.topic_prefix);
+    let (admin, prefix) = (unasked_admin(config)?, &config.kafka.topic_prefix);
     let created = admin.create_missing(declared, prefix).await.map_err(admin_error)?;
     if !created.is_empty() {
         tracing::info!(topics = created.len(), prefix, "topics created");
     }
     let findings = check(declared, &admin.actual(prefix).await.map_err(admin_error)?);
-    let (fatal, rest): (Vec<&Finding>, Vec<&Finding>) = findings.iter().partition(|f| f.difference.is_fatal());
-    for finding in rest {
+    let (fatal, rest): (Vec<Finding>, Vec<Finding>) = findings.into_iter().partition(|f| f.difference.is_fatal());
+    for finding in &rest {
         tracing::warn!("{finding}");
     }
     if fatal.is_empty() {
         return Ok(());
     }
-    let lines: Vec<String> = fatal.iter().map(ToString::to_string).collect();
-    Err(AppError::Configuration(lines.join("\n")))
+    Err(AppError::Configuration(report(&fatal)))
 }

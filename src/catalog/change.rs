@@ -123,7 +123,7 @@ fn set_active(current: Resource, active: bool, now: Timestamp) -> Result<Decisio
             Ok(Decision::Put(Resource::OutboundIntegration(one).revised(revision)))
         }
         Resource::Organization(_) => {
-            Err(Refusal::Invalid(vec![Problem::new("isActive", "an organization has no such field")]))
+            Err(Refusal::Invalid(vec![Problem::new("isActive", "is no field of an organization")]))
         }
     }
 }

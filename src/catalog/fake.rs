@@ -13,6 +13,9 @@ use crate::model::time::Timestamp;
 use crate::model::topic::Topic;
 use crate::stream::log::{Batch, From, Log, LogError, Member, Membership, PartitionReader, Seat, SeatError};
 
+/// How long a log that is silent lets a ping wait.
+const PING: Duration = Duration::from_secs(2);
+
 /// What goes wrong at the next commit.
 #[derive(Debug)]
 pub enum Fault {
@@ -22,6 +25,8 @@ pub enum Fault {
     UnknownAndLost,
     Unavailable,
     TooLarge,
+    /// The log goes away, and the call is never answered.
+    NeverAnswered,
 }
 
 #[derive(Default)]
@@ -32,6 +37,7 @@ struct State {
     seats_taken: usize,
     faults: VecDeque<Fault>,
     away: bool,
+    silent: bool,
     /// Readers see nothing at or past this offset.
     hidden_from: Option<usize>,
 }
@@ -60,6 +66,18 @@ impl FakeLog {
     pub fn go_away(&self, away: bool) {
         self.state.lock().unwrap().away = away;
         self.news.notify_waiters();
+    }
+
+    /// The log goes away as a broker does: a ping fails after a while, and calls of a client that goes on trying never end.
+    pub fn fall_silent(&self) {
+        self.state.lock().unwrap().silent = true;
+        self.go_away(true);
+    }
+
+    async fn unless_silent(&self) {
+        if self.state.lock().unwrap().silent {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// What is written from now on stays out of sight, until told otherwise.
@@ -105,10 +123,15 @@ struct FakeReader {
 #[async_trait]
 impl Seat for FakeSeat {
     async fn commit(&mut self, outputs: Vec<Output>) -> Result<(), SeatError> {
+        self.log.unless_silent().await;
         let fault = self.log.state()?.faults.pop_front();
         let records = outputs.into_iter().map(|output| output.record).collect();
         match fault {
             Some(Fault::FencedBy(others)) => self.log.foreign(others),
+            Some(Fault::NeverAnswered) => {
+                self.log.fall_silent();
+                self.log.unless_silent().await;
+            }
             Some(Fault::UnknownAndLost) => return Err(LogError::UnknownOutcome("lost".into()).into()),
             Some(Fault::Unavailable) => return Err(LogError::Unavailable("not now".into()).into()),
             Some(Fault::TooLarge) => return Err(LogError::TooLarge { topic: Topic::Catalog, bytes: 1 }.into()),
@@ -199,6 +222,7 @@ impl Log for SharedFake {
     }
 
     async fn seat(&self, _: &'static str) -> Result<Box<dyn Seat>, LogError> {
+        self.0.unless_silent().await;
         let mut state = self.0.state()?;
         state.seat += 1;
         state.seats_taken += 1;
@@ -210,6 +234,9 @@ impl Log for SharedFake {
     }
 
     async fn ping(&self) -> Result<(), LogError> {
+        if self.0.state.lock().unwrap().silent {
+            let _ = tokio::time::timeout(PING, std::future::pending::<()>()).await;
+        }
         drop(self.0.state()?);
         Ok(())
     }

@@ -1,13 +1,14 @@
 //! Reads a JSON object field by field and collects everything that is wrong with it, each with its path.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::ops::RangeInclusive;
 
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::model::problem::Problem;
 use crate::model::suggest::nearest;
+use crate::model::time::Timestamp;
 
 /// More problems than this are not told: a client mends the first ones first.
 const MAX_PROBLEMS: usize = 100;
@@ -65,6 +66,10 @@ impl Fields {
         }
     }
 
+    pub fn is_wrong(&self) -> bool {
+        !self.problems.is_empty()
+    }
+
     pub fn take(&mut self, name: &'static str) -> Option<Value> {
         self.asked.push(name);
         self.map.remove(name).filter(|value| !value.is_null())
@@ -87,39 +92,71 @@ impl Fields {
         }
     }
 
-    /// A field of any type that serde reads; what is wrong inside is told with its path.
-    pub fn read<T: DeserializeOwned>(&mut self, name: &'static str) -> Option<T> {
+    /// Reads what is there with `read`, whose error is told after the path.
+    fn read<T>(&mut self, name: &'static str, read: impl FnOnce(&Value) -> Result<T, String>) -> Option<T> {
         let value = self.take(name)?;
-        match serde_path_to_error::deserialize(value) {
-            Ok(read) => Some(read),
-            Err(error) => {
-                let inner = error.path().to_string();
-                let dot = if inner.starts_with('[') { "" } else { "." };
-                let path = if inner == "." { name.to_owned() } else { format!("{name}{dot}{inner}") };
-                self.wrong(path, error.into_inner().to_string());
-                None
-            }
-        }
+        read(&value).map_err(|message| self.wrong(name, message)).ok()
+    }
+
+    /// An id: producers send `648` and `"648"`.
+    pub fn id<T, E: Display>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, E>) -> Option<T> {
+        self.read(name, |value| match value {
+            Value::String(text) => parse(text).map_err(|error| error.to_string()),
+            Value::Number(number) if !number.is_f64() => parse(&number.to_string()).map_err(|error| error.to_string()),
+            other => Err(must_be("a string or a whole number", "a number", other)),
+        })
     }
 
     pub fn text(&mut self, name: &'static str, form: &Text) -> Option<String> {
-        let text: String = self.read(name)?;
-        match form.check(&text) {
-            Ok(()) => Some(text),
-            Err(message) => {
-                self.wrong(name, message);
-                None
-            }
-        }
+        self.read(name, |value| {
+            let text = value.as_str().ok_or_else(|| must_be("a string", "a string", value))?;
+            form.check(text).map(|()| text.to_owned())
+        })
+    }
+
+    pub fn flag(&mut self, name: &'static str) -> Option<bool> {
+        self.read(name, |value| value.as_bool().ok_or_else(|| must_be("true or false", "a boolean", value)))
+    }
+
+    pub fn time(&mut self, name: &'static str) -> Option<Timestamp> {
+        let time = |value: &Value| value.as_str().and_then(Timestamp::parse);
+        self.read(name, |value| {
+            time(value).ok_or_else(|| must_be("a time such as `2026-11-20T08:15:30Z`", "a string", value))
+        })
     }
 
     pub fn number(&mut self, name: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
+        self.read(name, |value| {
+            let number = value.as_u64().filter(|n| range.contains(n));
+            let wanted = || format!("a whole number from {} to {}", range.start(), range.end());
+            number.ok_or_else(|| must_be(&wanted(), "a number", value))
+        })
+    }
+
+    pub fn decimal(&mut self, name: &'static str, range: RangeInclusive<f64>) -> Option<f64> {
+        self.read(name, |value| {
+            let number = value.as_f64().filter(|n| range.contains(n));
+            let wanted = || format!("a number from {} to {}", range.start(), range.end());
+            number.ok_or_else(|| must_be(&wanted(), "a number", value))
+        })
+    }
+
+    /// An object with fields of its own; what is wrong in it is told under its path.
+    pub fn object<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Fields) -> Option<T>) -> Option<T> {
         let value = self.take(name)?;
-        let number = value.as_u64().filter(|n| range.contains(n));
-        if number.is_none() {
-            self.wrong(name, format!("must be a whole number from {} to {}", range.start(), range.end()));
+        let Value::Object(map) = value else {
+            self.wrong(name, must_be("an object", "an object", &value));
+            return None;
+        };
+        let mut inner = Fields { map, asked: Vec::new(), problems: Vec::new() };
+        let read = read(&mut inner);
+        match inner.finish(read) {
+            Ok(read) => Some(read),
+            Err(problems) => {
+                problems.into_iter().for_each(|p| self.wrong(format!("{name}.{}", p.path), p.message));
+                None
+            }
         }
-        number
     }
 
     /// One of a few words.
@@ -141,34 +178,39 @@ impl Fields {
     }
 
     /// A list of at most `max` texts, each parsed; problems name the element.
-    pub fn list<T, E: std::fmt::Display>(
+    pub fn list<T, E: Display>(
         &mut self,
         name: &'static str,
         max: usize,
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Option<Vec<T>> {
-        let texts: Vec<String> = self.read(name)?;
-        if texts.len() > max {
-            self.wrong(name, format!("must have at most {max} elements"));
-            return None;
-        }
-        let parsed = texts.iter().enumerate().filter_map(|(i, text)| match parse(text) {
-            Ok(element) => Some(element),
-            Err(error) => {
-                self.wrong(format!("{name}[{i}]"), error.to_string());
-                None
-            }
+        let values = self.read(name, |value| match value {
+            Value::Array(values) if values.len() <= max => Ok(values.clone()),
+            Value::Array(_) => Err(format!("must have at most {max} elements")),
+            other => Err(must_be("a list of strings", "a list", other)),
+        })?;
+        let parsed = values.iter().enumerate().filter_map(|(i, value)| {
+            let text = value.as_str().ok_or_else(|| must_be("a string", "a string", value));
+            let parsed = text.and_then(|text| parse(text).map_err(|error| error.to_string()));
+            parsed.map_err(|message| self.wrong(format!("{name}[{i}]"), message)).ok()
         });
         let parsed: Vec<T> = parsed.collect();
-        (parsed.len() == texts.len()).then_some(parsed)
+        (parsed.len() == values.len()).then_some(parsed)
     }
 
     /// An object of texts with at most `max` entries.
     pub fn texts(&mut self, name: &'static str, max: usize) -> Option<BTreeMap<String, String>> {
-        let texts: BTreeMap<String, String> = self.read(name)?;
-        if texts.len() > max {
-            self.wrong(name, format!("must have at most {max} entries"));
-            return None;
+        let entries = self.read(name, |value| match value {
+            Value::Object(entries) if entries.len() <= max => Ok(entries.clone()),
+            Value::Object(_) => Err(format!("must have at most {max} entries")),
+            other => Err(must_be("an object of strings", "an object", other)),
+        })?;
+        let mut texts = BTreeMap::new();
+        for (key, value) in entries {
+            match value {
+                Value::String(text) => drop(texts.insert(key, text)),
+                other => self.wrong(format!("{name}.{key}"), must_be("a string", "a string", &other)),
+            }
         }
         Some(texts)
     }
@@ -179,7 +221,7 @@ impl Fields {
         let value_form = Text { chars: 0..=255, lines: false };
         for (key, value) in &labels {
             if let Err(message) = Text::line(63).check(key) {
-                self.wrong(format!("labels.{key}"), format!("the name {message}"));
+                self.wrong(format!("labels.{key}"), format!("has a name that {message}"));
             }
             if let Err(message) = value_form.check(value) {
                 self.wrong(format!("labels.{key}"), message);
@@ -202,4 +244,17 @@ impl Fields {
             _ => Err(self.problems),
         }
     }
+}
+
+/// `wanted` is a form of `kind`: what is of another kind is told so.
+fn must_be(wanted: &str, kind: &str, value: &Value) -> String {
+    let is = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    };
+    if is == kind { format!("must be {wanted}") } else { format!("must be {wanted}, not {is}") }
 }

@@ -9,9 +9,9 @@ use serde::ser::SerializeMap;
 use url::Url;
 
 use crate::catalog::fields::{Fields, Text};
-use crate::catalog::neutral;
 use crate::catalog::snapshot::Snapshot;
-use crate::model::ids::Rid;
+use crate::catalog::{neutral, retry};
+use crate::model::ids::{IntegrationId, OrgId, Rid};
 use crate::model::integration::{OutboundIntegration, Scope, WhenDisabled, is_reserved_header};
 use crate::model::pattern::EventPattern;
 use crate::model::problem::Problem;
@@ -44,29 +44,29 @@ pub fn read(fields: &mut Fields) -> Option<OutboundIntegration> {
         fields.require(name);
     }
     neutral::read(fields);
-    let id = fields.read("id");
-    let org_id = fields.read("orgId");
+    let id = fields.id("id", IntegrationId::parse);
+    let org_id = fields.id("orgId", OrgId::parse);
     let target_url = target_url(fields);
     Some(OutboundIntegration {
         name: fields.text("name", &Text::line(200)).unwrap_or_default(),
         description: fields.text("description", &Text::lines(2_000)).unwrap_or_default(),
         labels: fields.labels(),
         event_types: event_types(fields),
-        org_unit: fields.read("orgUnitRid"),
+        org_unit: fields.id("orgUnitRid", Rid::parse),
         scope: fields.choice("scope", SCOPES).unwrap_or_default(),
         excluded_entity_rids: fields.list("excludedEntityRids", 1_000, Rid::parse).unwrap_or_default(),
-        is_active: fields.read("isActive").unwrap_or(true),
+        is_active: fields.flag("isActive").unwrap_or(true),
         when_disabled: fields.choice("whenDisabled", WHEN_DISABLED).unwrap_or_default(),
         method: fields.choice("httpMethod", METHODS).unwrap_or(Method::POST),
         timeout: Duration::from_millis(fields.number("timeoutMs", 100..=60_000).unwrap_or(30_000)),
         headers: headers(fields),
-        event_headers: fields.read("eventHeaders").unwrap_or(true),
-        retry: fields.read("retry").unwrap_or_default(),
+        event_headers: fields.flag("eventHeaders").unwrap_or(true),
+        retry: retry::read(fields).unwrap_or_default(),
         delivery_ttl: Duration::from_secs(3_600 * fields.number("deliveryTtlHours", 1..=168).unwrap_or(168)),
         max_in_flight: fields.number("maxInFlight", 1..=1_024).and_then(|n| u16::try_from(n).ok()).unwrap_or(64),
-        version: fields.read("version").unwrap_or(0),
-        created_at: fields.read("createdAt").unwrap_or_default(),
-        updated_at: fields.read("updatedAt").unwrap_or_default(),
+        version: fields.number("version", 0..=u64::MAX).unwrap_or(0),
+        created_at: fields.time("createdAt").unwrap_or_default(),
+        updated_at: fields.time("updatedAt").unwrap_or_default(),
         // Last: what is not read would be taken for unknown.
         target_url: target_url?,
         org_id: org_id?,
@@ -156,7 +156,9 @@ fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), &'static
 pub fn check(integration: &OutboundIntegration, snapshot: &Snapshot) -> Vec<Problem> {
     match snapshot.organization(&integration.org_id) {
         Some(_) => Vec::new(),
-        None => vec![Problem::new("orgId", format!("there is no organization `{}`", integration.org_id))],
+        None => {
+            vec![Problem::new("orgId", format!("names organization `{}`, which does not exist", integration.org_id))]
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod integration;
 mod neutral;
 mod organization;
 pub mod resource;
+mod retry;
 #[cfg(test)]
 pub mod samples;
 pub mod shared;

@@ -57,7 +57,7 @@ pub fn read(fields: &mut Fields) {
     for (name, neutral) in NEUTRAL {
         let Some(value) = fields.take(name) else { continue };
         if !is_neutral(&value, *neutral) {
-            fields.wrong(*name, format!("this version does not have it yet; {}", remedy(*neutral)));
+            fields.wrong(*name, format!("asks for what this version does not have yet; {}", remedy(*neutral)));
         }
     }
 }

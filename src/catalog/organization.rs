@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::catalog::fields::{Fields, Text};
+use crate::model::ids::OrgId;
 use crate::model::org::Organization;
 use crate::model::time::Timestamp;
 
@@ -13,7 +14,7 @@ pub fn read(fields: &mut Fields) -> Option<Organization> {
     fields.alias("orgId", "tenantId");
     fields.require("orgId");
     fields.require("name");
-    let org_id = fields.read("orgId");
+    let org_id = fields.id("orgId", OrgId::parse);
     let name = fields.text("name", &Text::line(200));
     Some(Organization {
         name: name.unwrap_or_default(),
@@ -26,9 +27,9 @@ pub fn read(fields: &mut Fields) -> Option<Organization> {
         tags: fields.list("tags", 50, |tag| Text::line(64).check(tag).map(|()| tag.to_owned())).unwrap_or_default(),
         region: fields.text("region", &Text::line(64)),
         timezone: timezone(fields),
-        version: fields.read("version").unwrap_or(0),
-        created_at: fields.read("createdAt").unwrap_or_default(),
-        updated_at: fields.read("updatedAt").unwrap_or_default(),
+        version: fields.number("version", 0..=u64::MAX).unwrap_or(0),
+        created_at: fields.time("createdAt").unwrap_or_default(),
+        updated_at: fields.time("updatedAt").unwrap_or_default(),
         // Last: what is not read would be taken for unknown.
         org_id: org_id?,
     })

@@ -24,6 +24,10 @@ use crate::stream::log::{Log, LogError, Seat, SeatError};
 /// The transactional id is `<prefix>.catalog`, the same in every process.
 const SEAT: &str = "catalog";
 
+/// How often the log is asked whether it is there while a call of it is not answered. The client library goes on trying for
+/// far longer than anybody waits for an answer here.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
 /// Why a write has no result.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum WriteError {
@@ -43,7 +47,7 @@ pub enum WriteError {
 /// How long and how often a write is tried.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// From the call to the answer, at most.
+    /// From the call to the answer, at most, while the log answers. With the log away it is about five seconds.
     pub patience: Duration,
     pub tries: u32,
     /// Milliseconds to wait after being fenced, at random, so that two writers do not go on taking the seat from each other.
@@ -104,10 +108,30 @@ impl Writer {
         let deadline = Instant::now() + self.limits.patience;
         let busy = || WriteError::Unavailable("too many changes wait for their turn; try again".to_owned());
         let _place = self.queue.try_acquire().map_err(|_| busy())?;
+        // Before the turn, so that with the log away none waits for the others to find that out, and nothing is written.
+        self.answers().await?;
         let mut held = tokio::time::timeout_at(deadline, self.seat.lock()).await.map_err(|_| busy())?;
         let write = Uuid::new_v4();
         let turn = Turn { writer: self, write, awaited: self.catalog.watch_for(write), deadline };
         turn.run(&change, &mut held).await
+    }
+
+    /// Does the log answer? Asked twice: one slow answer must not refuse a write.
+    async fn answers(&self) -> Result<(), LogError> {
+        match self.log.ping().await {
+            Ok(()) => Ok(()),
+            Err(_) => self.log.ping().await,
+        }
+    }
+
+    /// Returns once the log does not answer any more.
+    async fn gone(&self) -> LogError {
+        loop {
+            tokio::time::sleep(ASK_EVERY).await;
+            if let Err(error) = self.answers().await {
+                return error;
+            }
+        }
     }
 
     async fn pause(&self) {
@@ -185,19 +209,30 @@ impl Turn<'_> {
                 return Err(refusal.into());
             }
         };
-        match tokio::time::timeout_at(self.deadline, seat.commit(vec![record])).await {
-            Ok(Ok(())) => {
-                if self.awaited.held(self.rest()).await {
+        let answer = tokio::select! {
+            biased;
+            answer = seat.commit(vec![record]) => answer,
+            error = self.writer.gone() => return Err(WriteError::Unknown(error.to_string())),
+            () = tokio::time::sleep_until(self.deadline) => {
+                return Err(WriteError::Unknown("the log did not answer in time".to_owned()));
+            }
+        };
+        match answer {
+            Ok(()) => {
+                let seen = tokio::select! {
+                    seen = self.awaited.held(self.rest()) => seen,
+                    _ = self.writer.gone() => false,
+                };
+                if seen {
                     *held = Some(seat);
                 }
                 Ok(Tried::Done(outcome))
             }
-            Ok(Err(SeatError::Fenced)) => Ok(Tried::Fenced),
-            Ok(Err(SeatError::Log(cause @ LogError::UnknownOutcome(_)))) => {
+            Err(SeatError::Fenced) => Ok(Tried::Fenced),
+            Err(SeatError::Log(cause @ LogError::UnknownOutcome(_))) => {
                 Ok(Tried::Unknown(Unsettled { outcome, cause }))
             }
-            Ok(Err(SeatError::Log(error))) => Err(error.into()),
-            Err(_) => Err(WriteError::Unknown("the log did not answer in time".to_owned())),
+            Err(SeatError::Log(error)) => Err(error.into()),
         }
     }
 
@@ -209,8 +244,14 @@ impl Turn<'_> {
     }
 
     async fn in_time<T>(&self, call: impl Future<Output = Result<T, LogError>>) -> Result<T, LogError> {
-        let late = |_| Err(LogError::Unavailable("it did not answer in time".to_owned()));
-        tokio::time::timeout_at(self.deadline, call).await.unwrap_or_else(late)
+        tokio::select! {
+            biased;
+            answer = call => answer,
+            error = self.writer.gone() => Err(error),
+            () = tokio::time::sleep_until(self.deadline) => {
+                Err(LogError::Unavailable("it did not answer in time".to_owned()))
+            }
+        }
     }
 
     fn rest(&self) -> Duration {

@@ -48,7 +48,7 @@ pub(super) fn run(common: &Common, command: Bench) -> Result<(), Exit> {
     };
     let report = runtime()?.block_on(async {
         // Asked first, so that a broker that is not there is exit 3.
-        let admin = reach::admin(&config).map_err(exit)?;
+        let admin = reach::admin(&config).await.map_err(exit)?;
         admin.actual(&options.prefix).await.map_err(|e| exit(reach::admin_error(e)))?;
         bench::run(options).await.map_err(Exit::failed)
     })?;

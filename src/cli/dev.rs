@@ -2,6 +2,7 @@
 
 mod receiver;
 mod sample;
+mod told;
 
 use std::fs;
 use std::io::Write as _;
@@ -16,10 +17,17 @@ use tokio_util::sync::CancellationToken;
 use super::Common;
 use super::exit::Exit;
 use super::serve::{exit, start_telemetry, stop_on_signal, until_ended};
+use crate::app::tail::Watch;
 use crate::app::{self, Roles};
 use crate::config::Config;
+use crate::model::record::Received;
 
-/// Try it: a gateway with a sample organisation, an integration, and a receiver that shows each request as it arrives.
+/// Below the `^C` that the terminal shows.
+const GOODBYE: &str = "\nStopping: what is under way is finished first (ctrl-C again: at once). Kafka keeps running with every event, \
+    integration and retry; the same command goes on from there.";
+
+/// Try it: a gateway with a sample organisation, an integration, and a receiver that shows each request as it arrives. What is
+/// rejected, or becomes a dead letter, is shown too.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  make dev                                  starts Kafka too\n  \
     tidegate dev --kafka localhost:9092       on a Kafka that runs already")]
@@ -28,10 +36,10 @@ pub(super) struct Dev {
     #[arg(
         long,
         value_name = "ADDRESS",
-        help = "Address of API, probes and metrics [env: TIDEGATE_LISTEN] [default: 127.0.0.1:8080]"
+        help = "Address of API, probes and metrics, `host:port` [env: TIDEGATE_LISTEN] [default: 127.0.0.1:8080]"
     )]
     listen: Option<String>,
-    /// Address of the receiver that shows what arrives
+    /// Address of the receiver that shows what arrives, `host:port`
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8099")]
     receiver: String,
 }
@@ -87,15 +95,17 @@ async fn session(config: Config, key: String, address: String) -> Result<(), Exi
         }
         None
     };
+    let seen = |topic, received: &Received| println!("{}", told::lines(topic, received));
+    let watch = Watch { topics: told::TOPICS, seen: Box::new(seen) };
     let gateway = async {
-        let serving = app::serve(config, Roles::all(), stop.clone()).inspect(|_| stop.cancel());
+        let serving = app::serve(config, Roles::all(), Some(watch), stop.clone()).inspect(|_| stop.cancel());
         let (ended, failed) = tokio::join!(serving, demonstrated(demonstration, &stop));
         ended.map_err(exit)?;
         failed.map_or(Ok(()), |error| Err(Exit::failed(error)))
     };
     tokio::select! {
         ended = gateway => ended,
-        again = stop_on_signal(&stop) => Err(again),
+        again = stop_on_signal(&stop, || println!("{GOODBYE}")) => Err(again),
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) struct Serve {
     /// What this process does
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Role::Ingest, Role::Match, Role::Deliver, Role::Api])]
     roles: Vec<Role>,
-    /// Address of API, probes and metrics [env: TIDEGATE_LISTEN] [default: 0.0.0.0:8080]
+    /// Address of API, probes and metrics, `host:port` [env: TIDEGATE_LISTEN] [default: 0.0.0.0:8080]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
 }
@@ -39,8 +39,8 @@ pub(super) fn run(common: &Common, command: Serve) -> Result<(), Exit> {
     let stop = CancellationToken::new();
     until_ended(async {
         tokio::select! {
-            ended = app::serve(config, roles, stop.clone()) => ended.map_err(exit),
-            again = stop_on_signal(&stop) => Err(again),
+            ended = app::serve(config, roles, None, stop.clone()) => ended.map_err(exit),
+            again = stop_on_signal(&stop, || tracing::info!("draining; a second signal stops at once")) => Err(again),
         }
     })
 }
@@ -65,20 +65,23 @@ pub(super) fn exit(error: AppError) -> Exit {
     }
 }
 
-/// SIGTERM and SIGINT drain; a second one ends the process at once, as people expect of ctrl-C: then this returns.
-pub(super) async fn stop_on_signal(stop: &CancellationToken) -> Exit {
+/// SIGTERM and SIGINT drain, which `told` says; a second one ends the process at once, as people expect of ctrl-C: then this
+/// returns.
+pub(super) async fn stop_on_signal(stop: &CancellationToken, told: impl FnOnce()) -> Exit {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
         tracing::error!("signals cannot be caught; stop the process with kill -9");
         return std::future::pending().await;
     };
-    for _ in 0..2 {
+    let mut signalled = async || {
         tokio::select! {
             _ = term.recv() => {}
             _ = int.recv() => {}
         }
-        tracing::info!("draining; a second signal stops at once");
-        stop.cancel();
-    }
+    };
+    signalled().await;
+    told();
+    stop.cancel();
+    signalled().await;
     Exit::failed("stopped before everything was drained")
 }

@@ -7,7 +7,7 @@ use super::serve::exit;
 use super::{Common, runtime};
 use crate::app::reach;
 use crate::config::{Config, Flags};
-use crate::topology::{self, check};
+use crate::topology::{self, Difference, Finding, check, report};
 
 /// Show, check or create the topics
 #[derive(Args, Debug)]
@@ -28,7 +28,7 @@ enum Action {
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
-    /// Compare the brokers' topics with the topology file; exit 1 where something must be mended
+    /// Compare the brokers' topics with the topology file; exit 1 where one is missing or must be mended
     Check,
     /// Create missing topics; never changes or deletes one
     Create,
@@ -57,23 +57,33 @@ pub(super) fn run(common: &Common, command: &Topology) -> Result<(), Exit> {
 }
 
 async fn compare(config: &Config, declared: &crate::topology::Declared) -> Result<(), Exit> {
-    let admin = reach::admin(config).map_err(exit)?;
+    let admin = reach::admin(config).await.map_err(exit)?;
     let actual = admin.actual(&config.kafka.topic_prefix).await.map_err(|e| exit(reach::admin_error(e)))?;
     let findings = check(declared, &actual);
-    for finding in &findings {
-        println!("{finding}");
+    if !findings.is_empty() {
+        println!("{}", report(&findings));
     }
-    let fatal = findings.iter().filter(|f| f.difference.is_fatal()).count();
-    match (findings.len(), fatal) {
-        (0, _) => println!("All {} topics are as declared.", declared.topics().len()),
-        (_, 0) => println!("The gateway runs with these topics."),
-        _ => return Err(Exit::failed(format!("the gateway does not run before {fatal} of these are mended"))),
+    verdict(&findings, declared.topics().len()).map(|sentence| println!("{sentence}"))
+}
+
+/// What the findings come to. A missing topic is no harm, for `serve` makes it, but the brokers are not as declared, and a
+/// wrong prefix looks the same.
+fn verdict(findings: &[Finding], topics: usize) -> Result<String, Exit> {
+    let missing = findings.iter().filter(|f| f.difference == Difference::Missing).count();
+    let fatal = findings.iter().filter(|f| f.difference.is_fatal()).count() - missing;
+    match (fatal, missing, findings.len()) {
+        (0, 0, 0) => Ok(format!("All {topics} topics are as declared.")),
+        (0, 0, _) => Ok("The gateway runs with these topics.".to_owned()),
+        (0, 1, _) => Err(Exit::failed("1 topic is missing: nothing to mend where it is to be made")),
+        (0, _, _) => {
+            Err(Exit::failed(format!("{missing} topics are missing: nothing to mend where they are to be made")))
+        }
+        _ => Err(Exit::failed(format!("the gateway does not run before {fatal} of these are mended"))),
     }
-    Ok(())
 }
 
 async fn create(config: &Config, declared: &crate::topology::Declared) -> Result<(), Exit> {
-    let admin = reach::admin(config).map_err(exit)?;
+    let admin = reach::admin(config).await.map_err(exit)?;
     let prefix = &config.kafka.topic_prefix;
     let created = admin.create_missing(declared, prefix).await.map_err(|e| exit(reach::admin_error(e)))?;
     for topic in &created {
@@ -81,4 +91,30 @@ async fn create(config: &Config, declared: &crate::topology::Declared) -> Result
     }
     println!("{} created, {} were there.", created.len(), declared.topics().len() - created.len());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::topic::Topic;
+    use crate::topology::Actual;
+
+    use super::*;
+
+    #[test]
+    fn a_missing_topic_is_not_said_to_stop_a_gateway_that_makes_it() {
+        let declared = topology::Declared::built_in(None).unwrap();
+        let empty = Actual { prefix: "tidegate".into(), ..Actual::default() };
+        let missing = check(&declared, &empty);
+        assert!(missing.iter().all(|finding| finding.to_string().contains("`serve` makes it")));
+        let error = verdict(&missing, 10).unwrap_err();
+        assert!(matches!(&error, Exit::Failed(text) if text.starts_with("10 topics are missing")), "{error}");
+        let mut both = missing;
+        both[1].difference = Difference::Partitions { declared: 12, actual: 5 };
+        both.truncate(2);
+        let error = verdict(&both, 10).unwrap_err().to_string();
+        assert!(error.contains("does not run before 1 of these"), "{error}");
+        let less = Difference::Setting { setting: "segment.ms", declared: "1".into(), actual: "2".into() };
+        let harmless = Finding { topic: Topic::Timers, name: "tidegate.timers".into(), difference: less };
+        assert!(verdict(&[harmless], 10).is_ok() && verdict(&[], 10).is_ok());
+    }
 }

@@ -1,5 +1,6 @@
 //! Configuration: `tidegate.toml` < environment < flags. Everything is checked before anything is touched.
 
+mod address;
 mod keys;
 
 use std::collections::BTreeMap;
@@ -30,7 +31,8 @@ pub enum Engine {
 #[serde(deny_unknown_fields)]
 pub struct Config {
     pub engine: Engine,
-    /// Address of API, probes and metrics.
+    /// Address of API, probes and metrics: `host:port`.
+    #[serde(deserialize_with = "address::listen")]
     pub listen: SocketAddr,
     /// A stable name for this process, part of its transactional ids; set, it also makes group membership static. 1-128 of
     /// `A-Z a-z 0-9 . _ -`.

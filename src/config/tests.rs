@@ -83,3 +83,19 @@ fn a_list_in_the_environment_is_split_at_commas() {
     let config = loaded("", &env, &Flags::new()).unwrap().config;
     assert_eq!(config.egress.allow, ["127.0.0.0/8", "::1/128"]);
 }
+
+#[test]
+fn an_address_may_be_a_name_and_a_wrong_one_is_shown_with_an_example() {
+    let listen = |address: &str| {
+        let flags = Flags::from([("listen", address.to_owned())]);
+        loaded("", &[], &flags).map(|loaded| loaded.config.listen.to_string())
+    };
+    assert_eq!(listen("localhost:8081").as_deref(), Ok("127.0.0.1:8081"));
+    assert_eq!(listen("[::1]:8081").as_deref(), Ok("[::1]:8081"));
+    for wrong in ["nowhere", "8080", ":8080", "localhost:http", "localhost:99999", "::1:8080", "a b:80"] {
+        let error = listen(wrong).unwrap_err();
+        for said in ["the command line", "listen", &format!("`{wrong}`"), "127.0.0.1:8080"] {
+            assert!(error.contains(said), "{wrong} does not say {said}: {error}");
+        }
+    }
+}

@@ -113,7 +113,10 @@ impl Ingest {
 
     fn output(&self, mut event: Event) -> Result<Output, IngestError> {
         if !self.orgs.knows(&event.org) {
-            return Err(IngestError::invalid("orgId", format!("there is no organisation {}", event.org)));
+            return Err(IngestError::invalid(
+                "orgId",
+                format!("names organisation `{}`, which does not exist", event.org),
+            ));
         }
         if event.traceparent.is_none() {
             event.traceparent = Label::parse(&fresh_traceparent()).ok();

@@ -41,20 +41,33 @@ impl IngestError {
         }
     }
 
-    /// The refusal of an event that was written in this shape.
+    /// The refusal of an event that was written in this shape. The message reads on after the path.
     pub(super) fn refused(why: NotAnEvent, shape: Shape) -> Self {
         let message = match &why {
             NotAnEvent::PayloadTooLarge { .. } | NotAnEvent::HeadersTooLarge { .. } => {
                 return IngestError::TooLarge(why.to_string());
             }
+            // The body as a whole was read already: it is the payload.
+            NotAnEvent::NotJson(fault) => {
+                return IngestError::invalid(
+                    shape.field("data"),
+                    format!("is not the JSON that its content type says: {fault}"),
+                );
+            }
+            NotAnEvent::TooDeep(_) => return IngestError::invalid(shape.field("data"), format!("is {why}")),
             NotAnEvent::Missing(_) => "is required".to_owned(),
             NotAnEvent::Bad { why, .. } => why.to_string(),
             NotAnEvent::BadTime => "must be a time with an offset as in RFC 3339: 2026-11-20T08:15:30Z".to_owned(),
             NotAnEvent::UnknownSpecversion => "must be 1.0".to_owned(),
+            NotAnEvent::BadExtension(_) => {
+                "must have a name of 1-20 of a-z 0-9 and a value that is text without control characters".to_owned()
+            }
+            NotAnEvent::BadValue(_) if shape == Shape::Native => "must be a string or a whole number".to_owned(),
             NotAnEvent::BadValue(_) => "must be a string, a whole number or a boolean".to_owned(),
             NotAnEvent::NotAString(_) => "must be a string".to_owned(),
             NotAnEvent::Duplicate(_) => "occurs twice".to_owned(),
             NotAnEvent::NotText(_) => "is not UTF-8".to_owned(),
+            NotAnEvent::BadData(why) => (*why).to_owned(),
             _ => why.to_string(),
         };
         IngestError::invalid(why.attribute().map_or("", |name| shape.field(name)), message)

@@ -56,7 +56,7 @@ pub struct OutboundIntegration {
     /// Send the event's attributes as `ce-*` headers.
     pub event_headers: bool,
     pub retry: RetryPolicy,
-    /// Older than this a delivery ends as EXPIRED. 1-168 h.
+    /// Older than this a delivery ends as EXPIRED, or earlier where the log keeps it for less. 1-168 h.
     pub delivery_ttl: Duration,
     /// How many requests may run at once, in each partition that it lies in. 1-1,024.
     pub max_in_flight: u16,

@@ -29,6 +29,23 @@ pub fn summary(problems: &[Problem]) -> String {
     }
 }
 
+/// What keeps a text from being JSON, and where, to be read after what the text is: "the body ...".
+pub fn not_json(error: &serde_json::Error) -> String {
+    format!("is not JSON: {}", json_fault(error))
+}
+
+/// The fault alone, without what the JSON library calls things.
+pub fn json_fault(error: &serde_json::Error) -> String {
+    let place = format!("at line {}, column {}", error.line(), error.column());
+    let said = error.to_string();
+    let what = match said.split(" at line ").next().unwrap_or_default() {
+        _ if error.is_eof() => "it ends too early,",
+        "recursion limit exceeded" => "it is nested too deep,",
+        what => what,
+    };
+    format!("{what} {place}")
+}
+
 /// Cuts a text that may come from a client at 300 characters.
 pub fn cut(mut text: String) -> String {
     if let Some((end, _)) = text.char_indices().nth(MAX_CHARS) {

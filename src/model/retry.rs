@@ -1,5 +1,7 @@
 //! When a failed delivery is tried again: the policy of an integration, and its JSON.
 
+use std::borrow::Cow;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -56,48 +58,74 @@ impl Delays {
     }
 }
 
-/// Why a retry policy is refused. Starts with the field, so it reads well after the path `retry`.
+/// Attempts that a policy may have, the first included.
+pub const ATTEMPTS: RangeInclusive<u32> = 1..=100;
+pub const FACTOR: RangeInclusive<f64> = 1.0..=100.0;
+pub const JITTER: RangeInclusive<f64> = 0.0..=0.2;
+/// A record is kept for seven days and must be dealt with one day before; no delay may be longer than what is left.
+pub const LONGEST: Duration = Duration::from_secs(6 * 86_400);
+
+/// Why a retry policy is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` {}", self.field(), self.rule())]
 pub enum RetryError {
-    #[error("`maxAttempts` must be 1-100; it counts the first attempt")]
     MaxAttempts,
-    #[error("`delays` must have 1-100 entries")]
     DelayCount,
-    #[error("`delays[{0}]` must be between `1ms` and `6d`")]
     Delay(usize),
-    #[error("give either `delays` or `baseMs`, `factor` and `capMs`, not both")]
     TwoKinds,
-    #[error("`baseMs` is needed with `factor` or `capMs`")]
     NoBase,
-    #[error("`baseMs` must be 1-518400000 (6 days)")]
     Base,
-    #[error("`factor` must be 1-100")]
     Factor,
-    #[error("`capMs` must be `baseMs`-518400000 (6 days)")]
     Cap,
-    #[error("`jitter` must be 0.0-0.2")]
     Jitter,
 }
 
-/// A record is kept for seven days and must be dealt with one day before; no delay may be longer than what is left.
-const LONGEST: Duration = Duration::from_secs(6 * 86_400);
+impl RetryError {
+    /// Where it is: `delays[1]`.
+    pub fn field(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            RetryError::MaxAttempts => "maxAttempts",
+            RetryError::DelayCount | RetryError::TwoKinds => "delays",
+            RetryError::Delay(at) => return Cow::Owned(format!("delays[{at}]")),
+            RetryError::NoBase | RetryError::Base => "baseMs",
+            RetryError::Factor => "factor",
+            RetryError::Cap => "capMs",
+            RetryError::Jitter => "jitter",
+        })
+    }
 
-/// The policy as it is written.
+    /// Reads on after the field.
+    pub const fn rule(&self) -> &'static str {
+        match self {
+            RetryError::MaxAttempts => "must be 1-100; it counts the first attempt",
+            RetryError::DelayCount => "must have 1-100 entries",
+            RetryError::Delay(_) => "must be between `1ms` and `6d`",
+            RetryError::TwoKinds => "cannot stand beside `baseMs`, `factor` and `capMs`: give one kind, not both",
+            RetryError::NoBase => "is needed with `factor` or `capMs`",
+            RetryError::Base => "must be 1-518400000 (6 days)",
+            RetryError::Factor => "must be 1-100",
+            RetryError::Cap => "must be `baseMs`-518400000 (6 days)",
+            RetryError::Jitter => "must be 0.0-0.2",
+        }
+    }
+}
+
+/// The policy as it is written, its rules not checked.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct RetryJson {
+pub struct RetryJson {
     #[serde(skip_serializing_if = "Option::is_none")]
-    max_attempts: Option<u32>,
+    pub max_attempts: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    delays: Option<Vec<DurationText>>,
+    pub delays: Option<Vec<DurationText>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    base_ms: Option<u64>,
+    pub base_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    factor: Option<serde_json::Number>,
+    pub factor: Option<serde_json::Number>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    cap_ms: Option<u64>,
+    pub cap_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    jitter: Option<f64>,
+    pub jitter: Option<f64>,
 }
 
 impl TryFrom<RetryJson> for RetryPolicy {
@@ -106,11 +134,11 @@ impl TryFrom<RetryJson> for RetryPolicy {
     fn try_from(json: RetryJson) -> Result<Self, RetryError> {
         let default = RetryPolicy::default();
         let max_attempts = json.max_attempts.unwrap_or(default.max_attempts);
-        if !(1..=100).contains(&max_attempts) {
+        if !ATTEMPTS.contains(&max_attempts) {
             return Err(RetryError::MaxAttempts);
         }
         let jitter = json.jitter.unwrap_or(default.jitter);
-        if !(0.0..=0.2).contains(&jitter) {
+        if !JITTER.contains(&jitter) {
             return Err(RetryError::Jitter);
         }
         let exponential = json.base_ms.is_some() || json.factor.is_some() || json.cap_ms.is_some();
@@ -140,7 +168,7 @@ fn exponential_of(json: &RetryJson) -> Result<Delays, RetryError> {
         return Err(RetryError::Base);
     }
     let factor = json.factor.as_ref().map_or(Some(2.0), serde_json::Number::as_f64).ok_or(RetryError::Factor)?;
-    if !(1.0..=100.0).contains(&factor) {
+    if !FACTOR.contains(&factor) {
         return Err(RetryError::Factor);
     }
     let cap = json.cap_ms.map_or(LONGEST, Duration::from_millis);

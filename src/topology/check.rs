@@ -184,10 +184,15 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = &self.name;
         match &self.difference {
-            Difference::Missing => write!(f, "{name} is missing. Create it: tidegate topology create"),
+            Difference::Missing => write!(f, "{name} is missing; `tidegate topology create` or `serve` makes it"),
             Difference::Partitions { declared, actual } => {
                 write!(f, "{name} has {actual} partitions, {declared} are declared. ")?;
-                partitions_advice(self.topic, *actual, f)
+                let or = match kept_by(self.topic) {
+                    Keys::Order => return f.write_str("It must have one: write it anew, as is told at the end"),
+                    Keys::Partition => "or drain first and then change the topic, as is told at the end",
+                    Keys::None => "or alter the topic; nothing depends on which partition a record is in",
+                };
+                write!(f, "Either declare {actual} in a topology file of your own (--topology FILE), {or}")
             }
             Difference::TooShortForRetries { retention, needed } => {
                 write!(
@@ -235,27 +240,48 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Why the number may not just be changed, and how to change it.
-fn partitions_advice(topic: Topic, actual: u32, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(f, "Either declare {actual} in a topology file of your own (--topology FILE)")?;
+/// What rests on the number of a topic's partitions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keys {
+    /// One order of all records.
+    Order,
+    /// Where the records of a key are, and what waits.
+    Partition,
+    None,
+}
+
+const fn kept_by(topic: Topic) -> Keys {
     match topic {
-        Topic::Catalog => {
-            f.write_str(
-                ", which cannot be done for the catalog: its writes need one order. Keep a copy of it (kcat -C -e -K ' ' -t ...), delete \
-                 the topic, create it, write the copy back in its order",
-            )
-        }
-        Topic::Audit | Topic::Rejected | Topic::Dlq | Topic::Attempts => {
-            f.write_str(", or alter the topic; nothing depends on which partition a record is in")
-        }
-        _ => f.write_str(
-            ", or drain first and then change the topic: with another number the same key goes to another partition, so order is lost, \
-             and what waits is kept for each partition, so it would not be found. To drain: stop the roles that write to it, wait until \
-             the groups have no lag and retry holds nothing (kafka-consumer-groups; kcat -C -e -t <prefix>.retry shows no key whose last value is not empty), stop all processes, \
-             delete the topic, create it with the new number, start again. `tidegate topology check` tells all that differs",
-        ),
+        Topic::Catalog => Keys::Order,
+        Topic::Audit | Topic::Rejected | Topic::Dlq | Topic::Attempts => Keys::None,
+        _ => Keys::Partition,
     }
 }
+
+/// Everything that was found, a line each, then the advice that is the same for several of them, once.
+pub fn report(findings: &[Finding]) -> String {
+    let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    let advised = |keys: Keys| {
+        let partitions = |f: &&Finding| matches!(f.difference, Difference::Partitions { .. });
+        findings.iter().filter(partitions).any(|f| kept_by(f.topic) == keys)
+    };
+    let mut report = lines.join("\n");
+    for (keys, advice) in [(Keys::Partition, DRAIN), (Keys::Order, WRITE_ANEW)] {
+        if advised(keys) {
+            report.push_str("\n\n");
+            report.push_str(advice);
+        }
+    }
+    report
+}
+
+const DRAIN: &str = "To change the partitions of a topic, drain first: with another number the same key goes to another partition, so order is \
+    lost, and what waits is kept for each partition, so it would not be found. Stop the roles that write to it, wait until the groups \
+    have no lag and retry holds nothing (kafka-consumer-groups; kcat -C -e -t <prefix>.retry shows no key whose last value is not empty), \
+    stop all processes, delete the topic, create it with the new number, start again. `tidegate topology check` tells all that differs.";
+
+const WRITE_ANEW: &str = "To write the catalog anew, for its writes need one order: keep a copy of it (kcat -C -e -K ' ' -t ...), delete the \
+    topic, create it, write the copy back in its order.";
 
 fn alter(f: &mut fmt::Formatter<'_>, topic: &str, setting: &str, value: &dyn fmt::Display) -> fmt::Result {
     write!(

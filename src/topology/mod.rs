@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::retry::RetryPolicy;
 use crate::model::topic::Topic;
 
-pub use check::{Actual, ActualTopic, Difference, Finding, check};
+pub use check::{Actual, ActualTopic, Difference, Finding, check, report};
 pub use describe::{mermaid, text};
 pub use file::{BUILT_IN, TopologyError};
 

@@ -114,7 +114,7 @@ fn every_difference_that_could_lose_records_is_found() {
             Box::new(|a| drop(a.topics.remove(&Topic::Dlq))),
             Topic::Dlq,
             true,
-            "tidegate.dlq is missing. Create it: tidegate topology create",
+            "tidegate.dlq is missing; `tidegate topology create` or `serve` makes it",
         ),
         (
             Box::new(|a| a.topics.get_mut(&Topic::Deliveries).unwrap().partitions = 13),
@@ -126,13 +126,13 @@ fn every_difference_that_could_lose_records_is_found() {
             Box::new(|a| a.topics.get_mut(&Topic::Events).unwrap().partitions = 3),
             Topic::Events,
             true,
-            "the same key goes to another partition",
+            "declare 3 in a topology file of your own (--topology FILE), or drain first",
         ),
         (
             Box::new(|a| a.topics.get_mut(&Topic::Catalog).unwrap().partitions = 3),
             Topic::Catalog,
             true,
-            "its writes need one order",
+            "It must have one: write it anew",
         ),
         (
             Box::new(set(Topic::Deliveries, "retention.ms", "86400000")),
@@ -177,6 +177,22 @@ fn every_difference_that_could_lose_records_is_found() {
         assert_eq!((found[0].topic, found[0].difference.is_fatal()), (topic, fatal), "{text}");
         assert!(found[0].to_string().contains(text), "{}", found[0]);
     }
+}
+
+#[test]
+fn advice_that_holds_for_several_topics_is_given_once() {
+    let declared = declared();
+    let mut actual = as_created(&declared);
+    assert_eq!(report(&check(&declared, &actual)), "");
+    actual.topics.values_mut().for_each(|topic| topic.partitions = 5);
+    let told = report(&check(&declared, &actual));
+    let count = |part: &str| told.matches(part).count();
+    assert_eq!(
+        (count("5 partitions"), count("drain first and then"), count("stop all processes")),
+        (10, 5, 1),
+        "{told}"
+    );
+    assert_eq!((count("its writes need one order"), count("alter the topic")), (1, 4), "{told}");
 }
 
 #[test]

@@ -126,9 +126,14 @@ async fn a_broker_that_is_not_there_ends_it_with_three() {
     let broker = Broker::shared().await;
     let mut setup = Setup::new(&broker, "nobroker");
     setup.brokers = "127.0.0.1:1".to_owned();
+    let why = "cannot reach Kafka at 127.0.0.1:1: connection refused; is it running, is KAFKA_BROKERS right?";
+    for command in [&["topology", "check"][..], &["topology", "create"], &["bench", "--quick"]] {
+        let gone = setup.another(command[0]).arguments(command).run(SOON).await;
+        ended(&command.join(" "), &gone, 3, &[why]);
+    }
     let began = Instant::now();
     let gone = setup.run(LATER).await;
-    ended("no broker", &gone, 3, &["127.0.0.1:1"]);
+    ended("no broker", &gone, 3, &[why]);
     let took = began.elapsed();
     assert!((25..60).contains(&took.as_secs()), "it tries for 30 s, not {took:?}");
 }
@@ -187,6 +192,11 @@ async fn a_broker_that_goes_away_is_told_to_clients_and_nothing_is_accepted_in_v
     let reply = api.call(Method::POST, "events?orgId=648", Some(&body)).await.expect("an answer, not a hang");
     assert_eq!(reply.status, 503, "{}", reply.body);
     assert!(began.elapsed() < Duration::from_secs(15), "a client is not kept for {:?}", began.elapsed());
+    let began = Instant::now();
+    let disabled =
+        api.call(Method::POST, "outbound-integrations/a/disable", None).await.expect("an answer, not a hang");
+    refused("a change of the catalog", &disabled, 503, "SERVICE_UNAVAILABLE");
+    assert!(began.elapsed() < Duration::from_secs(8), "about five seconds, not {:?}", began.elapsed());
     broker.start().await;
     gateway.ready().await;
     // The same event again: once it is accepted it arrives, once, whatever became of the first try.

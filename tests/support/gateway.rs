@@ -163,6 +163,12 @@ impl Gateway {
         .await;
     }
 
+    /// Waits until it has said this.
+    pub async fn says(&self, text: &str) {
+        let said = async || fs::read_to_string(&self.setup.log).ok().filter(|log| log.contains(text)).map(drop);
+        until(&format!("the gateway says `{text}`"), SOON, said).await;
+    }
+
     /// SIGKILL, as if the machine had lost its power; returns when the process is gone.
     pub async fn kill9(mut self) {
         self.signal(Signal::SIGKILL);

@@ -68,6 +68,20 @@ fn in_648(body: String) -> String {
 }
 
 #[tokio::test]
+async fn a_body_that_is_no_json_says_where_it_breaks() {
+    let api = Api::start().await;
+    for (body, expected) in [
+        ("{\"name\": }", "the body is not JSON: expected value at line 1, column 10"),
+        ("{\"name\"", "the body is not JSON: it ends too early, at line 1, column 7"),
+        (&"[".repeat(200), "the body is not JSON: it is nested too deep, at line 1, column 128"),
+    ] {
+        let answer = api.write("POST", ORGS, &[], body.to_owned()).await;
+        assert_error(&answer, 400, "VALIDATION_ERROR");
+        assert_eq!(answer.body["error"], expected);
+    }
+}
+
+#[tokio::test]
 async fn an_integration_without_an_organisation_is_told_so() {
     let api = Api::with_bills().await;
     let answer = api.post(INTEGRATIONS, json!({})).await;

@@ -48,6 +48,8 @@ impl Health for Wellness {
 struct Answer {
     status: StatusCode,
     headers: HeaderMap,
+    /// As it came.
+    text: String,
     body: Value,
 }
 
@@ -98,6 +100,7 @@ impl Api {
             writer: Arc::new(writer),
             admin_key: AdminKey::of(key),
             retry: RetryPolicy { max_attempts: 3, ..RetryPolicy::default() },
+            longest_wait: std::time::Duration::from_secs(144 * 3_600),
             health: well.clone(),
             metrics: Arc::new(|| "tidegate_up 1\n".to_owned()),
         };
@@ -116,9 +119,9 @@ impl Api {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
-        let text = || Value::String(String::from_utf8_lossy(&bytes).into_owned());
-        let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| text());
-        Answer { status: parts.status, headers: parts.headers, body }
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let body = serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.clone()));
+        Answer { status: parts.status, headers: parts.headers, text, body }
     }
 
     async fn call(&self, method: &str, uri: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {

@@ -164,6 +164,17 @@ async fn a_list_has_every_item_on_one_page_only() {
 }
 
 #[tokio::test]
+async fn an_item_of_a_list_is_written_as_it_is_alone() {
+    let api = Api::with_bills().await;
+    for (list, id) in [(INTEGRATIONS, "bills"), (ORGS, "648")] {
+        let one = api.get(&format!("{list}/{id}")).await.text;
+        let all = api.get(list).await.text;
+        assert!(all.contains(&one), "{all}");
+        assert!(all.ends_with(r#"],"total":1,"page":1,"limit":50,"hasMore":false}"#), "{all}");
+    }
+}
+
+#[tokio::test]
 async fn without_the_log_reads_go_on_and_changes_are_put_off() {
     let api = Api::with_bills().await;
     api.log.0.go_away(true);
@@ -192,4 +203,18 @@ async fn an_integration_that_says_nothing_of_retries_has_those_of_the_topology()
     own["retry"] = json!({"maxAttempts": 9, "delays": ["1s"]});
     assert_eq!(api.put(&uri, own).await.body["retry"]["maxAttempts"], 9);
     assert_eq!(api.put(&uri, bills()).await.body["retry"]["maxAttempts"], 3);
+}
+
+/// The gateway gives up what waits a day before the log would delete it: 168 hours were shown, and 144 held.
+#[tokio::test]
+async fn an_integration_shows_the_time_to_live_that_holds() {
+    let api = Api::with_bills().await;
+    let uri = format!("{INTEGRATIONS}/bills");
+    assert_eq!(api.get(&uri).await.body["deliveryTtlHours"], 144);
+    assert_eq!(api.get(INTEGRATIONS).await.body["integrations"][0]["deliveryTtlHours"], 144);
+    for (asked, shown) in [(168, 144), (145, 144), (144, 144), (2, 2)] {
+        let mut body = bills();
+        body["deliveryTtlHours"] = json!(asked);
+        assert_eq!(api.put(&uri, body).await.body["deliveryTtlHours"], shown, "{asked}");
+    }
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::catalog::resource::{Kind, Resource};
 use crate::catalog::samples;
+use crate::model::problem::Problem;
 
 fn bills() -> Kind {
     Kind::OutboundIntegration
@@ -18,8 +19,15 @@ fn minimal() -> Value {
 fn problems(kind: Kind, json: Value) -> Vec<(String, String)> {
     match kind.read(json) {
         Ok(read) => panic!("{read:?}"),
-        Err(problems) => problems.into_iter().map(|p| (p.path, p.message)).collect(),
+        Err(problems) => problems.into_iter().map(told).collect(),
     }
+}
+
+/// A message reads on after its path: "`retry.jitter` must be ...".
+fn told(problem: Problem) -> (String, String) {
+    let verb = problem.message.split(' ').next().unwrap_or_default();
+    assert!(["must", "is", "has", "asks", "cannot", "names"].contains(&verb), "{problem:?}");
+    (problem.path, problem.message)
 }
 
 fn with(field: &str, value: Value) -> Value {
@@ -118,7 +126,11 @@ fn a_wrong_field_is_told_by_its_path() {
         ("headers", json!({"x-a": "y".repeat(17_000)}), "headers"),
         ("labels", json!({"team": 5}), "labels.team"),
         ("retry", json!({"delays": ["soon"]}), "retry.delays[0]"),
-        ("retry", json!({"maxAttempts": 0}), "retry"),
+        ("retry", json!({"maxAttempts": 0}), "retry.maxAttempts"),
+        ("retry", json!({"delays": ["1s", "7d"]}), "retry.delays[1]"),
+        ("retry", json!({"delays": ["1s"], "baseMs": 5}), "retry.delays"),
+        ("retry", json!({"capMs": 5}), "retry.baseMs"),
+        ("retry", json!([]), "retry"),
         ("retry", json!({"maxAttemps": 3}), "retry.maxAttemps"),
         ("orgUnitRid", json!("a b"), "orgUnitRid"),
         ("excludedEntityRids", json!(["a", ""]), "excludedEntityRids[1]"),
@@ -128,6 +140,35 @@ fn a_wrong_field_is_told_by_its_path() {
         let found = problems(bills(), with(field, value.clone()));
         assert!(found.len() == 1 && found[0].0 == path, "{field} = {value}: {found:?}");
     }
+}
+
+/// What the JSON library says ("invalid type: integer `5`, expected a string") names no field and helps nobody.
+#[test]
+fn a_value_of_the_wrong_kind_is_told_in_words_of_ours() {
+    let cases = [
+        ("name", json!(5), "name must be a string, not a number"),
+        ("orgUnitRid", json!(true), "orgUnitRid must be a string or a whole number, not a boolean"),
+        ("isActive", json!("yes"), "isActive must be true or false, not a string"),
+        ("timeoutMs", json!("1s"), "timeoutMs must be a whole number from 100 to 60000, not a string"),
+        ("timeoutMs", json!(5), "timeoutMs must be a whole number from 100 to 60000"),
+        ("eventType", json!({}), "eventType must be a list of strings, not an object"),
+        ("eventType", json!([1]), "eventType[0] must be a string, not a number"),
+        ("headers", json!([]), "headers must be an object of strings, not a list"),
+        ("headers", json!({"x-a": 5}), "headers.x-a must be a string, not a number"),
+        ("createdAt", json!("now"), "createdAt must be a time such as `2026-11-20T08:15:30Z`"),
+        ("retry", json!("no"), "retry must be an object, not a string"),
+        ("retry", json!({"maxAttempts": "3"}), "retry.maxAttempts must be a whole number from 1 to 100, not a string"),
+        ("retry", json!({"jitter": 1}), "retry.jitter must be a number from 0 to 0.2"),
+        ("retry", json!({"delays": [5]}), "retry.delays[0] must be a string, not a number"),
+        ("retry", json!({"delays": ["1s", "9d"]}), "retry.delays[1] must be between `1ms` and `6d`"),
+        ("retry", json!({"maxAttemps": 3}), "retry.maxAttemps is not a known field; did you mean `maxAttempts`?"),
+    ];
+    for (field, value, expected) in cases {
+        let found = problems(bills(), with(field, value.clone()));
+        assert_eq!(found.iter().map(|(path, text)| format!("{path} {text}")).collect::<Vec<_>>(), [expected]);
+    }
+    let both = problems(bills(), with("retry", json!({"maxAttempts": 0, "jitter": "a lot"})));
+    assert_eq!(both.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), ["retry.maxAttempts", "retry.jitter"]);
 }
 
 #[test]
@@ -153,7 +194,7 @@ fn what_this_version_does_not_have_is_refused_and_its_neutral_value_taken() {
         assert!(bills().read(with(field, neutral.clone())).is_ok(), "{field} = {neutral}");
         let found = problems(bills(), with(field, asking));
         assert!(found.len() == 1 && found[0].0 == field, "{field}: {found:?}");
-        assert!(found[0].1.contains("this version does not have it"), "{found:?}");
+        assert!(found[0].1.contains("this version does not have yet"), "{found:?}");
     }
 }
 

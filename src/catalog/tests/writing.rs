@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::catalog::change::{Action, Change, Condition, Refusal};
@@ -199,6 +200,29 @@ async fn without_the_log_a_write_is_refused_and_the_snapshot_stays() {
     process.log.0.go_away(false);
     process.writer.write(create(bills())).await.unwrap();
     assert!(process.has_bills(), "the follower came back too");
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_the_log_away_nobody_waits_for_a_client_that_goes_on_trying() {
+    let process = process_with(&SharedFake::default(), Limits::default()).with_org().await;
+    process.log.0.fall_silent();
+    let began = Instant::now();
+    let writes = (0..20).map(|i| process.writer.write(create(org(&i.to_string()))));
+    for answer in futures_util::future::join_all(writes).await {
+        let error = answer.unwrap_err();
+        assert!(matches!(error, WriteError::Unavailable(_)), "nothing can have been written: {error}");
+    }
+    assert!(began.elapsed() <= SOON, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_goes_away_during_a_write_leaves_it_unknown_and_is_told_soon() {
+    let process = process_with(&SharedFake::default(), Limits::default()).with_org().await;
+    process.log.0.fail_next_commit(Fault::NeverAnswered);
+    let began = Instant::now();
+    let error = process.writer.write(create(bills())).await.unwrap_err();
+    assert!(matches!(error, WriteError::Unknown(_)), "it may have been written: {error}");
+    assert!(began.elapsed() <= SOON, "{:?}", began.elapsed());
 }
 
 #[tokio::test]

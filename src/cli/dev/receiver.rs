@@ -15,6 +15,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::told::printable;
+
 /// How much of a body is shown.
 const SHOWN: usize = 300;
 
@@ -34,7 +36,9 @@ impl Shown {
     /// Starts it, until `stop`; gives its base URL.
     pub async fn start(address: &str, stop: CancellationToken) -> Result<(String, Shown), String> {
         let listener = TcpListener::bind(address).await.map_err(|e| {
-            format!("cannot listen on {address}: {e}; give the receiver another address with --receiver")
+            format!(
+                "cannot listen on {address}: {e}; give the receiver another address, such as --receiver 127.0.0.1:8099"
+            )
         })?;
         let local: SocketAddr = listener.local_addr().map_err(|e| e.to_string())?;
         let counter = Arc::new(Counter::default());
@@ -73,25 +77,4 @@ async fn show(
     let count = shown.count.fetch_add(1, Ordering::Relaxed) + 1;
     shown.arrived.send_replace(count);
     "ok"
-}
-
-/// Whoever produces an event must not be able to write to the terminal of whoever looks at it.
-fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() && c != '\n' {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn a_payload_cannot_write_to_the_terminal() {
-        assert_eq!(super::printable("a\u{1b}[2Jb\nc \u{9b}é"), "a\\u{1b}[2Jb\nc \\u{9b}é");
-    }
 }

@@ -115,7 +115,10 @@ async fn a_batch_is_written_once_and_answered_in_order() {
     let answers = ingest.accept_batch(SourceKind::Rest, events, ingest.room()).await.unwrap();
     let told: Vec<String> =
         answers.into_iter().map(|a| a.map_or_else(|e| e.to_string(), |id| id.to_string())).collect();
-    assert_eq!(told, ["a", "`eventType` is required", "`orgId` there is no organisation nobody", "c"]);
+    assert_eq!(
+        told,
+        ["a", "`eventType` is required", "`orgId` names organisation `nobody`, which does not exist", "c"]
+    );
     let written = log.written.lock().unwrap();
     assert_eq!(written.len(), 1);
     let ids: Vec<_> = written[0].iter().map(|o| o.record.headers.text(header::CE_ID).unwrap()).collect();

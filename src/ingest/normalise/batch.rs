@@ -6,9 +6,11 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::{SeqAccess, Visitor};
 
+use super::wrong::MAX_TOLD;
 use super::{Format, Request, by_shape, cloudevents, finish, format, text};
 use crate::ingest::error::IngestError;
 use crate::model::event::{Event, Members};
+use crate::model::problem::{Problem, not_json};
 
 /// Events that a batch may have.
 pub const MAX_BATCH: usize = 1_000;
@@ -37,9 +39,35 @@ fn items(json: &str) -> Result<Vec<Members<'_>>, IngestError> {
     let parsed = if bare { serde_json::from_str(json) } else { serde_json::from_str(json).map(|b: Body<'_>| b.events) };
     match parsed {
         Ok(Items(items)) => Ok(items),
-        Err(e) if e.is_data() => Err(IngestError::invalid("events", e.to_string())),
-        Err(e) => Err(IngestError::invalid("", format!("the body is not JSON: {e}"))),
+        Err(e) if e.is_data() => Err(IngestError::Invalid(no_batch(json))),
+        Err(e) => Err(IngestError::invalid("", format!("the body {}", not_json(&e)))),
     }
+}
+
+/// Why JSON is no batch, in our words: read again, for it is read in one pass while it is one.
+fn no_batch(json: &str) -> Vec<Problem> {
+    let count = || Problem::new("events", format!("must hold 1-{MAX_BATCH} events"));
+    let list = match serde_json::from_str(json) {
+        Ok(Members::Object(list)) => list,
+        // A bare array that was refused has too many.
+        _ if json.trim_start().starts_with('[') => return vec![count()],
+        _ => return vec![Problem::new("", "must be an array of events, or an object with `events`")],
+    };
+    let unknown = list.iter().filter(|(name, _)| name != "events").take(MAX_TOLD);
+    let mut problems: Vec<Problem> = unknown
+        .map(|(name, _)| Problem::new(&**name, "is not a known field; a batch is `{\"events\": [...]}`"))
+        .collect();
+    let mut given = list.iter().filter(|(name, _)| name == "events");
+    problems.extend(match (given.next(), given.next()) {
+        (None, _) => Some(Problem::new("events", "is required")),
+        (_, Some(_)) => Some(Problem::new("events", "occurs twice")),
+        (Some((_, value)), None) if !value.get().starts_with('[') => {
+            Some(Problem::new("events", "must be an array of events"))
+        }
+        (Some(_), None) if problems.is_empty() => Some(count()),
+        (Some(_), None) => None,
+    });
+    problems
 }
 
 #[derive(Deserialize)]

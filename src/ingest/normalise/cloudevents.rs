@@ -6,13 +6,15 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
+use super::wrong::Wrong;
 use super::{Shape, Taken};
 use crate::ingest::error::IngestError;
 use crate::model::event::{Members, NotAnEvent, Structured};
 
 pub(super) fn structured<'a>(body: &Bytes, members: Members<'a>) -> Result<Taken<'a>, IngestError> {
     let event = members.list().and_then(|list| Structured::of(body, list));
-    Ok(Taken { event: event.map_err(|why| IngestError::refused(why, Shape::CloudEvents))?, shape: Shape::CloudEvents })
+    let event = event.map_err(|why| IngestError::refused(why, Shape::CloudEvents))?;
+    Ok(Taken { event, shape: Shape::CloudEvents, wrong: Wrong::default() })
 }
 
 /// Attributes in `ce-` headers, the body is the payload.
@@ -32,7 +34,8 @@ pub(super) fn binary<'a>(headers: &'a HeaderMap, body: &Bytes) -> Result<Taken<'
     if let Some(content_type) = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()) {
         attributes.push((Cow::Borrowed("datacontenttype"), Cow::Borrowed(content_type)));
     }
-    Ok(Taken { event: Structured { attributes, payload: body.clone() }, shape: Shape::CloudEvents })
+    let event = Structured { attributes, payload: body.clone() };
+    Ok(Taken { event, shape: Shape::CloudEvents, wrong: Wrong::default() })
 }
 
 /// The text of a header (HTTP binding 1.0.2, section 3.1.3.2): quotes taken off, percent-encoding undone once.

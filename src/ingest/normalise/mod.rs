@@ -5,6 +5,7 @@ mod cloudevents;
 mod native;
 #[cfg(test)]
 mod tests;
+mod wrong;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -15,9 +16,12 @@ pub use batch::{MAX_BATCH, batch};
 
 use crate::ingest::error::IngestError;
 use crate::model::event::{
-    Attributes, Event, Extensions, MAX_PAYLOAD, Members, NotAnEvent, Structured, check_json, is_json, is_structured,
+    Attributes, Event, Extensions, JSON, MAX_PAYLOAD, Members, NotAnEvent, Structured, check_json, is_json,
+    is_structured,
 };
+use crate::model::problem::not_json;
 use crate::model::time::Timestamp;
+use wrong::Wrong;
 
 /// The source of events that name none.
 const SOURCE: &str = "rest";
@@ -49,10 +53,12 @@ impl Shape {
     }
 }
 
-/// An event taken apart, nothing of it checked.
+/// An event taken apart, its rules not checked.
 struct Taken<'a> {
     event: Structured<'a>,
     shape: Shape,
+    /// What could not be taken.
+    wrong: Wrong,
 }
 
 /// What the content type says that the body is.
@@ -113,30 +119,40 @@ fn text(body: &Bytes) -> Result<&str, IngestError> {
 }
 
 fn members(body: &Bytes) -> Result<Members<'_>, IngestError> {
-    serde_json::from_str(text(body)?).map_err(|e| IngestError::invalid("", format!("the body is not JSON: {e}")))
+    serde_json::from_str(text(body)?).map_err(|e| IngestError::invalid("", format!("the body {}", not_json(&e))))
 }
 
 /// Fills in what the request says for the event, and checks everything. `index`: its place in a batch.
 fn finish(request: &Request<'_>, taken: &Taken<'_>, index: Option<usize>) -> Result<Event, IngestError> {
     let refused = |why| IngestError::refused(why, taken.shape);
+    let mut wrong = taken.wrong.clone();
     let (mut attributes, others) = taken.event.by_name();
-    attributes.orgid = org(request.org, attributes.orgid)?;
+    attributes.orgid = wrong.take(org(request.org, attributes.orgid))?.flatten();
     if taken.shape == Shape::Native {
         attributes.specversion = Some("1.0");
         attributes.source = attributes.source.or(Some(SOURCE));
     }
     trace_context(&mut attributes, request.headers, index.is_some());
-    let key = idempotency_key(request.headers)?;
+    let key = wrong.take(idempotency_key(request.headers))?.flatten();
     let id = || match key {
         Some(key) => keyed_id(attributes.orgid.unwrap_or_default(), key, index),
         None => fresh_id(request.now),
     };
-    let headers = attributes.check(id, || request.now).map_err(refused)?;
-    check_payload(headers.content_type, &taken.event.payload).map_err(refused)?;
+    let headers = match attributes.check(id, || request.now) {
+        Ok(headers) => Some(headers),
+        Err(_) => {
+            wrong.attributes(attributes, taken.shape)?;
+            None
+        }
+    };
+    // A payload is judged by its content type, so that one that is wrong says nothing of it.
+    let content_type = headers.as_ref().map_or(JSON, |headers| headers.content_type);
+    wrong.take(check_payload(content_type, &taken.event.payload).map_err(refused))?;
     let mut extensions = Extensions::default();
     for (name, value) in others {
-        extensions.set(name, value).map_err(refused)?;
+        wrong.take(extensions.set(name, value).map_err(refused))?;
     }
+    let headers = wrong.none(headers)?;
     headers.into_event(extensions, taken.event.payload.clone()).map_err(refused)
 }
 
@@ -206,7 +222,7 @@ fn check_payload(content_type: &str, payload: &Bytes) -> Result<(), NotAnEvent> 
         return check_json(payload);
     }
     if is_text(content_type) && std::str::from_utf8(payload).is_err() {
-        return Err(NotAnEvent::BadData("text must be UTF-8"));
+        return Err(NotAnEvent::BadData("must be UTF-8, for its content type is text"));
     }
     Ok(())
 }

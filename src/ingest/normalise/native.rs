@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use serde_json::value::RawValue;
 
+use super::wrong::Wrong;
 use super::{Shape, Taken};
 use crate::ingest::error::IngestError;
 use crate::model::event::{JSON, Member, Members, NotAnEvent, Structured, attribute_text, payload_of};
@@ -37,58 +39,64 @@ pub(super) fn field(attribute: &str) -> &str {
     FIELDS.iter().find(|(_, a, _)| *a == attribute).map_or(attribute, |(name, ..)| name)
 }
 
+/// Takes it apart and goes on past what is wrong, so that all of it is told at once.
 pub(super) fn native<'a>(body: &Bytes, members: Members<'a>) -> Result<Taken<'a>, IngestError> {
-    let refused = |why| IngestError::refused(why, Shape::Native);
-    let members = members.list().map_err(refused)?;
-    known(&members)?;
-    let event = fields(body, members).map_err(refused)?;
-    Ok(Taken { event, shape: Shape::Native })
+    let members = members.list().map_err(|why| IngestError::refused(why, Shape::Native))?;
+    let mut wrong = Wrong::default();
+    wrong.extend(unknown(&members));
+    let event = fields(body, members, &mut wrong)?;
+    Ok(Taken { event, shape: Shape::Native, wrong })
 }
 
-fn fields<'a>(body: &Bytes, members: Vec<Member<'a>>) -> Result<Structured<'a>, NotAnEvent> {
+fn fields<'a>(body: &Bytes, members: Vec<Member<'a>>, wrong: &mut Wrong) -> Result<Structured<'a>, IngestError> {
+    let refused = |why| IngestError::refused(why, Shape::Native);
     let mut attributes: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::with_capacity(members.len() + 1);
     let mut data = None;
     for (name, value) in members {
         let Some((_, attribute, number)) = FIELDS.iter().find(|(field, ..)| *field == name) else { continue };
         if *attribute == "data" {
             if data.replace(value).is_some() {
-                return Err(NotAnEvent::Duplicate(name.into_owned()));
+                wrong.take(Err::<(), _>(refused(NotAnEvent::Duplicate(name.into_owned()))))?;
             }
             continue;
         }
-        let first = value.get().as_bytes().first().copied().unwrap_or_default();
-        if !(matches!(first, b'"' | b'n') || *number && matches!(first, b'0'..=b'9' | b'-')) {
-            return Err(if *number {
-                NotAnEvent::BadValue(name.into_owned())
-            } else {
-                NotAnEvent::NotAString(attribute)
-            });
-        }
-        if attributes.iter().any(|(known, _)| known == attribute) {
-            return Err(NotAnEvent::Duplicate(name.into_owned()));
-        }
-        if let Some(text) = attribute_text(&name, value)? {
+        let known = attributes.iter().any(|(known, _)| known == attribute);
+        let text = match known {
+            true => Err(NotAnEvent::Duplicate(name.clone().into_owned())),
+            false => text_of(&name, value, (attribute, *number)),
+        };
+        if let Some(Some(text)) = wrong.take(text.map_err(refused))? {
             attributes.push((Cow::Borrowed(attribute), text));
         }
     }
     let content_type = attributes.iter().find(|(n, _)| n == "datacontenttype").map_or(JSON, |(_, v)| v);
-    let data = data.ok_or(NotAnEvent::Missing("data"))?;
-    let payload = payload_of(body, data, content_type)?;
+    let data = data.ok_or(NotAnEvent::Missing("data")).and_then(|data| payload_of(body, data, content_type));
+    let payload = wrong.take(data.map_err(refused))?.unwrap_or_default();
     Ok(Structured { attributes, payload })
 }
 
+/// The text of a field's value; `None` where it is `null`.
+fn text_of<'a>(
+    name: &str,
+    value: &'a RawValue,
+    (attribute, number): (&'static str, bool),
+) -> Result<Option<Cow<'a, str>>, NotAnEvent> {
+    match value.get().as_bytes().first().copied().unwrap_or_default() {
+        b'"' | b'n' => attribute_text(name, value),
+        b'0'..=b'9' | b'-' if number => attribute_text(name, value),
+        _ if number => Err(NotAnEvent::BadValue(name.to_owned())),
+        _ => Err(NotAnEvent::NotAString(attribute)),
+    }
+}
+
 /// A field that is spelt wrong would be an attribute that is missing, and nobody would notice.
-fn known(members: &[Member<'_>]) -> Result<(), IngestError> {
+fn unknown<'m>(members: &'m [Member<'_>]) -> impl Iterator<Item = Problem> + 'm {
     let unknown = members.iter().filter(|(name, _)| FIELDS.iter().all(|(field, ..)| field != name));
-    let problems: Vec<Problem> = unknown
-        .take(MAX_NAMED)
-        .map(|(name, _)| {
-            let message = match nearest(name, FIELDS.iter().map(|(field, ..)| *field)) {
-                Some(field) => format!("is not a known field; did you mean `{field}`?"),
-                None => "is not a known field; what is the event's own goes into `payload`".to_owned(),
-            };
-            Problem::new(&**name, message)
-        })
-        .collect();
-    if problems.is_empty() { Ok(()) } else { Err(IngestError::Invalid(problems)) }
+    unknown.take(MAX_NAMED).map(|(name, _)| {
+        let message = match nearest(name, FIELDS.iter().map(|(field, ..)| *field)) {
+            Some(field) => format!("is not a known field; did you mean `{field}`?"),
+            None => "is not a known field; what is the event's own goes into `payload`".to_owned(),
+        };
+        Problem::new(&**name, message)
+    })
 }

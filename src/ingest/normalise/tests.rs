@@ -150,9 +150,9 @@ fn what_is_no_event_is_refused_with_the_field_and_a_way_out() {
         (r#"{"eventType":5,"payload":{}}"#, 400, "eventType", "must be a string"),
         (r#"{"eventType":"a b","payload":{}}"#, 400, "eventType", "must be 1-255 printable"),
         (r#"{"eventType":"a","id":"","payload":{}}"#, 400, "id", "must be 1-256"),
-        (r#"{"eventType":"a","id":true,"payload":{}}"#, 400, "id", "must be a string, a whole number"),
-        (r#"{"eventType":"a","entityId":{},"payload":{}}"#, 400, "entityId", "must be a string, a whole number"),
-        (r#"{"eventType":"a","entityId":1.5,"payload":{}}"#, 400, "entityId", "must be a string, a whole number"),
+        (r#"{"eventType":"a","id":true,"payload":{}}"#, 400, "id", "must be a string or a whole number"),
+        (r#"{"eventType":"a","entityId":{},"payload":{}}"#, 400, "entityId", "must be a string or a whole number"),
+        (r#"{"eventType":"a","entityId":1.5,"payload":{}}"#, 400, "entityId", "must be a string or a whole number"),
         (r#"{"eventType":"a","entityId":"a\u0000","payload":{}}"#, 400, "entityId", "without control characters"),
         (r#"{"eventType":"a","entityRid":"a b","payload":{}}"#, 400, "entityRid", "must be 1-128"),
         (r#"{"eventType":"a","time":"today","payload":{}}"#, 400, "time", "RFC 3339"),
@@ -162,7 +162,7 @@ fn what_is_no_event_is_refused_with_the_field_and_a_way_out() {
         (r#"{"event_type":"a","payload":{}}"#, 400, "event_type", "did you mean `eventType`?"),
         (r#"{"eventType":"a","zzz":1,"payload":{}}"#, 400, "zzz", "goes into `payload`"),
         (r#"{"eventType":"a","contentType":"text/plain","payload":{}}"#, 400, "payload", "must be a string"),
-        (&deep, 400, "", "nested deeper than 100"),
+        (&deep, 400, "payload", "is nested deeper than 100"),
         (&large, 413, "-", "more than 1048576"),
     ];
     for (body, status, path, message) in cases {
@@ -172,6 +172,32 @@ fn what_is_no_event_is_refused_with_the_field_and_a_way_out() {
         assert_eq!(path_of(&refused), path, "{shown}: {refused}");
         assert!(refused.to_string().contains(message), "{shown}: {refused}");
     }
+}
+
+#[test]
+fn an_event_with_many_mistakes_is_told_all_of_them_once_and_not_without_end() {
+    let told = |result: Result<Event, IngestError>| match result.map(|e| e.id).unwrap_err() {
+        IngestError::Invalid(problems) => problems.into_iter().map(|p| (p.path, p.message)).collect::<Vec<_>>(),
+        other => panic!("{other}"),
+    };
+    let paths = |result| told(result).into_iter().map(|(path, _)| path).collect::<Vec<_>>().join(" ");
+    let many = r#"{"evenType":"a","eventType":5,"id":true,"id":"e","orgId":"a b","entityRid":"a b","time":"now","source":"",
+        "contentType":"text/plain","payload":{}}"#;
+    let all = "evenType eventType id payload orgId source time entityRid";
+    assert_eq!(paths(one_of(&[JSON_TYPE], None, many.as_bytes())), all);
+    let batch = Bytes::from(format!("[{many}]"));
+    let request = headers(&[JSON_TYPE]);
+    let mut items = super::batch(&Request { headers: &request, org: None, now: NOW }, &batch).unwrap();
+    assert_eq!(paths(items.remove(0)), all);
+    assert_eq!(
+        paths(one_of(&[JSON_TYPE, ("idempotency-key", "")], None, b"{}")),
+        "payload orgId Idempotency-Key eventType"
+    );
+    let ce = [("ce-specversion", "0.3"), ("ce-time", "now"), ("ce-my-note", "x")];
+    assert_eq!(paths(one_of(&ce, Some("648"), b"{")), "specversion type source time data my-note");
+    let unknown: Vec<String> = (0..80).map(|i| format!("\"f{i}\":1")).collect();
+    let told = told(native_event(&format!("{{{}}}", unknown.join(","))));
+    assert!(told.len() <= wrong::MAX_TOLD && told.iter().any(|(path, _)| path == "eventType"), "{told:?}");
 }
 
 #[test]
@@ -188,19 +214,19 @@ fn a_cloud_event_that_breaks_a_rule_is_refused() {
         (with(&[("ce-source", "")]), b"{}", 400, "`source` is required"),
         (with(&[("ce-type", "")]), b"{}", 400, "`type` is required"),
         (with(&[("ce-subject", "%ff")]), b"{}", 400, "`subject` is not UTF-8"),
-        (with(&[("ce-note", "%0a")]), b"{}", 400, "`note` "),
-        (with(&[("ce-my-note", "x")]), b"{}", 400, "`my-note` "),
+        (with(&[("ce-note", "%0a")]), b"{}", 400, "`note` must have a name"),
+        (with(&[("ce-my-note", "x")]), b"{}", 400, "`my-note` must have a name"),
         (with(&[("ce-note", "a"), ("ce-note", "b")]), b"{}", 400, "`note` occurs twice"),
-        (with(&[]), b"{", 400, "not JSON"),
+        (with(&[]), b"{", 400, "`data` is not the JSON that its content type says: it ends too early, at line 1"),
         (with(&[]), b"\"\xff\"", 400, "not UTF-8"),
-        (with(&[("content-type", "text/plain")]), b"\xff", 400, "text must be UTF-8"),
+        (with(&[("content-type", "text/plain")]), b"\xff", 400, "`data` must be UTF-8"),
         (vec![STRUCTURED], b"{}", 400, "`specversion` is required"),
         (vec![STRUCTURED], b"\xff", 400, "not UTF-8"),
         (
             vec![STRUCTURED],
             br#"{"specversion":"1.0","id":"1","source":"s","type":"t","data_base64":"ew=="}"#,
             400,
-            "not JSON",
+            "`data` is not the JSON",
         ),
         (vec![BATCH], b"[]", 415, "/api/v1/events/batch"),
         (vec![("content-type", "application/cloudevents+avro")], b"", 415, "content type"),
@@ -299,9 +325,9 @@ fn a_batch_that_is_none_is_refused_as_a_whole() {
         (r#"{"events":[]}"#, JSON_TYPE, 400, "must hold 1-1000 events"),
         (&many, JSON_TYPE, 400, "must hold 1-1000 events"),
         ("[", JSON_TYPE, 400, "the body is not JSON"),
-        (r#"{"event":[]}"#, JSON_TYPE, 400, "unknown field `event`"),
-        (r#"{"events":{}}"#, JSON_TYPE, 400, "an array of events"),
-        ("5", JSON_TYPE, 400, "an array of events"),
+        (r#"{"event":[]}"#, JSON_TYPE, 400, "`event` is not a known field; a batch is"),
+        (r#"{"events":{}}"#, JSON_TYPE, 400, "`events` must be an array of events"),
+        ("5", JSON_TYPE, 400, "must be an array of events, or an object with `events`"),
         ("{}", STRUCTURED, 415, "a batch is expected here"),
         ("{}", ("content-type", "text/plain"), 415, "content type"),
     ];

@@ -31,7 +31,7 @@ pub enum NotAnEvent {
     NotJson(String),
     #[error("an event is a JSON object, this is another value")]
     NotAnObject,
-    #[error("{0}")]
+    #[error("`data` {0}")]
     BadData(&'static str),
     #[error("nested deeper than {0} levels")]
     TooDeep(usize),

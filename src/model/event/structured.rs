@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::attributes::shown;
 use super::{Attributes, JSON, NotAnEvent};
+use crate::model::problem::json_fault;
 use crate::model::record::{Headers, Record, header};
 
 /// Levels of nesting that a JSON payload may have: below the 127 that JSON parsers take by default, so that it may be
@@ -32,7 +33,7 @@ pub struct Structured<'a> {
 impl<'a> Structured<'a> {
     /// Takes apart `json`, which must lie inside `whole`: the payload becomes a slice of it.
     pub fn parse(whole: &Bytes, json: &'a str) -> Result<Structured<'a>, NotAnEvent> {
-        let members: Members<'a> = serde_json::from_str(json).map_err(|e| NotAnEvent::NotJson(e.to_string()))?;
+        let members: Members<'a> = serde_json::from_str(json).map_err(|e| NotAnEvent::NotJson(json_fault(&e)))?;
         Structured::of(whole, members.list()?)
     }
 
@@ -57,7 +58,9 @@ impl<'a> Structured<'a> {
         }
         let content_type = attributes.iter().find(|(n, _)| n == "datacontenttype").map_or(JSON, |(_, v)| v);
         let payload = match (data, data_base64.filter(|v| v.get() != "null")) {
-            (Some(_), Some(_)) => return Err(NotAnEvent::BadData("`data` and `data_base64` exclude each other")),
+            (Some(_), Some(_)) => {
+                return Err(NotAnEvent::BadData("cannot stand beside `data_base64`: give one of them"));
+            }
             (None, None) => Bytes::new(),
             (Some(data), None) => payload_of(whole, data, content_type)?,
             (None, Some(encoded)) => decoded(encoded)?,
@@ -85,7 +88,7 @@ pub(super) fn to_binary(content_type: &str, record: &Record) -> Result<Record, N
         return Err(NotAnEvent::UnknownFormat(shown(format)));
     }
     let value = record.value.clone().unwrap_or_default();
-    let json = std::str::from_utf8(&value).map_err(|_| NotAnEvent::NotJson("not UTF-8".to_owned()))?;
+    let json = std::str::from_utf8(&value).map_err(|_| NotAnEvent::NotJson("it is not UTF-8".to_owned()))?;
     let event = Structured::parse(&value, json)?;
     let mut headers = Headers::with_capacity(event.attributes.len() + 2);
     for (name, text) in &event.attributes {
@@ -133,12 +136,12 @@ pub fn payload_of(whole: &Bytes, data: &RawValue, content_type: &str) -> Result<
     match serde_json::from_str::<Text<'_>>(data.get()) {
         Ok(Text(Cow::Borrowed(text))) => Ok(whole.slice_ref(text.as_bytes())),
         Ok(Text(Cow::Owned(text))) => Ok(Bytes::from(text)),
-        Err(_) => Err(NotAnEvent::BadData("data that is not JSON must be a string, or `data_base64`")),
+        Err(_) => Err(NotAnEvent::BadData("must be a string where the content type is not JSON")),
     }
 }
 
 fn decoded(encoded: &RawValue) -> Result<Bytes, NotAnEvent> {
-    const BAD: NotAnEvent = NotAnEvent::BadData("`data_base64` must be base64 (RFC 4648) in a string");
+    const BAD: NotAnEvent = NotAnEvent::BadData("must be base64 (RFC 4648) in a string where it is `data_base64`");
     let text: Text<'_> = serde_json::from_str(encoded.get()).map_err(|_| BAD)?;
     STANDARD.decode(&*text.0).map(Bytes::from).map_err(|_| BAD)
 }
@@ -158,9 +161,9 @@ pub fn attribute_text<'a>(name: &str, value: &'a RawValue) -> Result<Option<Cow<
 
 /// Whether the bytes are one JSON text in UTF-8, nested no deeper than [`MAX_DEPTH`].
 pub fn check_json(bytes: &[u8]) -> Result<(), NotAnEvent> {
-    let text = std::str::from_utf8(bytes).map_err(|_| NotAnEvent::NotJson("not UTF-8".to_owned()))?;
+    let text = std::str::from_utf8(bytes).map_err(|_| NotAnEvent::NotJson("it is not UTF-8".to_owned()))?;
     check_depth(text)?;
-    serde_json::from_str::<&RawValue>(text).map_err(|e| NotAnEvent::NotJson(e.to_string()))?;
+    serde_json::from_str::<&RawValue>(text).map_err(|e| NotAnEvent::NotJson(json_fault(&e)))?;
     Ok(())
 }
 
