@@ -1,5 +1,6 @@
 //! The only place that builds engines and wires stages: a process is a set of roles.
 
+mod engine;
 mod health;
 mod http;
 pub mod reach;
@@ -33,6 +34,7 @@ use crate::stream::log::{Log, Membership};
 use crate::stream::map::MapRunner;
 use crate::telemetry;
 use crate::topology::{Cleanup, Declared};
+use engine::Engine;
 use supervise::Tasks;
 use tail::Watch;
 use views::{CatalogView, Organisations};
@@ -111,13 +113,9 @@ pub async fn serve(
     let declared = reach::declared(&config)?;
     let allow =
         config.egress.allow.join(",").parse().map_err(|e: AllowError| AppError::Configuration(e.to_string()))?;
-    let log = Arc::new(reach::kafka(&config, &declared, REACH_WITHIN, &stop).await?);
-    let gateway = Gateway {
-        log: log.clone(),
-        clock: Arc::new(SystemClock),
-        catalog: Arc::new(Catalog::default()),
-        stop: stop.clone(),
-    };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let engine = Engine::open(&config, &declared, (clock.clone(), REACH_WITHIN), &stop).await?;
+    let gateway = Gateway { log: engine.log(), clock, catalog: Arc::new(Catalog::default()), stop: stop.clone() };
     let mut tasks = Tasks::new(stop.clone());
     let kept = metrics.clone();
     tasks.task(async move {
@@ -146,10 +144,7 @@ pub async fn serve(
     tracing::info!(listen = %config.listen, prefix = config.kafka.topic_prefix, roles = ?roles.0, "tidegate is up");
     drop(gateway);
     let ended = tasks.join().await;
-    // A process that ends without leaving its groups lets its partitions wait for the end of its session.
-    if !log.close(LEAVE_WITHIN).await {
-        tracing::warn!("the groups were not left in time: partitions of this process wait for the end of its session");
-    }
+    engine.close(LEAVE_WITHIN).await;
     tracing::info!("stopped");
     ended
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use futures_util::FutureExt as _;
@@ -19,18 +19,17 @@ use super::exit::Exit;
 use super::serve::{exit, start_telemetry, stop_on_signal, until_ended};
 use crate::app::tail::Watch;
 use crate::app::{self, Roles};
-use crate::config::Config;
+use crate::config::{Config, Engine};
+use crate::embedded::EmbeddedLog;
 use crate::model::record::Received;
 
-/// Below the `^C` that the terminal shows.
-const GOODBYE: &str = "\nStopping: what is under way is finished first (ctrl-C again: at once). Kafka keeps running with every event, \
-    integration and retry; the same command goes on from there.";
-
-/// Try it: a gateway with a sample organisation, an integration, and a receiver that shows each request as it arrives. What is
-/// rejected, or becomes a dead letter, is shown too.
+/// Try it: a gateway with a sample organisation, three integrations, and a receiver that shows each request as it arrives. What
+/// is rejected, or becomes a dead letter, is shown too. It needs nothing else: everything is kept in one folder.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  make dev                                  starts Kafka too\n  \
-    tidegate dev --kafka localhost:9092       on a Kafka that runs already")]
+#[command(
+    after_help = "Examples:\n  tidegate dev                              everything in ./.tidegate, there again next time\n  \
+    tidegate dev --fresh                      starts over\n  tidegate dev --kafka localhost:9092       the same on Kafka"
+)]
 pub(super) struct Dev {
     /// Address of API, probes and metrics
     #[arg(
@@ -42,17 +41,16 @@ pub(super) struct Dev {
     /// Address of the receiver that shows what arrives, `host:port`
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8099")]
     receiver: String,
+    /// Start over: deletes the events, integrations and retries that earlier runs left in the data folder
+    #[arg(long)]
+    fresh: bool,
 }
 
 pub(super) fn run(common: &Common, command: Dev) -> Result<(), Exit> {
     let flags = command.listen.clone().map(|address| ("listen", address)).into_iter().collect();
     let mut config = common.load_over(&defaults(common), flags)?;
-    let named = |variable: &&str| std::env::var_os(variable).is_some();
-    if common.kafka.is_none()
-        && !["KAFKA_BROKERS", "KAFKA_BOOTSTRAP_SERVERS"].iter().any(named)
-        && config.kafka.brokers == Config::default().kafka.brokers
-    {
-        return Err(Exit::usage("no Kafka named: `make dev` starts one, or give --kafka host:port"));
+    if command.fresh {
+        start_over(&config)?;
     }
     let key = match &config.admin_key {
         Some(key) => key.clone(),
@@ -68,9 +66,19 @@ pub(super) fn run(common: &Common, command: Dev) -> Result<(), Exit> {
     until_ended(session(config, key, command.receiver))
 }
 
+/// Deletes what earlier runs left; the key stays, so that commands copied from them work on.
+fn start_over(config: &Config) -> Result<(), Exit> {
+    match config.engine {
+        Engine::Embedded => EmbeddedLog::erase(&config.data_dir).map_err(Exit::usage),
+        Engine::Kafka => Err(Exit::usage(
+            "--fresh deletes nothing on Kafka: give another --prefix, or end a broker of `compose/local` with `down`",
+        )),
+    }
+}
+
 /// For one person on one machine. A topology file of one's own need not have a profile `small`.
 fn defaults(common: &Common) -> Config {
-    let mut config = Config::default();
+    let mut config = Config { engine: Engine::Embedded, ..Config::default() };
     config.listen.set_ip(Ipv4Addr::LOCALHOST.into());
     config.log.filter = "warn".to_owned();
     config.topology.profile = common.topology.is_none().then(|| "small".to_owned());
@@ -78,16 +86,44 @@ fn defaults(common: &Common) -> Config {
     config
 }
 
+/// Where what happens is kept, for people.
+enum Kept {
+    Kafka { brokers: String, prefix: String },
+    Folder(PathBuf),
+}
+
+impl Kept {
+    fn of(config: &Config) -> Kept {
+        match config.engine {
+            Engine::Kafka => {
+                Kept::Kafka { brokers: config.kafka.brokers.clone(), prefix: config.kafka.topic_prefix.clone() }
+            }
+            Engine::Embedded => Kept::Folder(config.data_dir.clone()),
+        }
+    }
+
+    /// Below the `^C` that the terminal shows.
+    fn goodbye(&self) -> String {
+        let stays = match self {
+            Kept::Kafka { .. } => "Kafka keeps running with every event, integration and retry".to_owned(),
+            Kept::Folder(dir) => format!("Every event, integration and retry stays in {}", dir.display()),
+        };
+        format!(
+            "\nStopping: what is under way is finished first (ctrl-C again: at once). {stays}; the same command goes on from there."
+        )
+    }
+}
+
 /// The gateway, the receiver and the sample, until ctrl-C.
 async fn session(config: Config, key: String, address: String) -> Result<(), Exit> {
     let stop = CancellationToken::new();
     let (receiver, mut shown) = receiver::Shown::start(&address, stop.clone()).await.map_err(Exit::usage)?;
     let api = format!("http://{}", config.listen);
-    let (prefix, brokers) = (config.kafka.topic_prefix.clone(), config.kafka.brokers.clone());
+    let kept = Kept::of(&config);
     let sample = sample::Sample { api: &api, key: &key, receiver: &receiver };
     let demonstration = async {
         match sample.run(&mut shown).await {
-            Ok(()) => println!("{}", sample.what_to_try(&prefix, &brokers)),
+            Ok(()) => println!("{}", sample.what_to_try(&kept)),
             Err(error) => {
                 stop.cancel();
                 return Some(format!("the sample could not be set up: {error:#}"));
@@ -105,7 +141,7 @@ async fn session(config: Config, key: String, address: String) -> Result<(), Exi
     };
     tokio::select! {
         ended = gateway => ended,
-        again = stop_on_signal(&stop, || println!("{GOODBYE}")) => Err(again),
+        again = stop_on_signal(&stop, || println!("{}", kept.goodbye())) => Err(again),
     }
 }
 

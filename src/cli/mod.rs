@@ -37,7 +37,7 @@ struct Common {
     /// Configuration file [default: tidegate.toml, where there is one]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Bootstrap servers of Kafka, `host:port,...` [env: KAFKA_BROKERS]
+    /// Use Kafka: its bootstrap servers, `host:port,...` [env: KAFKA_BROKERS]
     #[arg(long, global = true, value_name = "SERVERS")]
     kafka: Option<String>,
     /// What every topic's name begins with [env: KAFKA_TOPIC_PREFIX]
@@ -95,6 +95,7 @@ impl Common {
                 flags.insert(key, value);
             }
         };
+        set("engine", self.kafka.as_ref().map(|_| "kafka".to_owned()));
         set("kafka.brokers", self.kafka.clone());
         set("kafka.topic_prefix", self.prefix.clone());
         set("topology.profile", self.profile.clone());

@@ -69,21 +69,27 @@ pub(super) fn read(environment: impl Iterator<Item = (String, String)>) -> Envir
             found.values.push(((*alias).into(), (*key).into(), value.clone()));
         }
     }
-    found.contradiction = contradiction(&all);
+    match enabled(&all) {
+        Ok(Some(engine)) => found.values.push(("KAFKA_ENABLED".into(), "engine".into(), engine.into())),
+        Ok(None) => {}
+        Err(contradiction) => found.contradiction = Some(contradiction),
+    }
     found
 }
 
-fn contradiction(all: &std::collections::BTreeMap<String, String>) -> Option<String> {
-    let enabled = all.get("KAFKA_ENABLED")?;
-    match enabled.to_lowercase().as_str() {
-        "true" | "1" | "yes" => None,
-        "false" | "0" | "no" if all.get("TIDEGATE_ENGINE").is_some_and(|e| e == "kafka") => {
-            Some("KAFKA_ENABLED is false but TIDEGATE_ENGINE is `kafka`: remove one of them".into())
+/// The engine that `KAFKA_ENABLED` means, which `TIDEGATE_ENGINE` must not contradict.
+fn enabled(all: &std::collections::BTreeMap<String, String>) -> Result<Option<&'static str>, String> {
+    let Some(enabled) = all.get("KAFKA_ENABLED") else { return Ok(None) };
+    let engine = match enabled.to_lowercase().as_str() {
+        "true" | "1" | "yes" => "kafka",
+        "false" | "0" | "no" => "embedded",
+        other => return Err(format!("KAFKA_ENABLED `{other}`: must be true or false")),
+    };
+    match all.get("TIDEGATE_ENGINE") {
+        Some(named) if named != engine => {
+            Err(format!("KAFKA_ENABLED is {enabled} but TIDEGATE_ENGINE is `{named}`: remove one of them"))
         }
-        "false" | "0" | "no" => Some(
-            "KAFKA_ENABLED is false, but this version has the `kafka` engine only: remove it or set it to true".into(),
-        ),
-        other => Some(format!("KAFKA_ENABLED `{other}`: must be true or false")),
+        _ => Ok(Some(engine)),
     }
 }
 

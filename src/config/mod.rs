@@ -23,7 +23,10 @@ pub struct ConfigError(String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
+    /// A Kafka cluster, shared by any number of processes.
     Kafka,
+    /// One file in the data folder, of this process alone.
+    Embedded,
 }
 
 /// Everything that can be set. Field names are the keys of `tidegate.toml`. It holds secrets, so that it has no `Debug`.

@@ -68,12 +68,24 @@ fn bad_values_are_refused_with_their_name() {
         (("TIDEGATE_LISTEN", "nowhere"), "TIDEGATE_LISTEN"),
         (("TIDEGATE_ENGINE", "pulsar"), "TIDEGATE_ENGINE"),
         (("KAFKA_ENABLED", "perhaps"), "KAFKA_ENABLED"),
-        (("KAFKA_ENABLED", "false"), "KAFKA_ENABLED"),
         (("TIDEGATE_LOG_FORMAT", "xml"), "TIDEGATE_LOG_FORMAT"),
     ];
     for (variable, name) in cases {
         let error = loaded("", &[variable], &Flags::new()).err().unwrap();
         assert!(error.contains(name), "{variable:?}: {error}");
+    }
+}
+
+#[test]
+fn kafka_enabled_names_the_engine_and_a_contradiction_is_refused() {
+    let engine = |env: &[(&str, &str)]| loaded("", env, &Flags::new()).map(|loaded| loaded.config.engine);
+    for (enabled, meant) in [("false", Engine::Embedded), ("0", Engine::Embedded), ("True", Engine::Kafka)] {
+        assert_eq!(engine(&[("KAFKA_ENABLED", enabled)]), Ok(meant), "{enabled}");
+    }
+    assert_eq!(engine(&[("TIDEGATE_ENGINE", "embedded")]), Ok(Engine::Embedded));
+    for (enabled, named) in [("false", "kafka"), ("true", "embedded")] {
+        let error = engine(&[("KAFKA_ENABLED", enabled), ("TIDEGATE_ENGINE", named)]).unwrap_err();
+        assert!(error.contains("KAFKA_ENABLED") && error.contains(named), "{error}");
     }
 }
 

@@ -55,7 +55,8 @@ pub struct EmbeddedLog {
     groups: Mutex<HashMap<&'static str, Stage>>,
     members: AtomicU64,
     tasks: TaskTracker,
-    stop: DropGuard,
+    stop: CancellationToken,
+    _end: DropGuard,
 }
 
 /// A stage's group, as a new member meets it.
@@ -105,7 +106,8 @@ impl EmbeddedLog {
             groups: Mutex::default(),
             members: AtomicU64::new(0),
             tasks,
-            stop: stop.drop_guard(),
+            _end: stop.clone().drop_guard(),
+            stop,
         })
     }
 
@@ -114,15 +116,20 @@ impl EmbeddedLog {
         keep::delete_before(&self.store, &self.requests, (topic, partition), offset).await
     }
 
-    /// Ends what runs and closes the file; false where `deadline` came first. Nothing is lost by not calling it.
-    pub async fn close(self, deadline: Duration) -> bool {
-        drop(self.stop);
-        drop(self.requests);
-        drop(self.groups);
+    /// Ends what runs and closes the file, members that are still there with it; false where `deadline` came first. Nothing is
+    /// lost by not calling it.
+    pub async fn close(&self, deadline: Duration) -> bool {
+        self.stop.cancel();
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.tasks.close();
         let ended = tokio::time::timeout(deadline, self.tasks.wait()).await.is_ok();
         self.store.readers.close().await;
         ended
+    }
+
+    /// Deletes the log in `dir`, unless a process has it.
+    pub fn erase(dir: &Path) -> Result<(), LogError> {
+        open::erase(dir)
     }
 
     fn stage(&self, name: &'static str, topic: Topic) -> Stage {

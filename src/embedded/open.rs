@@ -135,6 +135,20 @@ fn lock(dir: &Path) -> Result<File, LogError> {
     }
 }
 
+/// Deletes the file and what SQLite keeps beside it.
+pub(super) fn erase(dir: &Path) -> Result<(), LogError> {
+    let _lock = lock(dir)?;
+    for name in ["log.db", "log.db-wal", "log.db-shm"] {
+        match std::fs::remove_file(dir.join(name)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(LogError::Fatal(format!("{} cannot be deleted: {e}", dir.join(name).display())));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Is there no file yet, or an empty one? One that is not this version's is refused.
 async fn is_new(place: &Place, reading: &SqliteConnectOptions) -> Result<bool, LogError> {
     if !place.0.exists() {

@@ -1,14 +1,15 @@
-//! A receiver that answers 200 and shows each request.
+//! A receiver that shows each request and answers 200; under `/flaky` only the third time.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -20,6 +21,13 @@ use super::told::printable;
 /// How much of a body is shown.
 const SHOWN: usize = 300;
 
+/// Where each delivery is refused at first.
+const FLAKY: &str = "/flaky";
+/// So often.
+const REFUSALS: u8 = 2;
+/// Deliveries that are remembered, so that memory has a bound; one more, and all are refused anew.
+const REMEMBERED: usize = 10_000;
+
 /// The receiver that runs: what has arrived, and its task, which ends with it.
 pub(super) struct Shown {
     arrived: watch::Receiver<u64>,
@@ -30,6 +38,24 @@ pub(super) struct Shown {
 struct Counter {
     count: AtomicU64,
     arrived: watch::Sender<u64>,
+    /// How often each delivery was refused.
+    refused: Mutex<HashMap<String, u8>>,
+}
+
+impl Counter {
+    fn answer_to(&self, delivery: &str) -> (StatusCode, &'static str) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.len() >= REMEMBERED {
+            refused.clear();
+        }
+        let times = refused.entry(delivery.to_owned()).or_default();
+        if *times >= REFUSALS {
+            refused.remove(delivery);
+            return (StatusCode::OK, "ok");
+        }
+        *times += 1;
+        (StatusCode::SERVICE_UNAVAILABLE, "not yet; it will be sent again")
+    }
 }
 
 impl Shown {
@@ -66,15 +92,19 @@ async fn show(
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
-) -> &'static str {
+) -> (StatusCode, &'static str) {
     let text = |name: &str| printable(headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("-"));
     let body = String::from_utf8_lossy(&body);
     let cut: String = body.chars().take(SHOWN).collect();
     let more = if cut.len() < body.len() { " ..." } else { "" };
     let cut = printable(&cut);
-    println!("  <- {method} {uri}  {}  event {}  delivery {}", text("ce-type"), text("ce-id"), text("idempotency-key"));
+    let delivery = text("idempotency-key");
+    let answer = if uri.path() == FLAKY { shown.answer_to(&delivery) } else { (StatusCode::OK, "ok") };
+    let refused =
+        if answer.0.is_success() { String::new() } else { format!("  -> {}: {}", answer.0.as_u16(), answer.1) };
+    println!("  <- {method} {uri}  {}  event {}  delivery {delivery}{refused}", text("ce-type"), text("ce-id"));
     println!("     {cut}{more}");
     let count = shown.count.fetch_add(1, Ordering::Relaxed) + 1;
     shown.arrived.send_replace(count);
-    "ok"
+    answer
 }

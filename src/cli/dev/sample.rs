@@ -7,10 +7,16 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::Kept;
 use super::receiver::Shown;
 
 const ORG: &str = "648";
-const INTEGRATION: &str = "sample-patients";
+/// Id, name, event type and path at the receiver, which refuses each delivery to `/flaky` twice.
+const INTEGRATIONS: [(&str, &str, &str, &str); 3] = [
+    ("sample-patients", "Patients to the sample receiver", "patient.*", "/patients"),
+    ("sample-appointments", "Appointments to the sample receiver", "appointment.*", "/appointments"),
+    ("sample-flaky", "New patients to a receiver that fails twice", "patient.created", "/flaky"),
+];
 /// A gateway that is new to its Kafka makes topics and joins groups first.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
@@ -29,13 +35,15 @@ impl Sample<'_> {
         println!("Tidegate is up at {}  (admin key: {})\n", self.api, self.key);
         let org = json!({"orgId": ORG, "name": "City Clinic"});
         self.ensure(&client, ("admin/organizations", ORG, ""), &org).await?;
-        let integration = json!({
-            "id": INTEGRATION, "orgId": ORG, "name": "Patients to the sample receiver", "eventType": "patient.*",
-            "targetUrl": format!("{}/patients", self.receiver), "httpMethod": "POST",
-        });
         let query = format!("?orgId={ORG}");
-        self.ensure(&client, ("outbound-integrations", INTEGRATION, &query), &integration).await?;
-        println!("One event, on its way through Kafka to the receiver at {}:", self.receiver);
+        for (id, name, event_type, path) in INTEGRATIONS {
+            let integration = json!({
+                "id": id, "orgId": ORG, "name": name, "eventType": event_type, "targetUrl": format!("{}{path}", self.receiver),
+                "retry": {"maxAttempts": 5, "delays": ["1s", "3s", "10s"], "jitter": 0.0},
+            });
+            self.ensure(&client, ("outbound-integrations", id, &query), &integration).await?;
+        }
+        println!("One event, on its way to two integrations at {}, one of which fails twice:", self.receiver);
         let event = json!({"eventType": "patient.created", "entityId": "Patient/1", "payload": {"id": 1, "name": "Ada Sample"}});
         let (status, answer) = self.call(&client, Method::POST, &format!("events?orgId={ORG}"), Some(&event)).await?;
         if status != StatusCode::ACCEPTED {
@@ -48,13 +56,18 @@ impl Sample<'_> {
     }
 
     /// What to do next, ready to be copied.
-    pub fn what_to_try(&self, prefix: &str, brokers: &str) -> String {
+    pub fn what_to_try(&self, kept: &Kept) -> String {
         let Sample { api, key, .. } = self;
+        let story = match kept {
+            Kept::Kafka { brokers, prefix } => format!(
+                "  kcat -b {brokers} -C -t {prefix}.attempts -o beginning -e -q -f '%h\\n'      the story of each attempt\n"
+            ),
+            Kept::Folder(_) => String::new(),
+        };
         format!(
             "\nTry it:\n\n  curl -X POST '{api}/api/v1/events?orgId={ORG}' -H 'X-API-Key: {key}' -H 'content-type: application/json' \\\n    \
-             -d '{{\"eventType\":\"patient.updated\",\"entityId\":\"Patient/2\",\"payload\":{{\"id\":2,\"name\":\"Grace Example\"}}}}'\n\n  \
-             kcat -b {brokers} -C -t {prefix}.attempts -o beginning -e -q -f '%h\\n'      the story of each attempt\n  \
-             curl {api}/metrics\n\nctrl-C ends it.\n"
+             -d '{{\"eventType\":\"appointment.created\",\"entityId\":\"Appointment/2\",\"payload\":{{\"id\":2,\"patient\":\"Grace Example\"}}}}'\n\n\
+             {story}  curl {api}/metrics\n\nctrl-C ends it.\n"
         )
     }
 
