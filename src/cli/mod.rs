@@ -55,7 +55,7 @@ struct Common {
 enum Command {
     /// Run the gateway: the production process
     Serve(serve::Serve),
-    /// Try it: a gateway with a sample integration and a receiver that shows what arrives
+    /// Try it: a gateway with a sample integration, and a receiver that shows what arrives and what goes wrong
     Dev(dev::Dev),
     /// Show, check or create the topics
     Topology(topology::Topology),

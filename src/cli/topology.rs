@@ -74,9 +74,9 @@ fn verdict(findings: &[Finding], topics: usize) -> Result<String, Exit> {
     match (fatal, missing, findings.len()) {
         (0, 0, 0) => Ok(format!("All {topics} topics are as declared.")),
         (0, 0, _) => Ok("The gateway runs with these topics.".to_owned()),
-        (0, 1, _) => Err(Exit::failed("1 topic is missing: nothing to mend where it is to be made")),
+        (0, 1, _) => Err(Exit::failed("1 topic is missing; nothing else keeps the gateway from running")),
         (0, _, _) => {
-            Err(Exit::failed(format!("{missing} topics are missing: nothing to mend where they are to be made")))
+            Err(Exit::failed(format!("{missing} topics are missing; nothing else keeps the gateway from running")))
         }
         _ => Err(Exit::failed(format!("the gateway does not run before {fatal} of these are mended"))),
     }
