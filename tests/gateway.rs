@@ -12,6 +12,8 @@ mod backlog;
 mod broker;
 #[path = "gateway/day.rs"]
 mod day;
+#[path = "gateway/dead.rs"]
+mod dead;
 #[path = "gateway/dev.rs"]
 mod dev;
 #[path = "gateway/harness.rs"]

@@ -1,6 +1,7 @@
 //! The file under the log: found or made, locked, checked, and its faults told in sentences.
 
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ const APPLICATION: i32 = 0x5467_4c67;
 /// `user_version`: raised with every change of the tables that an older version could not read.
 const VERSION: i32 = 1;
 
+const FILE: &str = "log.db";
 const READERS: u32 = 4;
 /// Long statements are few: those below, and the inserts.
 const STATEMENTS: usize = 64;
@@ -57,7 +59,7 @@ pub(super) struct Place(PathBuf);
 
 impl Place {
     pub(super) fn of(dir: &Path) -> Place {
-        Place(dir.join("log.db"))
+        Place(dir.join(FILE))
     }
 
     /// A fault of the file as what it means.
@@ -120,14 +122,22 @@ pub(super) async fn open(dir: &Path, declared: &Declared) -> Result<Opened, LogE
 /// One process at a time: two would each hold half of the truth in memory.
 fn lock(dir: &Path) -> Result<File, LogError> {
     let shown = dir.display();
-    std::fs::create_dir_all(dir)
+    // Payloads are nobody else's business: the folder and the file are their owner's alone, unless they were there before.
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
         .map_err(|e| LogError::Fatal(format!("the data folder {shown} cannot be made: {e}")))?;
-    let path = dir.join("lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(|e| {
-        LogError::Fatal(format!("the data folder {shown} cannot be written: {e}; TIDEGATE_DATA_DIR names another"))
-    })?;
+    let open = |name: &str| {
+        let opened = File::options().create(true).truncate(false).write(true).mode(0o600).open(dir.join(name));
+        opened.map_err(|e| {
+            LogError::Fatal(format!("the data folder {shown} cannot be written: {e}; TIDEGATE_DATA_DIR names another"))
+        })
+    };
+    let file = open("lock")?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        // SQLite gives its other files the rights of this one.
+        Ok(()) => open(FILE).map(|_| file),
         Err(TryLockError::WouldBlock) => Err(LogError::Fatal(format!(
             "another gateway uses the data folder {shown}; stop it, or give this one a folder of its own (TIDEGATE_DATA_DIR)"
         ))),
@@ -138,7 +148,7 @@ fn lock(dir: &Path) -> Result<File, LogError> {
 /// Deletes the file and what SQLite keeps beside it.
 pub(super) fn erase(dir: &Path) -> Result<(), LogError> {
     let _lock = lock(dir)?;
-    for name in ["log.db", "log.db-wal", "log.db-shm"] {
+    for name in [FILE, "log.db-wal", "log.db-shm"] {
         match std::fs::remove_file(dir.join(name)) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 return Err(LogError::Fatal(format!("{} cannot be deleted: {e}", dir.join(name).display())));
@@ -149,11 +159,8 @@ pub(super) fn erase(dir: &Path) -> Result<(), LogError> {
     Ok(())
 }
 
-/// Is there no file yet, or an empty one? One that is not this version's is refused.
+/// Is the file empty? One that is not this version's is refused.
 async fn is_new(place: &Place, reading: &SqliteConnectOptions) -> Result<bool, LogError> {
-    if !place.0.exists() {
-        return Ok(true);
-    }
     let mut file = reading.clone().read_only(true).connect().await.map_err(|e| place.error(&e))?;
     let mut number = async |pragma: &'static str| {
         let row = sqlx::query(pragma).fetch_one(&mut file).await.map_err(|e| place.error(&e))?;

@@ -1,6 +1,7 @@
 //! What only this engine can have: a file that is opened again, shared, damaged, or tidied up.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -148,6 +149,22 @@ async fn a_folder_that_another_gateway_uses_is_refused() {
     assert!(why.contains("another gateway uses the data folder") && why.contains("TIDEGATE_DATA_DIR"), "{why}");
     assert!(log.close(Duration::from_secs(10)).await);
     assert!(open(dir.path(), clock()).await.is_ok(), "it was let go");
+}
+
+#[tokio::test]
+async fn nobody_else_can_read_what_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("data");
+    let log = open(&dir, clock()).await.unwrap();
+    append(&log, Topic::Events, &[("a", Some("a patient"))]).await;
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&dir), 0o700);
+    for name in ["log.db", "log.db-wal", "lock"] {
+        assert_eq!(mode(&dir.join(name)), 0o600, "{name}");
+    }
+    assert!(log.close(Duration::from_secs(10)).await);
+    let left = std::fs::metadata(dir.join("log.db-wal")).map_or(0, |wal| wal.len());
+    assert_eq!(left, 0, "all of it is in the file");
 }
 
 #[tokio::test]

@@ -74,7 +74,9 @@ impl Writer {
             }
             self.write(requests).await;
         }
-        if let Err(error) = self.connection.close().await {
+        // The readers may be there still: then closing alone would leave all of it in the write-ahead log.
+        let checkpoint = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut self.connection).await.map(drop);
+        if let Err(error) = checkpoint.and(self.connection.close().await) {
             tracing::warn!(%error, "the log was not closed in order; nothing is lost by that");
         }
     }

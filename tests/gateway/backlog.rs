@@ -10,7 +10,7 @@ use crate::support::broker::Broker;
 use crate::support::gateway::Setup;
 use crate::support::ledger::Ledger;
 use crate::support::receiver::{Answer, Receiver};
-use crate::support::{SOON, kafka, turn};
+use crate::support::{SOON, topics, turn};
 
 const WAITING: usize = 100_000;
 /// At a few thousand a second, on a machine that does other things too.
@@ -19,7 +19,7 @@ const DRAINED: Duration = Duration::from_secs(300);
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_thousand_waiting_for_one_delay_nobody_else() {
     let _turn = turn::alone().await;
-    let broker = Broker::shared().await;
+    let broker = Broker::any().await;
     let receiver = Receiver::start().await;
     let setup = Setup::new(&broker, "backlog");
     let gateway = setup.start().await;
@@ -51,7 +51,7 @@ async fn a_hundred_thousand_waiting_for_one_delay_nobody_else() {
     receiver.wait_for("the slow one goes on too", SOON, |log| log.requests("/slow") > before).await;
     receiver.always("/slow", Answer::Status(200));
     receiver.wait_events("/slow", WAITING, DRAINED).await;
-    kafka::quiet(&setup).await;
+    topics::quiet(&setup).await;
     receiver.look(|log| Ledger { path: "/slow", accepted: &accepted }.settle_once(log));
     let memory = gateway.memory_high();
     eprintln!("at most {memory} MiB");

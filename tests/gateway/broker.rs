@@ -12,7 +12,7 @@ use crate::support::ledger::Ledger;
 use crate::support::load::Load;
 use crate::support::receiver::{Answer, Receiver};
 use crate::support::story::Story;
-use crate::support::{LATER, SOON, kafka, turn, until};
+use crate::support::{LATER, SOON, topics, turn, until};
 
 const IN_FLIGHT: usize = 16;
 const ONE_FLUSH: usize = 1_000;
@@ -53,7 +53,7 @@ async fn settle(mut scene: Scene, outages: usize) {
     for path in ["/fast", "/flaky"] {
         scene.receiver.wait_events(path, accepted.len(), LATER).await;
     }
-    kafka::quiet(&scene.setup).await;
+    topics::quiet(&scene.setup).await;
     let story = Story::read(&scene.setup).await;
     scene.receiver.look(|log| {
         let surplus =

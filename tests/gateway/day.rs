@@ -12,7 +12,7 @@ use crate::support::broker::Broker;
 use crate::support::gateway::Setup;
 use crate::support::receiver::hash;
 use crate::support::receiver::{Log, Receiver, Seen};
-use crate::support::{LATER, kafka, repository, turn};
+use crate::support::{LATER, repository, topics, turn};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -163,7 +163,7 @@ async fn what_comes_in_by_any_way_arrives_once_as_it_was() {
         let what = format!("{} deliveries of {}", owed(one), one.id);
         receiver.wait_for(&what, LATER, |log| log.requests(&one.path) >= owed(one)).await;
     }
-    kafka::quiet(&setup).await;
+    topics::quiet(&setup).await;
     receiver.look(|log| {
         for one in &integrations {
             arrived(log, one, &sources, owed(one));
@@ -174,7 +174,7 @@ async fn what_comes_in_by_any_way_arrives_once_as_it_was() {
     story(&broker, &setup, (&sample, &one.id)).await;
     groups(&broker, &setup).await;
     waited(&api, &receiver, (&broker, &setup)).await;
-    assert_eq!(kafka::read(&setup.brokers, &setup.topic("rejected")).await.len(), 0);
+    assert_eq!(topics::read(&setup, "rejected").await.len(), 0);
 }
 
 fn arrived(log: &Log, one: &Integration, sources: &[&[Event]; 3], owed: usize) {
@@ -262,7 +262,7 @@ async fn waited(api: &Api, receiver: &Receiver, (broker, setup): (&Broker, &Setu
     receiver.sequence("/unwell", &[503, 200]);
     api.publish(&event("waits", "day.unwell")).await;
     receiver.wait_for("the second attempt is answered", LATER, |log| log.answers("/unwell") == 2).await;
-    kafka::quiet(setup).await;
+    topics::quiet(setup).await;
     let delivery = receiver.look(|log| log.of("/unwell").next().map(|seen| seen.delivery.clone())).expect("a request");
     let delivery = format!("tg_delivery={delivery}");
     let words =

@@ -13,7 +13,7 @@ use crate::support::ledger::Ledger;
 use crate::support::load::Load;
 use crate::support::receiver::{Answer, Log, Receiver};
 use crate::support::story::Story;
-use crate::support::{LATER, SOON, kafka, turn};
+use crate::support::{LATER, SOON, topics, turn};
 
 /// Named so that each of the three partitions of `deliveries` has two.
 const PATHS: [&str; 6] = ["/billing", "/triage", "/pharmacy", "/nord", "/lab", "/archive"];
@@ -67,7 +67,7 @@ async fn a_second_instance_joins_and_leaves_under_load() {
     }
     let accepted = load.finish().await.ids;
     everything(&receiver, &accepted).await;
-    kafka::quiet(&setup).await;
+    topics::quiet(&setup).await;
     let story = Story::read(&setup).await;
     receiver.look(|log| {
         for path in PATHS {
@@ -118,7 +118,7 @@ async fn a_zombie_neither_sends_nor_commits() {
     sends(&receiver, &zombie, "it is a member again, and works").await;
     let accepted = load.finish().await.ids;
     everything(&receiver, &accepted).await;
-    kafka::quiet(&setup).await;
+    topics::quiet(&setup).await;
 
     let story = Story::read(&setup).await;
     receiver.look(|log| {
@@ -166,7 +166,7 @@ async fn two_processes_with_one_instance_name() {
     load.more(100, LATER).await;
     let accepted = load.finish().await.ids;
     everything(&receiver, &accepted).await;
-    kafka::quiet(&setup).await;
+    topics::quiet(&setup).await;
     let story = Story::read(&setup).await;
     receiver.look(|log| {
         for path in PATHS {

@@ -12,7 +12,7 @@ use crate::support::ledger::{Ledger, Repeat};
 use crate::support::load::Load;
 use crate::support::receiver::{Answer, Receiver};
 use crate::support::story::Story;
-use crate::support::{LATER, SOON, kafka, turn};
+use crate::support::{LATER, SOON, topics, turn};
 
 /// Requests under way at once for one integration: what `maxInFlight` says here. An integration that is not sharded has one
 /// partition, so this is all of it.
@@ -28,7 +28,7 @@ const UNCOMMITTED: Duration = Duration::from_secs(5);
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_ten_times_under_load() {
     let _turn = turn::alone().await;
-    let broker = Broker::shared().await;
+    let broker = Broker::any().await;
     let receiver = Receiver::start().await;
     let setup = Setup::new(&broker, "killed").instance("one");
     let mut gateway = setup.start().await;
@@ -58,7 +58,7 @@ async fn killed_ten_times_under_load() {
     for path in ["/fast", "/flaky"] {
         receiver.wait_events(path, accepted.len(), LATER).await;
     }
-    kafka::quiet(&setup).await;
+    topics::quiet(&setup).await;
 
     let story = Story::read(&setup).await;
     receiver.look(|log| {
@@ -91,7 +91,7 @@ fn explained(repeat: &Repeat<'_>, kills: &[(Instant, Instant)]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_between_the_answer_and_the_commit() {
     let _turn = turn::beside().await;
-    let broker = Broker::shared().await;
+    let broker = Broker::any().await;
     let receiver = Receiver::start().await;
     let setup = Setup::new(&broker, "answered").instance("one");
     let mut gateway = setup.start().await;
@@ -112,7 +112,7 @@ async fn killed_between_the_answer_and_the_commit() {
     gateway = setup.start().await;
 
     receiver.wait_for("all come again", LATER, |log| log.answers("/held") >= 2 * IN_FLIGHT).await;
-    kafka::quiet(&setup).await;
+    topics::quiet(&setup).await;
     let story = Story::read(&setup).await;
     receiver.look(|log| {
         let repeats = Ledger { path: "/held", accepted: &accepted }.settle(log);
@@ -125,7 +125,7 @@ async fn killed_between_the_answer_and_the_commit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_the_moment_of_an_answer() {
     let _turn = turn::beside().await;
-    let broker = Broker::shared().await;
+    let broker = Broker::any().await;
     let receiver = Receiver::start().await;
     let setup = Setup::new(&broker, "moment").instance("one");
     let mut gateway = setup.start().await;
@@ -144,7 +144,7 @@ async fn killed_at_the_moment_of_an_answer() {
         gateway = setup.start().await;
         receiver.wait_events("/a", accepted.len(), LATER).await;
         // So that the next kill finds nothing of this round uncommitted.
-        kafka::quiet(&setup).await;
+        topics::quiet(&setup).await;
     }
     let story = Story::read(&setup).await;
     receiver.look(|log| {
@@ -157,7 +157,7 @@ async fn killed_at_the_moment_of_an_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn asked_to_end_under_load() {
     let _turn = turn::alone().await;
-    let broker = Broker::shared().await;
+    let broker = Broker::any().await;
     let receiver = Receiver::start().await;
     let setup = Setup::new(&broker, "asked");
     let mut gateway = setup.start().await;
@@ -177,7 +177,7 @@ async fn asked_to_end_under_load() {
     }
     let accepted = load.finish().await.ids;
     receiver.wait_events("/a", accepted.len(), LATER).await;
-    kafka::quiet(&setup).await;
+    topics::quiet(&setup).await;
     let story = Story::read(&setup).await;
     receiver.look(|log| {
         Ledger { path: "/a", accepted: &accepted }.settle_once(log);

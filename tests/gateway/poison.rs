@@ -8,7 +8,7 @@ use crate::support::gateway::Setup;
 use crate::support::kafka::{self, Record, Write};
 use crate::support::ledger::Ledger;
 use crate::support::receiver::{Answer, Receiver};
-use crate::support::{LATER, SOON, turn, until};
+use crate::support::{LATER, SOON, topics, turn, until};
 
 fn headers(list: &[(&'static str, &str)]) -> Vec<(&'static str, Vec<u8>)> {
     list.iter().map(|(name, value)| (*name, value.as_bytes().to_vec())).collect()
@@ -119,8 +119,8 @@ async fn a_record_that_nobody_understands_stops_nothing() {
     api.publish_all(&events(&after, "patient.created")).await;
     accepted.extend(after);
     receiver.wait_events("/a", accepted.len(), LATER).await;
-    kafka::quiet(&setup).await;
-    let rejected = kafka::read(&setup.brokers, &setup.topic("rejected")).await;
+    topics::quiet(&setup).await;
+    let rejected = topics::read(&setup, "rejected").await;
     all_rejected(&rejected, "events", &bad_events);
     all_rejected(&rejected, "deliveries", &bad_deliveries);
     receiver.look(|log| Ledger { path: "/a", accepted: &accepted }.settle_once(log));
@@ -142,7 +142,7 @@ async fn what_nobody_understands_in_a_table_stops_no_start() {
     let accepted = ids("table", 10);
     api.publish_all(&events(&accepted, "patient.created")).await;
     until("what waits is written down", LATER, async || {
-        let written = kafka::read(&setup.brokers, &setup.topic("retry")).await;
+        let written = topics::read(&setup, "retry").await;
         (written.len() >= 10).then_some(())
     })
     .await;
@@ -153,7 +153,7 @@ async fn what_nobody_understands_in_a_table_stops_no_start() {
     let poison = [keyed(b"\xff\x00", b"garbage"), keyed(b"a@not-an-offset", b"{}"), keyed(b"", b"")];
     kafka::produce(&setup.brokers, &setup.topic("retry"), &poison).await;
     // One entry that was good is damaged: its delivery may come early, but it comes.
-    let good = kafka::read(&setup.brokers, &setup.topic("retry")).await;
+    let good = topics::read(&setup, "retry").await;
     let is_lane = |r: &&Record| r.value.is_some() && r.header("tg_integration") == Some("a");
     let one = good.iter().rev().find(is_lane);
     let one = one.expect("an entry");
@@ -174,14 +174,14 @@ async fn what_nobody_understands_in_a_table_stops_no_start() {
         .await;
     api.publish(&event("later", "patient.created")).await;
     receiver.wait_for("the later one", SOON, |log| log.has("/a", "later")).await;
-    kafka::quiet(&setup).await;
+    topics::quiet(&setup).await;
     let all: Vec<String> = accepted.into_iter().chain(["later".to_owned()]).collect();
     let story = crate::support::story::Story::read(&setup).await;
     receiver.look(|log| {
         Ledger { path: "/a", accepted: &all }.settle(log);
         story.ended_once(log, "/a");
     });
-    let rejected = kafka::read(&setup.brokers, &setup.topic("rejected")).await;
+    let rejected = topics::read(&setup, "rejected").await;
     let told: Vec<_> = rejected.iter().filter(|r| r.header("__connect.errors.topic") == Some("retry")).collect();
     assert_eq!(told.iter().filter(|r| r.header("tg_reason") == Some("not_a_lane")).count(), 3, "{told:#?}");
     assert_eq!(told.iter().filter(|r| r.header("tg_reason") == Some("not_an_entry")).count(), 1, "{told:#?}");

@@ -11,7 +11,7 @@ use crate::support::broker::Broker;
 use crate::support::gateway::{Ended, Setup};
 use crate::support::ledger::Ledger;
 use crate::support::receiver::{Answer, Receiver};
-use crate::support::{LATER, SOON, kafka, scratch, turn};
+use crate::support::{LATER, SOON, kafka, scratch, topics, turn};
 
 fn refused(what: &str, reply: &Reply, status: u16, code: &str) {
     let body = &reply.body;
@@ -82,7 +82,7 @@ async fn events_that_are_none_are_refused_and_the_others_arrive() {
     receiver.always("/a", Answer::Status(200));
     receiver.release("/a");
     receiver.wait_events("/a", accepted.len(), LATER).await;
-    kafka::quiet(&setup).await;
+    topics::quiet(&setup).await;
     receiver.look(|log| Ledger { path: "/a", accepted: &accepted }.settle_once(log));
 }
 
@@ -154,7 +154,7 @@ async fn a_port_that_is_taken_ends_it_and_harms_nobody() {
     let again = setup.run(SOON).await;
     ended("a taken port", &again, 2, &[&setup.address(), "TIDEGATE_LISTEN"]);
     receiver.wait_events("/a", accepted.len(), LATER).await;
-    kafka::quiet(&setup).await;
+    topics::quiet(&setup).await;
     receiver.look(|log| Ledger { path: "/a", accepted: &accepted }.settle_once(log));
     // Not only another gateway.
     let other = setup.another("stranger");
@@ -203,6 +203,6 @@ async fn a_broker_that_goes_away_is_told_to_clients_and_nothing_is_accepted_in_v
     api.expect(202, Method::POST, "events?orgId=648", Some(&body)).await;
     accepted.push("while-away".to_owned());
     receiver.wait_events("/a", 21, LATER).await;
-    kafka::quiet(&setup).await;
+    topics::quiet(&setup).await;
     receiver.look(|log| Ledger { path: "/a", accepted: &accepted }.settle_within(log, 20));
 }

@@ -8,14 +8,14 @@ use crate::support::gateway::Setup;
 use crate::support::ledger::Ledger;
 use crate::support::receiver::{Answer, Receiver};
 use crate::support::story::Story;
-use crate::support::{LATER, SOON, kafka, turn, until};
+use crate::support::{LATER, SOON, topics, turn, until};
 
 const IN_FLIGHT: usize = 4;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deliveries_of_a_disabled_integration_wait_and_those_of_a_deleted_one_are_cancelled() {
     let _turn = turn::beside().await;
-    let broker = Broker::shared().await;
+    let broker = Broker::any().await;
     let receiver = Receiver::start().await;
     let setup = Setup::new(&broker, "switched").instance("one");
     let gateway = setup.start().await;
@@ -45,7 +45,7 @@ async fn deliveries_of_a_disabled_integration_wait_and_those_of_a_deleted_one_ar
 
     api.enable("a").await;
     receiver.wait_events("/a", accepted.len(), LATER).await;
-    kafka::quiet(&setup).await;
+    topics::quiet(&setup).await;
     receiver.look(|log| Ledger { path: "/a", accepted: &accepted }.settle_within(log, IN_FLIGHT));
 
     receiver.always("/a", Answer::Held(200));
@@ -66,7 +66,7 @@ async fn deliveries_of_a_disabled_integration_wait_and_those_of_a_deleted_one_ar
         (cancelled.len() + IN_FLIGHT >= doomed.len()).then_some(cancelled)
     })
     .await;
-    kafka::quiet(&setup).await;
+    topics::quiet(&setup).await;
     receiver.look(|log| {
         let sent = doomed.iter().filter(|id| log.has("/a", id)).count();
         assert_eq!((sent, cancelled.len()), (IN_FLIGHT, doomed.len() - IN_FLIGHT));

@@ -9,7 +9,11 @@ use tokio::time::timeout;
 
 use super::{LATER, repository, scratch, unique};
 
+/// Names the engine of tests that run on both.
+pub const ENGINE: &str = "TIDEGATE_TEST_ENGINE";
+
 pub struct Broker {
+    /// Empty: the embedded engine.
     pub address: String,
     /// Of one's own: ended with its data when dropped.
     own: Option<String>,
@@ -24,6 +28,15 @@ impl Broker {
             Err(_) => address(&local("test", "up").await),
         };
         Broker { address, own: None }
+    }
+
+    /// What the run is about: the embedded engine where `TIDEGATE_TEST_ENGINE` says so, else `shared`.
+    pub async fn any() -> Broker {
+        match std::env::var(ENGINE).as_deref() {
+            Ok("embedded") => Broker { address: String::new(), own: None },
+            Ok(other) if other != "kafka" => panic!("{ENGINE} is `{other}`: kafka or embedded"),
+            _ => Broker::shared().await,
+        }
     }
 
     pub async fn start_new(name: &str) -> Broker {

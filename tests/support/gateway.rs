@@ -64,7 +64,16 @@ impl Setup {
             ("TIDEGATE_TOPOLOGY__PROFILE", "small"),
             ("TIDEGATE_LOG_FORMAT", "json"),
         ];
-        environment.into_iter().fold(setup, |setup, (name, value)| setup.env(name, value))
+        let setup = environment.into_iter().fold(setup, |setup, (name, value)| setup.env(name, value));
+        match setup.data() {
+            Some(dir) => setup.env("TIDEGATE_ENGINE", "embedded").env("TIDEGATE_DATA_DIR", &dir.display().to_string()),
+            None => setup,
+        }
+    }
+
+    /// The folder of an embedded log.
+    pub fn data(&self) -> Option<PathBuf> {
+        self.brokers.is_empty().then(|| scratch().join(format!("{}.data", self.prefix)))
     }
 
     /// Another process of the same gateway: the same topics, a port and a log of its own.
@@ -128,7 +137,9 @@ impl Setup {
         }
         // Away from a `tidegate.toml` that the working directory may hold.
         command.current_dir(scratch()).env("TIDEGATE_LISTEN", self.address());
-        command.env("KAFKA_BROKERS", &self.brokers).env("KAFKA_TOPIC_PREFIX", &self.prefix);
+        if self.data().is_none() {
+            command.env("KAFKA_BROKERS", &self.brokers).env("KAFKA_TOPIC_PREFIX", &self.prefix);
+        }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let child = command.spawn().expect("the binary can be run");
         let pid = child.id().expect("it was not waited for");

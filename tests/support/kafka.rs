@@ -1,6 +1,5 @@
 //! The topics and groups as any Kafka client sees them.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -12,9 +11,6 @@ use rdkafka::message::{Header, Headers as _, Message as _, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::task::spawn_blocking;
-
-use super::gateway::Setup;
-use super::{LATER, until};
 
 const ASK: Duration = Duration::from_secs(10);
 const READ_WITHIN: Duration = Duration::from_secs(60);
@@ -168,21 +164,4 @@ fn standing_now(brokers: &str, group: &str, topic: &str) -> Result<Vec<Standing>
         all.push(Standing { partition: element.partition(), committed, metadata, end });
     }
     Ok(all)
-}
-
-/// Waits until `match` and `deliver` have nothing left to do: their offsets are at the end of their topics, and no lane waits.
-pub async fn quiet(setup: &Setup) {
-    for (stage, topic) in [("match", "events"), ("deliver", "deliveries")] {
-        until(&format!("{stage} has read {topic} to its end"), LATER, async || {
-            let all = standing(&setup.brokers, &setup.topic(stage), &setup.topic(topic)).await.ok()?;
-            all.iter().all(|p| p.committed.unwrap_or(0) >= p.end).then_some(())
-        })
-        .await;
-    }
-    until("no lane waits", LATER, async || {
-        let entries = read(&setup.brokers, &setup.topic("retry")).await;
-        let last: HashMap<_, _> = entries.iter().map(|entry| (&entry.key, entry.value.is_some())).collect();
-        (!last.values().any(|waits| *waits)).then_some(())
-    })
-    .await;
 }

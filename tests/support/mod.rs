@@ -2,12 +2,14 @@
 
 pub mod api;
 pub mod broker;
+pub mod embedded;
 pub mod gateway;
 pub mod kafka;
 pub mod ledger;
 pub mod load;
 pub mod receiver;
 pub mod story;
+pub mod topics;
 pub mod turn;
 
 use std::path::{Path, PathBuf};

@@ -6,8 +6,8 @@ use serde_json::Value;
 use tidegate::model::time::Timestamp;
 
 use super::gateway::Setup;
-use super::kafka;
 use super::receiver::Log;
+use super::topics;
 
 /// Every committed record of `attempts`, in the order of time within each delivery.
 pub struct Story {
@@ -17,7 +17,7 @@ pub struct Story {
 impl Story {
     pub async fn read(setup: &Setup) -> Story {
         let mut by_delivery: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-        for record in kafka::read(&setup.brokers, &setup.topic("attempts")).await {
+        for record in topics::read(setup, "attempts").await {
             let told = record.json();
             if let Some(delivery) = told["deliveryId"].as_str() {
                 // One partition a delivery, as the key is its id: the order of offsets is the order of time.

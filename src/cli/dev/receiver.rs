@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,7 +35,6 @@ pub(super) struct Shown {
 
 #[derive(Default)]
 struct Counter {
-    count: AtomicU64,
     arrived: watch::Sender<u64>,
     /// How often each delivery was refused.
     refused: Mutex<HashMap<String, u8>>,
@@ -80,7 +78,7 @@ impl Shown {
         Ok((format!("http://{local}"), Shown { arrived, _server: task }))
     }
 
-    /// Waits for the first request; false if none has come within `wait`.
+    /// Waits for the first request that was answered 200; false if none has come within `wait`.
     pub async fn first(&mut self, wait: Duration) -> bool {
         timeout(wait, self.arrived.wait_for(|n| *n > 0)).await.is_ok_and(|seen| seen.is_ok())
     }
@@ -104,7 +102,8 @@ async fn show(
         if answer.0.is_success() { String::new() } else { format!("  -> {}: {}", answer.0.as_u16(), answer.1) };
     println!("  <- {method} {uri}  {}  event {}  delivery {delivery}{refused}", text("ce-type"), text("ce-id"));
     println!("     {cut}{more}");
-    let count = shown.count.fetch_add(1, Ordering::Relaxed) + 1;
-    shown.arrived.send_replace(count);
+    if answer.0.is_success() {
+        shown.arrived.send_modify(|n| *n += 1);
+    }
     answer
 }
