@@ -4,7 +4,7 @@
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test bench lint
+.PHONY: help setup tools dev test bench lint
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -12,8 +12,11 @@ help: ## this list
 setup: ## install what is missing (as root), or name it
 	@scripts/setup
 
-dev: setup ## the gateway on a local Kafka, with a sample integration and a receiver
-	@eval "$$(compose/local up)" && cargo run -- dev --kafka "$$KAFKA_BROKERS" $(ARGS)
+tools:
+	@scripts/setup build
+
+dev: tools ## the gateway in one process, with sample integrations and a receiver (ARGS="--kafka host:port": on Kafka)
+	@cargo run --locked -- dev $(ARGS)
 
 test: setup ## formatting, clippy, all tests, on an Apache Kafka started for them
 	@scripts/test

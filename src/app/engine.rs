@@ -13,6 +13,19 @@ use crate::model::time::Clock;
 use crate::stream::log::{Log, LogError};
 use crate::topology::Declared;
 
+/// Deletes what earlier processes left in the data folder, unless one uses it.
+pub fn start_over(config: &Config) -> Result<(), AppError> {
+    match config.engine {
+        config::Engine::Embedded => {
+            EmbeddedLog::erase(&config.data_dir).map_err(|error| AppError::Configuration(error.to_string()))
+        }
+        config::Engine::Kafka => Err(AppError::Configuration(
+            "Kafka's topics are not deleted from here: give another --prefix, or end a broker of `compose/local` with `down`"
+                .into(),
+        )),
+    }
+}
+
 pub(super) enum Engine {
     Kafka(Arc<KafkaLog>),
     Embedded(Arc<EmbeddedLog>),

@@ -34,6 +34,8 @@ use crate::stream::log::{Log, Membership};
 use crate::stream::map::MapRunner;
 use crate::telemetry;
 use crate::topology::{Cleanup, Declared};
+pub use engine::start_over;
+
 use engine::Engine;
 use supervise::Tasks;
 use tail::Watch;

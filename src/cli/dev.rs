@@ -20,7 +20,6 @@ use super::serve::{exit, start_telemetry, stop_on_signal, until_ended};
 use crate::app::tail::Watch;
 use crate::app::{self, Roles};
 use crate::config::{Config, Engine};
-use crate::embedded::EmbeddedLog;
 use crate::model::record::Received;
 
 /// Try it: a gateway with a sample organisation, three integrations, and a receiver that shows each request as it arrives. What
@@ -50,7 +49,7 @@ pub(super) fn run(common: &Common, command: Dev) -> Result<(), Exit> {
     let flags = command.listen.clone().map(|address| ("listen", address)).into_iter().collect();
     let mut config = common.load_over(&defaults(common), flags)?;
     if command.fresh {
-        start_over(&config)?;
+        app::start_over(&config).map_err(exit)?;
     }
     let key = match &config.admin_key {
         Some(key) => key.clone(),
@@ -64,16 +63,6 @@ pub(super) fn run(common: &Common, command: Dev) -> Result<(), Exit> {
     config.admin_key = Some(key.clone());
     start_telemetry(&config)?;
     until_ended(session(config, key, command.receiver))
-}
-
-/// Deletes what earlier runs left; the key stays, so that commands copied from them work on.
-fn start_over(config: &Config) -> Result<(), Exit> {
-    match config.engine {
-        Engine::Embedded => EmbeddedLog::erase(&config.data_dir).map_err(Exit::usage),
-        Engine::Kafka => Err(Exit::usage(
-            "--fresh deletes nothing on Kafka: give another --prefix, or end a broker of `compose/local` with `down`",
-        )),
-    }
 }
 
 /// For one person on one machine. A topology file of one's own need not have a profile `small`.

@@ -206,7 +206,7 @@ impl Feeder {
                 Signal::Assigned(assignments)
             }
             Order::Revoke { partitions, deadline, drained } => {
-                partitions.iter().for_each(|(p, _)| drop(self.reading.remove(p)));
+                self.reading.retain(|held, _| !partitions.iter().any(|(p, _)| p == held));
                 Signal::Revoked { partitions, deadline, drained }
             }
         };
