@@ -23,6 +23,8 @@ pub struct Setup {
     pub flags: Vec<String>,
     /// Its log and its files.
     pub folder: PathBuf,
+    /// As `TIDEGATE_ENGINE` names it.
+    engine: &'static str,
 }
 
 /// A running `tidegate serve`. Killed when dropped.
@@ -49,7 +51,12 @@ impl Setup {
         let folder = std::env::temp_dir().join(&prefix);
         std::fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         let key = uuid::Uuid::new_v4().simple().to_string();
-        Ok(Setup { brokers: broker.brokers.clone(), prefix, key, flags, folder })
+        Ok(Setup { brokers: broker.brokers.clone(), prefix, key, flags, folder, engine: "kafka" })
+    }
+
+    /// The same on the embedded engine, which keeps its file in the folder.
+    pub fn embedded(&self) -> Setup {
+        Setup { engine: "embedded", ..self.clone() }
     }
 
     fn serve(&self, listen: SocketAddr) -> anyhow::Result<Command> {
@@ -60,7 +67,7 @@ impl Setup {
             .env("TIDEGATE_LISTEN", listen.to_string())
             .env("KAFKA_BROKERS", &self.brokers)
             .env("KAFKA_TOPIC_PREFIX", &self.prefix)
-            .env("TIDEGATE_ENGINE", "kafka")
+            .env("TIDEGATE_ENGINE", self.engine)
             .env("TIDEGATE_INSTANCE", "bench")
             .env("TIDEGATE_ADMIN_KEY", &self.key)
             .env("TIDEGATE_SECRET_KEY", "YmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtMTI=")

@@ -1,5 +1,7 @@
 //! The course of a run: which system does what, in which order, and what is kept of it.
 
+mod embedded;
+
 use std::ops::Range;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -45,6 +47,8 @@ struct Extra {
     peak: f64,
     /// Microseconds of CPU for each delivery of a backlog.
     cpu: Vec<f64>,
+    /// Deliveries a second on the embedded engine.
+    embedded: Option<f64>,
 }
 
 /// A run under way.
@@ -81,7 +85,7 @@ enum System {
 
 /// The whole course. Dropped half-way it leaves topics behind, and nothing else.
 pub async fn measure(options: &Options, broker: &Broker, prefix: &str, extent: Extent) -> anyhow::Result<Report> {
-    let steps = if options.bare { 2 + 3 * extent.rounds } else { 5 + 7 * extent.rounds };
+    let steps = if options.bare { 2 + 3 * extent.rounds } else { 7 + 7 * extent.rounds };
     let progress = Progress::new(u64::from(steps));
     let prefixes = prefixes(prefix);
     progress.step("creating topics");
@@ -120,6 +124,7 @@ impl Measuring {
         }
         if self.gateway.is_some() {
             self.publishing().await.context("REST publish")?;
+            self.embedded().await.context("the embedded engine")?;
         }
         if let Some(setup) = &self.gateway {
             // Its log is of use after a failure only; a folder left in the way of nothing is no reason to fail.
@@ -214,6 +219,7 @@ impl Measuring {
             warm_up: self.extent.settle,
             span: self.extent.publish,
             first_number: self.next_number,
+            kind: Kind::Unheard,
         };
         self.progress.step("gateway: REST publish, one event a request");
         self.extra.single = Some(publish(publishing.clone()).await?);
@@ -329,7 +335,7 @@ impl Measuring {
         vec![backlog]
     }
 
-    fn of_the_gateway(&self) -> [Row; 6] {
+    fn of_the_gateway(&self) -> [Row; 7] {
         let extra = &self.extra;
         [
             Row::new("deliveries, each event to ten", Unit::PerSecond)
@@ -341,6 +347,9 @@ impl Measuring {
             Row::new("REST publish, 64 connections, batches of 100", Unit::PerSecond)
                 .gateway(extra.batch)
                 .target(Target::AtLeast(50_000.0)),
+            Row::new("deliveries from a backlog, embedded engine", Unit::PerSecond)
+                .gateway(extra.embedded)
+                .target(Target::AtLeast(5_000.0)),
             Row::new("memory, idle", Unit::MiB).gateway(extra.idle).target(Target::AtMost(60.0)),
             Row::new("memory, at most", Unit::MiB).gateway(Some(extra.peak)).target(Target::AtMost(300.0)),
             Row::new("CPU for one delivery", Unit::Microseconds).gateway(median(extra.cpu.clone())),

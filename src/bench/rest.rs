@@ -24,9 +24,26 @@ pub struct Publishing {
     pub span: Duration,
     /// Above every number used so far, so that each id is new.
     pub first_number: u64,
+    /// Who hears the events.
+    pub kind: Kind,
 }
 
-/// Events accepted a second. They are heard by nobody, so that it is publishing alone that is measured.
+impl Publishing {
+    /// Has these events accepted, in batches of 100 one after the other.
+    pub async fn fill(&self, numbers: std::ops::Range<u64>) -> anyhow::Result<()> {
+        let mut stream = TcpStream::connect(self.address).await.context("the gateway does not answer")?;
+        let mut answer = Vec::with_capacity(64 << 10);
+        for first in numbers.clone().step_by(100) {
+            let batch = (numbers.end - first).min(100);
+            stream.write_all(&request(&Publishing { batch, ..self.clone() }, first)).await?;
+            let body = read_answer(&mut stream, &mut answer).await?;
+            ensure!(batch == 1 || all_accepted(body, batch), "not all of a batch was accepted: {}", shown(body));
+        }
+        Ok(())
+    }
+}
+
+/// Events accepted a second. Heard by nobody, it is publishing alone that is measured.
 pub async fn publish(how: Publishing) -> anyhow::Result<f64> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread = std::thread::Builder::new().name("bench-rest".into());
@@ -87,7 +104,7 @@ fn request(how: &Publishing, first: u64) -> Vec<u8> {
     let now = Instant::now();
     let event = |number: u64| {
         let payload = String::from_utf8(sample::payload(number, now)).unwrap_or_default();
-        let event_type = Kind::Unheard.event_type(number);
+        let event_type = how.kind.event_type(number);
         format!(
             r#"{{"id":"{number}","eventType":"{event_type}","entityId":"Patient/{}","payload":{payload}}}"#,
             number % 1_000
@@ -157,6 +174,7 @@ mod tests {
             warm_up: Duration::ZERO,
             span: Duration::ZERO,
             first_number: 0,
+            kind: Kind::Unheard,
         };
         for batch in [1, 3] {
             let bytes = request(&Publishing { batch, ..how.clone() }, 7);
