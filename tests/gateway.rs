@@ -28,5 +28,7 @@ mod poison;
 mod receivers;
 #[path = "gateway/refused.rs"]
 mod refused;
+#[path = "gateway/storage.rs"]
+mod storage;
 #[path = "gateway/switched.rs"]
 mod switched;

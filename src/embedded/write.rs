@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
-use sqlx::{Arguments as _, AssertSqlSafe, Connection as _, Row as _, Transaction};
+use sqlx::sqlite::{SqliteArguments, SqliteConnection};
+use sqlx::{Arguments as _, AssertSqlSafe, Connection as _, Row as _};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -85,6 +85,9 @@ impl Writer {
         match self.transact(&requests).await {
             Ok(answers) => requests.into_iter().zip(answers).for_each(|(request, answer)| request.answer(answer)),
             Err(error) => {
+                // After some errors, a full disk among them, SQLite has rolled back by itself, and says so here. (sqlx's own
+                // transactions count how deep they are, and lose count then.)
+                let _ = sqlx::raw_sql("ROLLBACK").execute(&mut self.connection).await;
                 let error = self.store.failed(&error);
                 requests.into_iter().for_each(|request| request.answer(Answer::Refused(error.clone())));
             }
@@ -93,15 +96,15 @@ impl Writer {
 
     /// All requests in one transaction, or none of them.
     async fn transact(&mut self, requests: &[Request]) -> Result<Vec<Answer>, sqlx::Error> {
-        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut self.connection).await?;
         let mut changes = Changes::default();
         let mut answers = Vec::with_capacity(requests.len());
         for request in requests {
             let mut one = One { store: &self.store, seats: &self.seats, changes: &mut changes };
-            answers.push(one.run(&mut transaction, request).await?);
+            answers.push(one.run(&mut self.connection, request).await?);
         }
-        self.inserts.run(&mut transaction, self.store.clock.now(), &changes.rows).await?;
-        transaction.commit().await?;
+        self.inserts.run(&mut self.connection, self.store.clock.now(), &changes.rows).await?;
+        sqlx::raw_sql("COMMIT").execute(&mut self.connection).await?;
         self.store.works();
         self.seats.extend(changes.seats);
         changes.ends.into_iter().for_each(|((topic, partition), end)| self.store.spans.appended(topic, partition, end));
@@ -123,11 +126,7 @@ struct One<'w, 'r> {
 }
 
 impl<'r> One<'_, 'r> {
-    async fn run(
-        &mut self,
-        transaction: &mut Transaction<'_, Sqlite>,
-        request: &'r Request,
-    ) -> Result<Answer, sqlx::Error> {
+    async fn run(&mut self, connection: &mut SqliteConnection, request: &'r Request) -> Result<Answer, sqlx::Error> {
         Ok(match request {
             Request::Append { outputs, .. } => self.place(outputs.iter()).map_or_else(Answer::Refused, Answer::Places),
             Request::Commit { stage, owners, parts, .. } => {
@@ -137,7 +136,7 @@ impl<'r> One<'_, 'r> {
                     Err(error) => Answer::Refused(error),
                     Ok(_) => {
                         for part in standing {
-                            commit_offset(transaction, stage, part).await?;
+                            commit_offset(connection, stage, part).await?;
                         }
                         let left_out = gone.iter().map(|p| (p.commit.partition, p.commit.epoch)).collect();
                         Answer::Flushed(Flushed { left_out })
@@ -145,7 +144,7 @@ impl<'r> One<'_, 'r> {
                 }
             }
             Request::TakeSeat { name, .. } => {
-                let epoch = take_seat(transaction, name).await?;
+                let epoch = take_seat(connection, name).await?;
                 self.changes.seats.push((name, epoch));
                 Answer::Seat(epoch)
             }
@@ -159,7 +158,7 @@ impl<'r> One<'_, 'r> {
                 }
             }
             Request::Delete { topic, partition, what, .. } => {
-                self.delete(transaction, (*topic, *partition), what).await?
+                self.delete(connection, (*topic, *partition), what).await?
             }
             Request::Settle { .. } => Answer::Done,
         })
@@ -193,7 +192,7 @@ impl<'r> One<'_, 'r> {
 
     async fn delete(
         &mut self,
-        transaction: &mut Transaction<'_, Sqlite>,
+        connection: &mut SqliteConnection,
         (topic, partition): (Topic, Partition),
         what: &Which,
     ) -> Result<Answer, sqlx::Error> {
@@ -209,11 +208,11 @@ impl<'r> One<'_, 'r> {
                 let start = (*offset).min(end);
                 let query = sqlx::query(some).bind(base.row(Offset(0))).bind(base.row(start)).bind(*most);
                 self.changes.starts.push((topic, partition, start));
-                (query.execute(&mut **transaction).await?, start)
+                (query.execute(&mut *connection).await?, start)
             }
             Which::Rows(rows) => {
                 let these = "DELETE FROM log WHERE id IN (SELECT value FROM json_each(?))";
-                (sqlx::query(these).bind(rows.as_str()).execute(&mut **transaction).await?, Offset(0))
+                (sqlx::query(these).bind(rows.as_str()).execute(&mut *connection).await?, Offset(0))
             }
         };
         // The rows gone, only this tells where the partition begins and ends.
@@ -224,18 +223,14 @@ impl<'r> One<'_, 'r> {
         .bind(base.row(Offset(0)))
         .bind(start.0)
         .bind(end.0)
-        .execute(&mut **transaction)
+        .execute(&mut *connection)
         .await?;
         self.changes.deleted = true;
         Ok(Answer::Deleted(deleted.rows_affected()))
     }
 }
 
-async fn commit_offset(
-    transaction: &mut Transaction<'_, Sqlite>,
-    stage: &'static str,
-    part: &Part,
-) -> Result<(), sqlx::Error> {
+async fn commit_offset(connection: &mut SqliteConnection, stage: &'static str, part: &Part) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO offsets VALUES (?, ?, ?, ?)
          ON CONFLICT (stage, partition) DO UPDATE SET next = excluded.next, metadata = excluded.metadata",
@@ -244,15 +239,15 @@ async fn commit_offset(
     .bind(part.commit.partition.0)
     .bind(part.commit.offset.0)
     .bind(part.commit.metadata.as_str())
-    .execute(&mut **transaction)
+    .execute(&mut *connection)
     .await?;
     Ok(())
 }
 
-async fn take_seat(transaction: &mut Transaction<'_, Sqlite>, name: &'static str) -> Result<i64, sqlx::Error> {
+async fn take_seat(connection: &mut SqliteConnection, name: &'static str) -> Result<i64, sqlx::Error> {
     sqlx::query("INSERT INTO writers VALUES (?, 1) ON CONFLICT (id) DO UPDATE SET epoch = epoch + 1 RETURNING epoch")
         .bind(name)
-        .fetch_one(&mut **transaction)
+        .fetch_one(&mut *connection)
         .await?
         .try_get(0)
 }
@@ -268,7 +263,7 @@ impl Inserts {
 
     async fn run(
         &self,
-        transaction: &mut Transaction<'_, Sqlite>,
+        connection: &mut SqliteConnection,
         at: Timestamp,
         mut rows: &[(i64, &Record)],
     ) -> Result<(), sqlx::Error> {
@@ -276,7 +271,7 @@ impl Inserts {
             while rows.len() >= *size {
                 let (chunk, rest) = rows.split_at(*size);
                 let values = values(chunk, at).map_err(sqlx::Error::Encode)?;
-                sqlx::query_with(AssertSqlSafe(statement.as_str()), values).execute(&mut **transaction).await?;
+                sqlx::query_with(AssertSqlSafe(statement.as_str()), values).execute(&mut *connection).await?;
                 rows = rest;
             }
         }

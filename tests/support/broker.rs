@@ -33,10 +33,15 @@ impl Broker {
     /// What the run is about: the embedded engine where `TIDEGATE_TEST_ENGINE` says so, else `shared`.
     pub async fn any() -> Broker {
         match std::env::var(ENGINE).as_deref() {
-            Ok("embedded") => Broker { address: String::new(), own: None },
+            Ok("embedded") => Broker::none(),
             Ok(other) if other != "kafka" => panic!("{ENGINE} is `{other}`: kafka or embedded"),
             _ => Broker::shared().await,
         }
+    }
+
+    /// None at all: the embedded engine.
+    pub fn none() -> Broker {
+        Broker { address: String::new(), own: None }
     }
 
     pub async fn start_new(name: &str) -> Broker {

@@ -27,6 +27,8 @@ pub struct Setup {
     port: u16,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    /// What runs first and gives way to it.
+    within: Vec<String>,
     log: PathBuf,
 }
 
@@ -54,6 +56,7 @@ impl Setup {
             port: free_port(),
             arguments: vec!["serve".to_owned()],
             environment: Vec::new(),
+            within: Vec::new(),
             log,
             prefix,
         };
@@ -98,6 +101,19 @@ impl Setup {
         self.env("TIDEGATE_INSTANCE", name)
     }
 
+    /// Its folder is a file system of its own, which only it sees: so many MiB, 4 of them taken by a file `ballast`. `options` as
+    /// mount(8) has them.
+    pub fn on_a_disk_of(mut self, mib: u32, options: &str) -> Setup {
+        let dir = self.data().expect("the embedded engine");
+        let dir = dir.display();
+        let script = format!(
+            "mkdir -p '{dir}' && mount -t tmpfs -o size={mib}m tmpfs '{dir}' && head -c 4M /dev/zero > '{dir}/ballast' && \
+             mount -o remount,{options} '{dir}' && exec \"$@\""
+        );
+        self.within = ["unshare", "--map-root-user", "--mount", "sh", "-c", &script, "sh"].map(str::to_owned).to_vec();
+        self
+    }
+
     /// Another command or more flags.
     pub fn arguments(mut self, arguments: &[&str]) -> Setup {
         self.arguments = arguments.iter().map(ToString::to_string).collect();
@@ -128,8 +144,9 @@ impl Setup {
     pub fn spawn(&self) -> Gateway {
         // What earlier lives said is above; a test that fails wants all of it.
         let log = File::options().create(true).append(true).open(&self.log).expect("a log file");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-        command.args(&self.arguments).stdin(Stdio::null()).kill_on_drop(true);
+        let mut line = self.within.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_tidegate")]);
+        let mut command = Command::new(line.next().expect("the binary at least"));
+        command.args(line).args(&self.arguments).stdin(Stdio::null()).kill_on_drop(true);
         command.stdout(log.try_clone().expect("a file")).stderr(log);
         let ours = |name: &String| ["TIDEGATE_", "KAFKA_", "DATABASE_"].iter().any(|p| name.starts_with(p));
         for name in std::env::vars().map(|(name, _)| name).filter(ours) {
