@@ -1,12 +1,13 @@
 //! The coordinator: a task for each stage that shares its partitions among the members of this process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use super::owners::Owners;
 use super::request::Requests;
@@ -14,7 +15,7 @@ use super::store::Store;
 use crate::model::ids::Partition;
 use crate::model::topic::Topic;
 use crate::stream::lag::Lag;
-use crate::stream::log::{Assignment, Committed, Drained, Epoch};
+use crate::stream::log::{Assignment, Committed, Drained, Epoch, LogError};
 
 /// How long a stage may take to drain partitions before their epochs are void.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -39,7 +40,14 @@ pub(super) enum Event {
 /// What a member is told to do.
 pub(super) enum Order {
     Assign(Vec<Assignment>),
-    Revoke { partitions: Vec<(Partition, Epoch)>, deadline: Duration, drained: Drained },
+    /// To be drained until then.
+    Revoke {
+        partitions: Vec<(Partition, Epoch)>,
+        until: Instant,
+        drained: Drained,
+    },
+    /// It will not work: the stage must stop.
+    Fail(LogError),
 }
 
 /// One stage's group.
@@ -55,11 +63,12 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// Until the log and every member are gone.
-    pub(super) async fn run(mut self, mut events: mpsc::Receiver<Event>) {
+    /// Until the log and every member are gone, or `stop`.
+    pub(super) async fn run(mut self, mut events: mpsc::Receiver<Event>, stop: CancellationToken) {
         let mut tick = tokio::time::interval(LAG_EVERY);
         loop {
             tokio::select! {
+                () = stop.cancelled() => return,
                 event = events.recv() => match event {
                     Some(event) => self.take(event),
                     None => return,
@@ -72,7 +81,9 @@ impl Group {
             while let Ok(event) = events.try_recv() {
                 self.take(event);
             }
-            self.rebalance().await;
+            if stop.run_until_cancelled(self.rebalance()).await.is_none() {
+                return;
+            }
         }
     }
 
@@ -120,7 +131,7 @@ impl Group {
             let orders = self.members.get(&member)?.clone();
             Some(async move {
                 let (drained, done) = Drained::new();
-                let order = Order::Revoke { partitions, deadline: DRAIN, drained };
+                let order = Order::Revoke { partitions, until, drained };
                 if timeout_at(until, orders.send(order)).await.is_ok_and(|sent| sent.is_ok()) {
                     // Either way it is over: drained, or out of time.
                     let _ = timeout_at(until, done).await;
@@ -134,7 +145,10 @@ impl Group {
     }
 
     async fn assign(&mut self, free: Vec<(Partition, MemberId)>) {
-        let committed = self.committed().await;
+        let committed = match self.committed().await {
+            Ok(committed) => committed,
+            Err(error) => return self.fail(free.iter().map(|(_, member)| *member), &error).await,
+        };
         let mut given: BTreeMap<MemberId, Vec<Assignment>> = BTreeMap::new();
         for (partition, member) in free {
             let (Ok(start), Ok(end)) =
@@ -158,16 +172,29 @@ impl Group {
         }
     }
 
+    /// Tells members that it will not work; they get nothing until they join again.
+    async fn fail(&self, members: impl Iterator<Item = MemberId>, error: &LogError) {
+        for member in members.collect::<BTreeSet<_>>() {
+            if let Some(orders) = self.members.get(&member) {
+                // One that takes no orders has left.
+                let _ = timeout(DRAIN, orders.send(Order::Fail(error.clone()))).await;
+            }
+        }
+    }
+
     /// What is committed, once whatever was asked for under epochs that are void by now is settled.
-    async fn committed(&self) -> BTreeMap<Partition, Committed> {
+    async fn committed(&self) -> Result<BTreeMap<Partition, Committed>, LogError> {
         loop {
             let found = match self.requests.settle().await {
                 Ok(()) => self.store.committed(self.stage).await,
                 Err(error) => Err(error),
             };
             match found {
-                Ok(found) => return found.into_iter().collect(),
-                Err(error) => tracing::warn!(stage = self.stage, %error, "committed offsets cannot be read; trying on"),
+                Ok(found) => return Ok(found.into_iter().collect()),
+                Err(error @ LogError::Unavailable(_)) => {
+                    tracing::warn!(stage = self.stage, %error, "committed offsets cannot be read; trying on");
+                }
+                Err(error) => return Err(error),
             }
             tokio::time::sleep(PAUSE).await;
         }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::Row as _;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::request::{Request, Requests, Which};
 use super::store::Store;
 use crate::model::ids::{Offset, Partition};
+use crate::model::time::Timestamp;
 use crate::model::topic::Topic;
 use crate::stream::log::LogError;
 use crate::topology::Cleanup;
@@ -19,12 +21,17 @@ const EVERY: Duration = Duration::from_secs(60);
 const CHUNK: usize = 1_000;
 /// A partition is compacted when so many records were written to it since, and as many as were left then.
 const WORTH: i64 = 1_000;
+/// Nothing is deleted for its age in the first hour after the log was opened, or after the clock has jumped: what still waits is
+/// given up a day before it would be deleted, and who gives it up must have had the time.
+const GRACE: Duration = Duration::from_secs(3_600);
+/// A wall clock that has moved so much more than time has jumped.
+const JUMP: Duration = Duration::from_secs(600);
 
 pub(super) struct Keeper {
     pub(super) store: Arc<Store>,
     pub(super) requests: Requests,
     pub(super) topics: Vec<(Topic, Cleanup)>,
-    /// Where each partition ended when it was compacted, and how many records were left.
+    /// Where each partition ended when it was compacted since the start, and how many records were left.
     pub(super) compacted: BTreeMap<(Topic, Partition), (Offset, i64)>,
 }
 
@@ -32,8 +39,10 @@ impl Keeper {
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut tick = tokio::time::interval(EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut patience = Patience::new(Instant::now(), self.store.clock.now());
         while stop.run_until_cancelled(tick.tick()).await.is_some() {
-            match stop.run_until_cancelled(self.round()).await {
+            let may_expire = patience.is_over(Instant::now(), self.store.clock.now());
+            match stop.run_until_cancelled(self.round(may_expire)).await {
                 None => return,
                 Some(Ok(())) => {}
                 Some(Err(error)) => tracing::warn!(%error, "old records were not deleted; trying again in a minute"),
@@ -41,10 +50,12 @@ impl Keeper {
         }
     }
 
-    pub(super) async fn round(&mut self) -> Result<(), LogError> {
+    /// Once over every partition; records go for their age where they may.
+    pub(super) async fn round(&mut self, may_expire: bool) -> Result<(), LogError> {
         for (topic, cleanup) in self.topics.clone() {
             for partition in (0..self.store.spans.partitions(topic)?).map(Partition) {
                 match cleanup {
+                    Cleanup::Delete { .. } if !may_expire => {}
                     Cleanup::Delete { retention, .. } => {
                         let oldest =
                             self.store.clock.now().0 - i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
@@ -62,8 +73,13 @@ impl Keeper {
 
     async fn compact(&mut self, (topic, partition): (Topic, Partition), tombstones: Duration) -> Result<(), LogError> {
         let (start, end) = (self.store.spans.start(topic, partition)?, self.store.spans.end(topic, partition)?);
-        let (clean, left) = self.compacted.get(&(topic, partition)).copied().unwrap_or((start, 0));
-        if end.0 - clean.0 < WORTH.max(left) {
+        let there = self.store.count((topic, partition), (start, end)).await?;
+        let (written, left) = match self.compacted.get(&(topic, partition)) {
+            Some((clean, left)) => (end.0 - clean.0, *left),
+            // What of it is worth compacting is not known after a start.
+            None => (there, 0),
+        };
+        if !is_worth(written, left) {
             return Ok(());
         }
         let gone = self.superseded((topic, partition), (start, end), tombstones).await?;
@@ -73,7 +89,7 @@ impl Keeper {
             deleted +=
                 self.requests.ask(|done| Request::Delete { topic, partition, what: Which::Rows(rows), done }).await??;
         }
-        let left = end.0 - clean.0 + left - i64::try_from(deleted).unwrap_or(i64::MAX);
+        let left = there - i64::try_from(deleted).unwrap_or(i64::MAX);
         self.compacted.insert((topic, partition), (end, left.max(0)));
         Ok(())
     }
@@ -103,6 +119,33 @@ impl Keeper {
     }
 }
 
+/// So many records were written since the last time, which left so many.
+fn is_worth(written: i64, left: i64) -> bool {
+    written >= WORTH.max(left)
+}
+
+/// Waits out the first hour of a clock that can be trusted.
+struct Patience {
+    since: Instant,
+    last: (Instant, Timestamp),
+}
+
+impl Patience {
+    fn new(now: Instant, wall: Timestamp) -> Patience {
+        Patience { since: now, last: (now, wall) }
+    }
+
+    fn is_over(&mut self, now: Instant, wall: Timestamp) -> bool {
+        let (then, before) = std::mem::replace(&mut self.last, (now, wall));
+        let passed = i64::try_from(now.duration_since(then).as_millis()).unwrap_or(i64::MAX);
+        let jumped = (wall.0 - before.0 - passed).unsigned_abs();
+        if u128::from(jumped) > JUMP.as_millis() {
+            self.since = now;
+        }
+        now.duration_since(self.since) >= GRACE
+    }
+}
+
 /// Deletes what lies below `offset`, where the partition begins from the first chunk on.
 pub(super) async fn delete_before(
     store: &Store,
@@ -120,5 +163,36 @@ pub(super) async fn delete_before(
         if deleted < CHUNK as u64 {
             return Ok(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_is_compacted_when_half_of_it_is_new() {
+        for (written, left, worth) in
+            [(999, 0, false), (1_000, 0, true), (1_000, 1_001, false), (5_000, 4_999, true), (5_000, 1_000_000, false)]
+        {
+            assert_eq!(is_worth(written, left), worth, "{written} on {left}");
+        }
+    }
+
+    #[test]
+    fn nothing_goes_for_its_age_before_who_gives_it_up_has_had_an_hour() {
+        let (begun, minute) = (Instant::now(), Duration::from_secs(60));
+        let wall = |minutes: u32, more: i64| Timestamp(i64::from(minutes) * 60_000 + more);
+        let mut patience = Patience::new(begun, wall(0, 0));
+        for n in 1..60 {
+            assert!(!patience.is_over(begun + minute * n, wall(n, 0)), "minute {n}");
+        }
+        assert!(patience.is_over(begun + minute * 60, wall(60, 0)));
+        // A laptop that slept for a week, or a clock that was set.
+        let week = 7 * 24 * 3_600_000;
+        assert!(!patience.is_over(begun + minute * 61, wall(61, week)));
+        assert!(!patience.is_over(begun + minute * 120, wall(120, week)));
+        assert!(patience.is_over(begun + minute * 121, wall(121, week)));
+        assert!(!patience.is_over(begun + minute * 122, wall(122, 0)), "back again");
     }
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 
 use super::groups::{Event, MemberId, Order};
 use super::owners::Owners;
@@ -42,10 +44,10 @@ impl Room {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records that may be handed out now.
-    fn left(&self) -> usize {
+    /// Records and bytes that may be handed out now.
+    fn left(&self) -> (usize, usize) {
         let (records, bytes) = *self.used();
-        if bytes < self.max.1 { self.max.0.saturating_sub(records) } else { 0 }
+        (self.max.0.saturating_sub(records), self.max.1.saturating_sub(bytes))
     }
 
     fn take(&self, records: usize, bytes: usize) {
@@ -94,8 +96,8 @@ impl Committer for EmbeddedCommitter {
                     reached.iter().filter(|(p, _)| !left_out(p)).for_each(|(p, o)| self.lag.committed(*p, *o));
                     return Ok(flushed);
                 }
-                // Nothing was written; the disk may have room again.
-                Err((LogError::Unavailable(_), back)) => parts = back,
+                // What was not written may be when the disk has room again; what may have been is written over.
+                Err((LogError::Unavailable(_) | LogError::UnknownOutcome(_), back)) => parts = back,
                 Err((error, _)) => return Err(error),
             }
             tokio::time::sleep(PAUSE).await;
@@ -115,7 +117,6 @@ struct Reading {
 
 /// What feeds a member.
 pub(super) struct Feeder {
-    pub(super) id: MemberId,
     pub(super) store: Arc<Store>,
     pub(super) topic: Topic,
     pub(super) stage: &'static str,
@@ -123,7 +124,6 @@ pub(super) struct Feeder {
     pub(super) signals: mpsc::Sender<Signal>,
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) moved: watch::Receiver<()>,
-    pub(super) group: mpsc::Sender<Event>,
     reading: BTreeMap<Partition, Reading>,
     /// Read last.
     last: Partition,
@@ -134,24 +134,36 @@ pub(super) struct Wires {
     pub(super) signals: mpsc::Sender<Signal>,
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) moved: watch::Receiver<()>,
+}
+
+/// Tells the group that the member has left, however its feeder ends.
+pub(super) struct Leaving {
+    pub(super) id: MemberId,
     pub(super) group: mpsc::Sender<Event>,
+    pub(super) tasks: TaskTracker,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        let (id, group) = (self.id, self.group.clone());
+        // A group that is gone needs no word.
+        self.tasks.spawn(async move { drop(group.send(Event::Leave(id)).await) });
+    }
 }
 
 impl Feeder {
     pub(super) fn new(
-        id: MemberId,
         store: Arc<Store>,
         (stage, topic): (&'static str, Topic),
         room: Arc<Room>,
         wires: Wires,
     ) -> Feeder {
-        let Wires { signals, orders, moved, group } = wires;
-        let (reading, last) = (BTreeMap::new(), Partition(-1));
-        Feeder { id, store, topic, stage, room, signals, orders, moved, group, reading, last }
+        let Wires { signals, orders, moved } = wires;
+        Feeder { store, topic, stage, room, signals, orders, moved, reading: BTreeMap::new(), last: Partition(-1) }
     }
 
-    /// Until the member has left.
-    pub(super) async fn run(mut self, leave: CancellationToken) {
+    /// Until the member has left, or `stop`.
+    pub(super) async fn run(mut self, leave: CancellationToken, stop: CancellationToken) {
         let gone = {
             let signals = self.signals.clone();
             async move {
@@ -163,7 +175,7 @@ impl Feeder {
         loop {
             self.moved.mark_unchanged();
             let fed = self.feed().await;
-            if matches!(fed, Ok(true)) && self.orders.is_empty() {
+            if matches!(fed, Ok(true)) && self.orders.is_empty() && !stop.is_cancelled() {
                 continue;
             }
             let idle = fed.as_ref().is_ok_and(|more| !more);
@@ -182,6 +194,7 @@ impl Feeder {
             tokio::select! {
                 biased;
                 () = &mut gone => break,
+                () = stop.cancelled() => break,
                 order = self.orders.recv() => match order {
                     Some(order) => self.obey(order).await,
                     None => break,
@@ -191,8 +204,6 @@ impl Feeder {
                 () = tokio::time::sleep(pause), if !idle => {}
             }
         }
-        // A group that is gone needs no word.
-        let _ = self.group.send(Event::Leave(self.id)).await;
     }
 
     async fn obey(&mut self, order: Order) {
@@ -205,9 +216,16 @@ impl Feeder {
                 }
                 Signal::Assigned(assignments)
             }
-            Order::Revoke { partitions, deadline, drained } => {
+            Order::Revoke { partitions, until, drained } => {
                 self.reading.retain(|held, _| !partitions.iter().any(|(p, _)| p == held));
-                Signal::Revoked { partitions, deadline, drained }
+                match until.saturating_duration_since(Instant::now()) {
+                    Duration::ZERO => Signal::Lost { partitions },
+                    deadline => Signal::Revoked { partitions, deadline, drained },
+                }
+            }
+            Order::Fail(error) => {
+                self.reading.clear();
+                Signal::Failed(error)
             }
         };
         self.tell(signal).await;
@@ -230,13 +248,18 @@ impl Feeder {
                 self.skip(partition, epoch, (from, start)).await;
                 return Ok(true);
             }
-            let left = self.room.left();
-            if from >= end || left == 0 {
+            let (records, bytes) = self.room.left();
+            if from >= end || records == 0 || bytes == 0 {
                 continue;
             }
-            let batch = self.store.read((self.topic, partition), from, (left.min(BATCH), BATCH_BYTES)).await?;
-            reading.next = batch.position;
+            // Before it is read: one that cannot be read does not take the turn of the others.
             self.last = partition;
+            let most = (records.min(BATCH), bytes.min(BATCH_BYTES));
+            let batch = match self.store.read((self.topic, partition), from, most).await {
+                Err(LogError::OutOfRange { .. }) => return Ok(true),
+                batch => batch?,
+            };
+            reading.next = batch.position;
             self.room.take(batch.records.len(), batch.records.iter().map(|r| r.record.size()).sum());
             let (records, position) = (batch.records, batch.position);
             self.tell(Signal::Records { partition, epoch, records, position }).await;

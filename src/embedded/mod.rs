@@ -20,7 +20,7 @@ mod write;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ use tokio_util::task::TaskTracker;
 
 use self::groups::{EVENTS, Event, Group, MemberId, ORDERS};
 use self::keep::Keeper;
-use self::member::{EmbeddedCommitter, EmbeddedCredit, Feeder, Room, Wires};
+use self::member::{EmbeddedCommitter, EmbeddedCredit, Feeder, Leaving, Room, Wires};
 use self::owners::Owners;
 use self::reader::EmbeddedReader;
 use self::request::{QUEUE, Request, Requests};
@@ -83,13 +83,15 @@ impl EmbeddedLog {
             clock,
             readers: opened.readers,
             failing: Mutex::default(),
+            broken: AtomicBool::new(false),
         });
         let (sender, queue) = mpsc::channel(QUEUE);
         let requests = Requests(sender);
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let (writer, lock, ended) = (Writer::new(store.clone(), opened.writer), opened.lock, stop.clone());
+        let watched = store.clone();
         tasks.spawn(async move {
-            writer.run(queue, ended).await;
+            watched.watch_over("the writer", writer.run(queue, ended)).await;
             // Not before: the next process may begin when nothing of this one writes any more.
             drop(lock);
         });
@@ -99,7 +101,7 @@ impl EmbeddedLog {
             topics: declared.topics().iter().map(|t| (t.topic, t.cleanup)).collect(),
             compacted: BTreeMap::new(),
         };
-        tasks.spawn(keeper.run(stop.clone()));
+        tasks.spawn(store.clone().watch_over("the keeper", keeper.run(stop.clone())));
         Ok(EmbeddedLog {
             store,
             requests,
@@ -122,9 +124,11 @@ impl EmbeddedLog {
         self.stop.cancel();
         self.groups.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.tasks.close();
-        let ended = tokio::time::timeout(deadline, self.tasks.wait()).await.is_ok();
-        self.store.readers.close().await;
-        ended
+        let all = async {
+            self.tasks.wait().await;
+            self.store.readers.close().await;
+        };
+        tokio::time::timeout(deadline, all).await.is_ok()
     }
 
     /// Deletes the log in `dir`, unless a process has it.
@@ -148,7 +152,7 @@ impl EmbeddedLog {
                 members: BTreeMap::new(),
                 held: BTreeMap::new(),
             };
-            self.tasks.spawn(group.run(inbox));
+            self.tasks.spawn(self.store.clone().watch_over("a group", group.run(inbox, self.stop.clone())));
             Stage { events, owners, lag }
         });
         found.clone()
@@ -169,10 +173,15 @@ impl Log for EmbeddedLog {
         let (signals, inbox) = mpsc::channel::<Signal>(SIGNALS);
         let (orders, ordered) = mpsc::channel(ORDERS);
         let moved = self.store.spans.watch(topic)?;
-        let wires = Wires { signals, orders: ordered, moved, group: stage.events.clone() };
-        let feeder = Feeder::new(id, self.store.clone(), (name, topic), room.clone(), wires);
+        let wires = Wires { signals, orders: ordered, moved };
+        let feeder = Feeder::new(self.store.clone(), (name, topic), room.clone(), wires);
         let left = CancellationToken::new();
-        self.tasks.spawn(feeder.run(left.clone()));
+        let leaving = Leaving { id, group: stage.events.clone(), tasks: self.tasks.clone() };
+        let feeding = feeder.run(left.clone(), self.stop.clone());
+        self.tasks.spawn(self.store.clone().watch_over("a member", async move {
+            let _leaving = leaving;
+            feeding.await;
+        }));
         let leave = Arc::new(left.drop_guard());
         stage
             .events

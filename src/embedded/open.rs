@@ -1,7 +1,7 @@
 //! The file under the log: found or made, locked, checked, and its faults told in sentences.
 
-use std::fs::{DirBuilder, File, TryLockError};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::{DirBuilder, File, Permissions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use sqlx::sqlite::{
     SqliteAutoVacuum, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, Connection as _, Row as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
 
 use super::rows::Base;
 use super::spans::{Spans, TopicSpans};
@@ -24,9 +24,13 @@ const APPLICATION: i32 = 0x5467_4c67;
 const VERSION: i32 = 1;
 
 const FILE: &str = "log.db";
+/// Its name until it is whole.
+const NEW: &str = "log.db.new";
 const READERS: u32 = 4;
 /// Long statements are few: those below, and the inserts.
 const STATEMENTS: usize = 64;
+/// Rows that a connection reads ahead: each may be as large as a record.
+const ROWS: usize = 8;
 const BUSY: Duration = Duration::from_secs(10);
 /// Pages of the write-ahead log before it is copied into the file (16 MiB), and the bytes that it is cut back to.
 const CHECKPOINT_PAGES: &str = "4000";
@@ -71,13 +75,31 @@ impl Place {
         };
         match primary {
             Some(13) => LogError::Unavailable(format!("the disk of {file} is full; free some of it, nothing was lost")),
-            Some(11 | 26) => LogError::Fatal(format!(
-                "{file} is damaged: {error}; put a copy of the folder back, or move the folder away to begin anew"
-            )),
+            Some(11 | 26) => self.damaged(error),
             Some(8) => LogError::Fatal(format!("{file} cannot be written: it or its folder is read-only")),
             Some(14) => LogError::Fatal(format!("{file} cannot be opened: {error}; are folder and file this user's?")),
+            // What is not as it was written.
+            None if matches!(error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. }) => self.damaged(error),
             _ => LogError::Unavailable(format!("{file}: {error}")),
         }
+    }
+
+    fn damaged(&self, error: &sqlx::Error) -> LogError {
+        self.fatal(&format!(
+            "it is damaged: {error}; put a copy of the folder back, or move the folder away to begin anew"
+        ))
+    }
+
+    /// Gives the file that was made its name, for good.
+    fn take_its_name(&self, dir: &Path) -> Result<(), LogError> {
+        let named = std::fs::rename(dir.join(NEW), &self.0).and_then(|()| File::open(dir)?.sync_all());
+        named.map_err(|e| self.fatal(&format!("it cannot be made: {e}")))
+    }
+
+    /// One that was put back by hand may have come with any rights.
+    fn keep_to_its_owner(&self) -> Result<(), LogError> {
+        let kept = std::fs::set_permissions(&self.0, Permissions::from_mode(0o600));
+        kept.map_err(|e| self.fatal(&format!("it cannot be kept from other users: {e}; is it this user's?")))
     }
 
     fn fatal(&self, why: &str) -> LogError {
@@ -93,22 +115,22 @@ pub(super) async fn open(dir: &Path, declared: &Declared) -> Result<Opened, LogE
         .filename(&place.0)
         .busy_timeout(BUSY)
         .statement_cache_capacity(STATEMENTS)
+        .row_buffer_size(ROWS)
         .disable_statement_logging();
     let writing = reading
         .clone()
-        .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         // What was answered 202 is to be there after a power cut, so each commit reaches the disk.
         .synchronous(SqliteSynchronous::Full)
         .auto_vacuum(SqliteAutoVacuum::Incremental)
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .pragma("journal_size_limit", WAL_KEEPS);
-    // What is not ours is not even opened for writing, which would change it.
-    let is_new = is_new(&place, &reading).await?;
-    let mut writer = writing.connect().await.map_err(|e| place.error(&e))?;
-    if is_new {
-        make(&mut writer).await.map_err(|e| place.error(&e))?;
+    if is_new(&place, &reading).await? {
+        make(dir, &writing).await.map_err(|e| place.error(&e))?;
+        place.take_its_name(dir)?;
     }
+    place.keep_to_its_owner()?;
+    let mut writer = writing.connect().await.map_err(|e| place.error(&e))?;
     let spans = topics(&mut writer, &place, declared).await?;
     let readers = SqlitePoolOptions::new()
         .max_connections(READERS)
@@ -122,22 +144,18 @@ pub(super) async fn open(dir: &Path, declared: &Declared) -> Result<Opened, LogE
 /// One process at a time: two would each hold half of the truth in memory.
 fn lock(dir: &Path) -> Result<File, LogError> {
     let shown = dir.display();
-    // Payloads are nobody else's business: the folder and the file are their owner's alone, unless they were there before.
+    // Payloads are nobody else's business. A folder that was there before is as somebody made it.
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(dir)
         .map_err(|e| LogError::Fatal(format!("the data folder {shown} cannot be made: {e}")))?;
-    let open = |name: &str| {
-        let opened = File::options().create(true).truncate(false).write(true).mode(0o600).open(dir.join(name));
-        opened.map_err(|e| {
-            LogError::Fatal(format!("the data folder {shown} cannot be written: {e}; TIDEGATE_DATA_DIR names another"))
-        })
-    };
-    let file = open("lock")?;
+    let options = File::options().create(true).truncate(false).write(true).mode(0o600).open(dir.join("lock"));
+    let file = options.map_err(|e| {
+        LogError::Fatal(format!("the data folder {shown} cannot be written: {e}; TIDEGATE_DATA_DIR names another"))
+    })?;
     match file.try_lock() {
-        // SQLite gives its other files the rights of this one.
-        Ok(()) => open(FILE).map(|_| file),
+        Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(LogError::Fatal(format!(
             "another gateway uses the data folder {shown}; stop it, or give this one a folder of its own (TIDEGATE_DATA_DIR)"
         ))),
@@ -148,7 +166,8 @@ fn lock(dir: &Path) -> Result<File, LogError> {
 /// Deletes the file and what SQLite keeps beside it.
 pub(super) fn erase(dir: &Path) -> Result<(), LogError> {
     let _lock = lock(dir)?;
-    for name in [FILE, "log.db-wal", "log.db-shm"] {
+    // The file first: a write-ahead log without its file is nothing, the other way round it is a file that lacks its end.
+    for name in [FILE, "log.db-wal", "log.db-shm", "log.db-journal"] {
         match std::fs::remove_file(dir.join(name)) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 return Err(LogError::Fatal(format!("{} cannot be deleted: {e}", dir.join(name).display())));
@@ -159,8 +178,12 @@ pub(super) fn erase(dir: &Path) -> Result<(), LogError> {
     Ok(())
 }
 
-/// Is the file empty? One that is not this version's is refused.
+/// Is there no file, or an empty one? One that is not this version's is refused, and not opened for writing, which would change
+/// it.
 async fn is_new(place: &Place, reading: &SqliteConnectOptions) -> Result<bool, LogError> {
+    if std::fs::metadata(&place.0).map_or(0, |file| file.len()) == 0 {
+        return Ok(true);
+    }
     let mut file = reading.clone().read_only(true).connect().await.map_err(|e| place.error(&e))?;
     let mut number = async |pragma: &'static str| {
         let row = sqlx::query(pragma).fetch_one(&mut file).await.map_err(|e| place.error(&e))?;
@@ -168,10 +191,8 @@ async fn is_new(place: &Place, reading: &SqliteConnectOptions) -> Result<bool, L
     };
     let application = number("PRAGMA application_id").await?;
     let version = number("PRAGMA user_version").await?;
-    let tables = number("SELECT count(*) FROM sqlite_schema").await?;
     match (application, version) {
         (APPLICATION, VERSION) => Ok(false),
-        (0, 0) if tables == 0 => Ok(true),
         (APPLICATION, newer) if newer > VERSION => Err(place.fatal(&format!(
             "it was written by a newer version of tidegate (format {newer}, this one knows {VERSION}); run that version"
         ))),
@@ -180,11 +201,21 @@ async fn is_new(place: &Place, reading: &SqliteConnectOptions) -> Result<bool, L
     }
 }
 
-async fn make(writer: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    let mut transaction = writer.begin().await?;
-    sqlx::raw_sql(TABLES).execute(&mut *transaction).await?;
-    sqlx::raw_sql("PRAGMA application_id = 1416055911; PRAGMA user_version = 1").execute(&mut *transaction).await?;
-    transaction.commit().await
+/// Makes the file whole under another name: a process that dies meanwhile leaves nothing that has to be understood.
+async fn make(dir: &Path, writing: &SqliteConnectOptions) -> Result<(), sqlx::Error> {
+    for name in [NEW, "log.db.new-wal", "log.db.new-shm", "log.db.new-journal"] {
+        match std::fs::remove_file(dir.join(name)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e.into()),
+            _ => {}
+        }
+    }
+    // SQLite gives its other files the rights of this one.
+    File::options().create_new(true).write(true).mode(0o600).open(dir.join(NEW))?;
+    let mut file = writing.clone().filename(dir.join(NEW)).connect().await?;
+    let ids = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION};");
+    sqlx::raw_sql(AssertSqlSafe(format!("BEGIN; {TABLES} {ids} COMMIT;"))).execute(&mut file).await?;
+    // The last connection takes the write-ahead log with it.
+    file.close().await
 }
 
 /// The topics as the file has them, missing ones made; where each partition begins and ends.
@@ -196,7 +227,7 @@ async fn topics(writer: &mut SqliteConnection, place: &Place, declared: &Declare
         if partitions != wanted {
             return Err(place.fatal(&format!(
                 "topic {} has {partitions} partitions there and {wanted} in the topology; with another number, what has one key \
-                 would be in two places: go back to {partitions}, or begin with an empty folder",
+                 would be in two places: go back to {partitions} (`dev` runs with --profile small), or begin with an empty folder",
                 topic.topic
             )));
         }

@@ -1,9 +1,11 @@
 //! The file and what is known of it, shared by everything that reads and writes.
 
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::TryStreamExt as _;
+use futures_util::{FutureExt as _, TryStreamExt as _};
 use sqlx::Row as _;
 use sqlx::sqlite::SqlitePool;
 
@@ -28,12 +30,17 @@ pub(super) struct Store {
     pub(super) readers: SqlitePool,
     /// Why the last write failed, until one works.
     pub(super) failing: Mutex<Option<LogError>>,
+    /// A part of the engine has panicked.
+    pub(super) broken: AtomicBool,
 }
 
 impl Store {
     /// Keeps what went wrong with a write.
     pub(super) fn failed(&self, error: &sqlx::Error) -> LogError {
-        let error = self.place.error(error);
+        self.keep_failure(self.place.error(error))
+    }
+
+    fn keep_failure(&self, error: LogError) -> LogError {
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         if failing.is_none() {
             tracing::error!(%error, "the log cannot be written");
@@ -42,7 +49,18 @@ impl Store {
         error
     }
 
+    /// Runs a part of the engine to its end. Should it break, the log is told to be failing for good: what it did nobody does.
+    pub(super) async fn watch_over(self: Arc<Self>, what: &'static str, part: impl Future<Output = ()>) {
+        if AssertUnwindSafe(part).catch_unwind().await.is_err() {
+            self.broken.store(true, Ordering::Release);
+            self.keep_failure(LogError::Fatal(format!("{what} of the log broke; end this process and start it again")));
+        }
+    }
+
     pub(super) fn works(&self) {
+        if self.broken.load(Ordering::Acquire) {
+            return;
+        }
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         if failing.take().is_some() {
             tracing::info!("the log is written again");
@@ -51,9 +69,12 @@ impl Store {
 
     /// Does the file take writes? One that failed before is tried by a small one.
     pub(super) async fn ping(&self, requests: &Requests) -> Result<(), LogError> {
-        let failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(error) = failing.as_ref().filter(|_| self.broken.load(Ordering::Acquire)) {
+            return Err(error.clone());
+        }
         let asked = async {
-            if failing {
+            if failing.is_some() {
                 return requests.ask(|done| Request::TakeSeat { name: "probe", done }).await?.map(|_| ());
             }
             requests.settle().await
@@ -67,7 +88,7 @@ impl Store {
         if bytes > most { Err(LogError::TooLarge { topic, bytes }) } else { Ok(()) }
     }
 
-    /// Up to `records` records from `from` on, fewer where they have more than `bytes`.
+    /// Up to `records` records from `from` on, fewer where they have more than `bytes`. `OutOfRange`: retention was quicker.
     pub(super) async fn read(
         &self,
         (topic, partition): (Topic, Partition),
@@ -100,7 +121,27 @@ impl Store {
         if size >= bytes || batch.records.len() == records {
             batch.position = batch.records.last().map_or(from, |r| r.offset.next());
         }
+        // Retention may have come in between.
+        let start = self.spans.start(topic, partition)?;
+        if start > from {
+            return Err(LogError::OutOfRange { topic, partition, asked: from, start });
+        }
         Ok(batch)
+    }
+
+    /// How many records there are between two offsets.
+    pub(super) async fn count(
+        &self,
+        (topic, partition): (Topic, Partition),
+        (from, to): (Offset, Offset),
+    ) -> Result<i64, LogError> {
+        let base = self.spans.base(topic, partition)?;
+        let counted = sqlx::query("SELECT count(*) FROM log WHERE id >= ? AND id < ?")
+            .bind(base.row(from))
+            .bind(base.row(to))
+            .fetch_one(&self.readers)
+            .await;
+        counted.and_then(|row| row.try_get(0)).map_err(|e| self.place.error(&e))
     }
 
     /// The offset of the first record that is not older, else the end.

@@ -101,7 +101,7 @@ async fn offsets_are_not_given_again_after_everything_was_deleted() {
     let log = open(dir.path(), clock.clone()).await.unwrap();
     append(&log, Topic::Events, &[("a", Some("1")); 2_500]).await;
     clock.advance(Duration::from_secs(8 * 24 * 3_600));
-    keeper(&log).round().await.unwrap();
+    keeper(&log).round(true).await.unwrap();
     assert!(keys(&log, Topic::Events).await.is_empty());
     assert!(log.close(Duration::from_secs(10)).await);
     let log = open(dir.path(), clock).await.unwrap();
@@ -119,7 +119,7 @@ async fn retention_takes_what_is_older_and_nothing_else() {
     clock.advance(Duration::from_secs(6 * 24 * 3_600));
     append(&log, Topic::Events, &[("young", Some("1"))]).await;
     clock.advance(Duration::from_secs(2 * 24 * 3_600));
-    keeper(&log).round().await.unwrap();
+    keeper(&log).round(true).await.unwrap();
     assert_eq!(keys(&log, Topic::Events).await, [(1, "young".to_owned())]);
     assert_eq!(keys(&log, Topic::Dlq).await.len(), 1);
 }
@@ -134,7 +134,7 @@ async fn compaction_keeps_the_last_of_each_key_and_young_tombstones() {
     append(&log, Topic::Retry, &[("a", Some("1")); 1_500]).await;
     append(&log, Topic::Retry, &[("b", Some("1")), ("b", None), ("c", Some("last"))]).await;
     let before = log.load(Topic::Retry, Partition(0)).await.unwrap();
-    keeper(&log).round().await.unwrap();
+    keeper(&log).round(true).await.unwrap();
     let left = [(1_501, "a"), (1_503, "b"), (1_504, "c")].map(|(offset, key)| (offset, key.to_owned()));
     assert_eq!(keys(&log, Topic::Retry).await, left);
     assert_eq!(log.load(Topic::Retry, Partition(0)).await.unwrap(), before, "the table is what it was");
@@ -198,8 +198,49 @@ async fn a_damaged_file_is_told_as_that_and_kept() {
     let damaged = vec![0x5a_u8; 40_000];
     std::fs::write(&path, &damaged).unwrap();
     let why = refusal(dir.path()).await;
-    assert!(why.contains("log.db is damaged") && why.contains("put a copy of the folder back"), "{why}");
+    assert!(why.contains("it is damaged") && why.contains("put a copy of the folder back"), "{why}");
     assert_eq!(std::fs::read(&path).unwrap(), damaged);
+}
+
+#[tokio::test]
+async fn a_process_that_died_while_it_made_the_file_leaves_nothing_in_the_way() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["log.db.new", "log.db.new-journal", "log.db.new-wal"] {
+        std::fs::write(dir.path().join(name), vec![0x5a_u8; 5_000]).unwrap();
+    }
+    std::fs::write(dir.path().join("log.db"), b"").unwrap();
+    let log = open(dir.path(), clock()).await.unwrap();
+    assert_eq!(append(&log, Topic::Events, &[("a", Some("1"))]).await, [0]);
+    assert!(log.close(Duration::from_secs(10)).await);
+    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().contains("new")), "{left:?}");
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_fails_the_stage_and_is_not_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path(), clock()).await.unwrap();
+    append(&log, Topic::Events, &[("a", Some("1")), ("b", Some("1"))]).await;
+    by_hand(dir.path(), "UPDATE log SET headers = x'ffffffff01' WHERE key = CAST('b' AS BLOB)").await;
+    let mut member = log.join(membership()).await.unwrap();
+    let failed = loop {
+        match member.signals.recv().await.expect("a signal") {
+            Signal::Failed(error) => break error,
+            Signal::Records { position, .. } => assert!(position < Offset(2), "it was passed over"),
+            _ => {}
+        }
+    };
+    assert!(matches!(&failed, LogError::Fatal(why) if why.contains("is damaged")), "{failed}");
+}
+
+#[tokio::test]
+async fn a_log_is_closed_with_its_members_still_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path(), clock()).await.unwrap();
+    let mut member = log.join(membership()).await.unwrap();
+    assert!(matches!(member.signals.recv().await, Some(Signal::Assigned(_))));
+    assert!(log.close(Duration::from_secs(10)).await);
+    assert!(open(dir.path(), clock()).await.is_ok(), "the folder was let go");
 }
 
 #[tokio::test]

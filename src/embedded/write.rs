@@ -40,9 +40,10 @@ pub(super) struct Writer {
 struct Changes<'a> {
     rows: Vec<(i64, &'a Record)>,
     ends: BTreeMap<(Topic, Partition), Offset>,
-    starts: Vec<(Topic, Partition, Offset)>,
     seats: Vec<(&'static str, i64)>,
     deleted: bool,
+    /// Something beside rows was written.
+    other: bool,
 }
 
 impl Writer {
@@ -84,18 +85,35 @@ impl Writer {
     async fn write(&mut self, requests: Vec<Request>) {
         match self.transact(&requests).await {
             Ok(answers) => requests.into_iter().zip(answers).for_each(|(request, answer)| request.answer(answer)),
-            Err(error) => {
+            Err(failure) => {
                 // After some errors, a full disk among them, SQLite has rolled back by itself, and says so here. (sqlx's own
                 // transactions count how deep they are, and lose count then.)
                 let _ = sqlx::raw_sql("ROLLBACK").execute(&mut self.connection).await;
-                let error = self.store.failed(&error);
+                let error = self.outcome(failure).await;
                 requests.into_iter().for_each(|request| request.answer(Answer::Refused(error.clone())));
             }
         }
     }
 
+    /// What is known of a transaction that failed. Where its commit did, the write-ahead log may hold all of it, to be found after
+    /// a crash: the next transaction is written in its place, and is made at once.
+    async fn outcome(&mut self, failure: Failure) -> LogError {
+        let (error, settled) = match failure {
+            Failure::Before(error) => (error, Ok(())),
+            Failure::AtCommit(error) => {
+                let over = "INSERT INTO writers VALUES ('settled', 1) ON CONFLICT (id) DO UPDATE SET epoch = epoch + 1";
+                (error, sqlx::raw_sql(over).execute(&mut self.connection).await.map(drop))
+            }
+        };
+        let told = self.store.failed(&error);
+        match settled {
+            Ok(()) => told,
+            Err(_) => LogError::UnknownOutcome(told.to_string()),
+        }
+    }
+
     /// All requests in one transaction, or none of them.
-    async fn transact(&mut self, requests: &[Request]) -> Result<Vec<Answer>, sqlx::Error> {
+    async fn transact(&mut self, requests: &[Request]) -> Result<Vec<Answer>, Failure> {
         sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut self.connection).await?;
         let mut changes = Changes::default();
         let mut answers = Vec::with_capacity(requests.len());
@@ -104,17 +122,30 @@ impl Writer {
             answers.push(one.run(&mut self.connection, request).await?);
         }
         self.inserts.run(&mut self.connection, self.store.clock.now(), &changes.rows).await?;
-        sqlx::raw_sql("COMMIT").execute(&mut self.connection).await?;
-        self.store.works();
+        sqlx::raw_sql("COMMIT").execute(&mut self.connection).await.map_err(Failure::AtCommit)?;
+        if !changes.rows.is_empty() || changes.other {
+            self.store.works();
+        }
         self.seats.extend(changes.seats);
         changes.ends.into_iter().for_each(|((topic, partition), end)| self.store.spans.appended(topic, partition, end));
-        changes.starts.into_iter().for_each(|(topic, partition, at)| self.store.spans.deleted(topic, partition, at));
         if changes.deleted
             && let Err(error) = sqlx::raw_sql(VACUUM).execute(&mut self.connection).await
         {
             tracing::debug!(%error, "pages that are free were not given back");
         }
         Ok(answers)
+    }
+}
+
+/// Where a transaction failed.
+enum Failure {
+    Before(sqlx::Error),
+    AtCommit(sqlx::Error),
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Failure::Before(error)
     }
 }
 
@@ -135,6 +166,7 @@ impl<'r> One<'_, 'r> {
                 match self.place(standing.iter().flat_map(|p| &p.outputs)) {
                     Err(error) => Answer::Refused(error),
                     Ok(_) => {
+                        self.changes.other |= !standing.is_empty();
                         for part in standing {
                             commit_offset(connection, stage, part).await?;
                         }
@@ -146,6 +178,7 @@ impl<'r> One<'_, 'r> {
             Request::TakeSeat { name, .. } => {
                 let epoch = take_seat(connection, name).await?;
                 self.changes.seats.push((name, epoch));
+                self.changes.other = true;
                 Answer::Seat(epoch)
             }
             Request::SeatCommit { name, epoch, outputs, .. } => {
@@ -207,7 +240,9 @@ impl<'r> One<'_, 'r> {
                     "DELETE FROM log WHERE id IN (SELECT id FROM log WHERE id >= ? AND id < ? ORDER BY id LIMIT ?)";
                 let start = (*offset).min(end);
                 let query = sqlx::query(some).bind(base.row(Offset(0))).bind(base.row(start)).bind(*most);
-                self.changes.starts.push((topic, partition, start));
+                // Before the rows are gone: who reads meanwhile is told, and does not take the gap for a quiet stretch. Should this
+                // fail, it begins too late for a while, with rows that were to go.
+                spans.deleted(topic, partition, start);
                 (query.execute(&mut *connection).await?, start)
             }
             Which::Rows(rows) => {
@@ -225,7 +260,7 @@ impl<'r> One<'_, 'r> {
         .bind(end.0)
         .execute(&mut *connection)
         .await?;
-        self.changes.deleted = true;
+        (self.changes.deleted, self.changes.other) = (true, true);
         Ok(Answer::Deleted(deleted.rows_affected()))
     }
 }

@@ -1,4 +1,4 @@
-//! The log port: the few things that a stage, a table and the catalog ask of a log. `kafka` implements it.
+//! The log port: the few things that a stage, a table and the catalog ask of a log. `kafka` and `embedded` implement it.
 //!
 //! An engine keeps these promises, and the conformance suite holds it to them:
 //!

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::json;
@@ -67,6 +68,31 @@ async fn a_disk_that_is_full_refuses_events_and_loses_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn killed_while_it_makes_its_folder() {
+    let _turn = turn::beside().await;
+    let receiver = Receiver::start().await;
+    for n in 0..20_u64 {
+        let setup = Setup::new(&Broker::none(), "born");
+        let dir = setup.data().expect("a folder");
+        let gateway = setup.spawn();
+        // Some milliseconds into the making, each time a little later.
+        until("the folder is there", SOON, async || dir.join("lock").exists().then_some(())).await;
+        let moment = std::time::Instant::now() + Duration::from_micros(n * 700);
+        while std::time::Instant::now() < moment {
+            std::hint::spin_loop();
+        }
+        gateway.kill9().await;
+        let gateway = setup.start().await;
+        let api = gateway.api();
+        api.org("648").await;
+        let path = format!("/{n}");
+        api.integration("a", &receiver.url(&path), json!({})).await;
+        api.publish(&event("e", "patient.created")).await;
+        receiver.wait_events(&path, 1, SOON).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_cannot_be_written_ends_it_with_two() {
     let setup = Setup::new(&Broker::none(), "readonly").on_a_disk_of(8, "ro");
     refused("a read-only folder", &setup.run(SOON).await, &["cannot be written", "TIDEGATE_DATA_DIR"]);
@@ -107,7 +133,7 @@ async fn a_damaged_file_is_told_and_a_copy_put_back_loses_nothing() {
     let garbage = vec![0xa5; whole.len() - 4_096];
     // The first page says what the file is; everything behind it is gone.
     damaged.write_all_at(&garbage, 4_096).expect("written");
-    refused("a damaged file", &setup.run(SOON).await, &["log.db is damaged", "put a copy of the folder back"]);
+    refused("a damaged file", &setup.run(SOON).await, &["it is damaged", "put a copy of the folder back"]);
 
     fs::write(&file, &whole).expect("the copy");
     let gateway = setup.start().await;

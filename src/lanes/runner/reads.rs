@@ -10,6 +10,7 @@ use crate::model::ids::{Offset, Partition};
 use crate::model::record::Received;
 use crate::model::topic::Topic;
 use crate::stream::log::{From, Log, LogError, PartitionReader};
+use crate::telemetry::metrics::LOG_SKIPPED;
 
 /// Records of one stretch, at most.
 const STRETCH: usize = 512;
@@ -77,6 +78,10 @@ async fn stretch(log: &dyn Log, place: (Topic, Partition), open: Option<Open>, f
         }
         // What retention has deleted is no longer there to be read: the stretch is empty up to where the log begins.
         Err(LogError::OutOfRange { start, .. }) if start > from => {
+            let (topic, partition) = place;
+            let (lost, topic) = (u64::try_from(start.0 - from.0).unwrap_or(0), topic.name());
+            tracing::error!(topic, %partition, %from, to = %start, "offsets are gone before what waits there was sent");
+            metrics::counter!(LOG_SKIPPED, "topic" => topic).increment(lost);
             (None, Ok(Stretch { from, records: Vec::new(), position: start }))
         }
         Err(error) => {
