@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod deliver;
 pub mod embedded;
+pub mod history;
 pub mod ingest;
 pub mod kafka;
 pub mod lanes;

@@ -18,6 +18,8 @@ mod dead;
 mod dev;
 #[path = "gateway/harness.rs"]
 mod harness;
+#[path = "gateway/history.rs"]
+mod history;
 #[path = "gateway/instances.rs"]
 mod instances;
 #[path = "gateway/killed.rs"]

@@ -1,4 +1,4 @@
-//! Pages of a list: `{<items>, total, page, limit, hasMore}`.
+//! Pages of a list: `{<items>, total, page, limit, hasMore, nextCursor?}`.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use serde::{Serialize, Serializer};
 
 use crate::api::params::Params;
 
-const DEFAULT_LIMIT: usize = 50;
-const MAX_LIMIT: usize = 500;
+pub(super) const DEFAULT_LIMIT: usize = 50;
+pub(super) const MAX_LIMIT: usize = 500;
 /// Deep enough for anything that can be in the catalog, and small enough to be multiplied.
-const MAX_PAGE: usize = 1_000_000;
+pub(super) const MAX_PAGE: usize = 1_000_000;
 
 /// Which page is asked for, and the filters that every list has.
 #[derive(Debug)]
@@ -46,13 +46,14 @@ impl Listing {
     /// The page of `all`, of which only its own items are turned into their form.
     pub fn page<T, F>(&self, key: &'static str, all: impl Iterator<Item = T>, form: impl Fn(T) -> F) -> Page<F> {
         let skip = (self.page - 1) * self.limit;
-        let mut page = Page { key, items: Vec::new(), total: 0, page: self.page, limit: self.limit };
+        let mut page = Page { limit: self.limit, ..Page::new(key, self.page) };
         for item in all {
             if page.total >= skip && page.items.len() < self.limit {
                 page.items.push(form(item));
             }
             page.total += 1;
         }
+        page.has_more = self.page * self.limit < page.total;
         page
     }
 }
@@ -60,21 +61,47 @@ impl Listing {
 /// One page. Its items are written as they are alone: in the same order of fields.
 #[derive(Debug)]
 pub struct Page<F> {
-    key: &'static str,
-    items: Vec<F>,
-    total: usize,
-    page: usize,
-    limit: usize,
+    pub(super) key: &'static str,
+    pub(super) items: Vec<F>,
+    pub(super) total: usize,
+    /// There may be more than `total`, which says so.
+    pub(super) is_estimate: bool,
+    pub(super) page: usize,
+    pub(super) limit: usize,
+    pub(super) has_more: bool,
+    /// Where the next page begins, of lists that grow while they are read.
+    pub(super) next_cursor: Option<String>,
+}
+
+impl<F> Page<F> {
+    pub(super) fn new(key: &'static str, page: usize) -> Self {
+        Page {
+            key,
+            items: Vec::new(),
+            total: 0,
+            is_estimate: false,
+            page,
+            limit: 0,
+            has_more: false,
+            next_cursor: None,
+        }
+    }
 }
 
 impl<F: Serialize> Serialize for Page<F> {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        let mut map = s.serialize_map(Some(5))?;
+        let mut map = s.serialize_map(None)?;
         map.serialize_entry(self.key, &self.items)?;
         map.serialize_entry("total", &self.total)?;
+        if self.is_estimate {
+            map.serialize_entry("totalIsEstimate", &true)?;
+        }
         map.serialize_entry("page", &self.page)?;
         map.serialize_entry("limit", &self.limit)?;
-        map.serialize_entry("hasMore", &(self.page * self.limit < self.total))?;
+        map.serialize_entry("hasMore", &self.has_more)?;
+        if let Some(cursor) = &self.next_cursor {
+            map.serialize_entry("nextCursor", cursor)?;
+        }
         map.end()
     }
 }

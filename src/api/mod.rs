@@ -6,6 +6,7 @@ mod conditions;
 mod draft;
 pub mod error;
 pub mod events;
+mod history;
 mod integrations;
 pub mod json;
 mod listing;
@@ -27,11 +28,14 @@ use axum::routing::{get, post};
 
 pub use auth::AdminKey;
 pub use error::{ApiError, Code};
+pub use history::Redrives;
 pub use probes::{Health, Part};
 
 use crate::catalog::resource::Resource;
 use crate::catalog::{Catalog, Snapshot, Writer};
+use crate::history::History;
 use crate::model::retry::RetryPolicy;
+use crate::stream::log::Log;
 
 /// The largest body of a request; routes that take larger ones say so themselves.
 const BODY_LIMIT: usize = 10 * 1_024 * 1_024;
@@ -46,6 +50,9 @@ pub struct ApiState {
     pub retry: RetryPolicy,
     /// The log keeps what waits no longer than this, whatever an integration says.
     pub longest_wait: Duration,
+    pub log: Arc<dyn Log>,
+    pub history: Arc<History>,
+    pub redrives: Arc<Redrives>,
     pub health: Arc<dyn Health>,
     /// Renders the metrics in Prometheus' text format.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
@@ -94,6 +101,7 @@ pub fn admin(state: ApiState) -> Router {
             "/api/v1/outbound-integrations/{id}/disable",
             post(|state, id, params, headers| integrations::set_active(false, state, id, params, headers)),
         )
+        .merge(history::routes())
         .with_state(state)
 }
 

@@ -15,6 +15,9 @@ use crate::api::ApiState;
 pub struct Part {
     pub name: String,
     pub ok: bool,
+    /// Whether the process is of no use without it.
+    #[serde(skip)]
+    pub vital: bool,
     pub detail: String,
 }
 
@@ -23,11 +26,14 @@ pub trait Health: Send + Sync {
     fn parts(&self) -> Vec<Part>;
 }
 
-/// 200 if every part is well, else 503; both name all parts.
+/// 200 if every vital part is well, else 503; both name all parts.
 pub async fn health(State(state): State<ApiState>) -> Response {
     let parts = state.health.parts();
-    let ok = parts.iter().all(|part| part.ok);
-    let (code, status) = if ok { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "failing") };
+    let (code, status) = match (parts.iter().all(|p| p.ok), parts.iter().all(|p| p.ok || !p.vital)) {
+        (true, _) => (StatusCode::OK, "ok"),
+        (false, true) => (StatusCode::OK, "degraded"),
+        (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "failing"),
+    };
     (code, Json(json!({"status": status, "parts": parts}))).into_response()
 }
 

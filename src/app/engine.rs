@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::history::drop_history;
 use super::{AppError, reach};
 use crate::config::{self, Config};
 use crate::embedded::EmbeddedLog;
@@ -17,7 +18,9 @@ use crate::topology::Declared;
 pub fn start_over(config: &Config) -> Result<(), AppError> {
     match config.engine {
         config::Engine::Embedded => {
-            EmbeddedLog::erase(&config.data_dir).map_err(|error| AppError::Configuration(error.to_string()))
+            EmbeddedLog::erase(&config.data_dir).map_err(|error| AppError::Configuration(error.to_string()))?;
+            // Its offsets mean nothing in the next log.
+            drop_history(config).map(drop)
         }
         config::Engine::Kafka => Err(AppError::Configuration(
             "Kafka's topics are not deleted from here: give another --prefix, or end a broker of `compose/local` with `down`"

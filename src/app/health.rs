@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::history;
 use super::supervise::Board;
 use crate::api::{Health, Part};
 use crate::catalog::Catalog;
@@ -14,9 +15,11 @@ const EVERY: Duration = Duration::from_secs(2);
 
 impl Health for Board {
     fn parts(&self) -> Vec<Part> {
-        let part = |(name, state): (&str, Result<(), String>)| match state {
-            Ok(()) => Part { name: name.into(), ok: true, detail: "ok".into() },
-            Err(detail) => Part { name: name.into(), ok: false, detail },
+        let part = |(name, state): (&str, Result<(), String>)| {
+            let ok = state.is_ok();
+            // Events are taken and delivered without it.
+            let vital = name != history::PART;
+            Part { name: name.into(), ok, vital, detail: state.err().unwrap_or_else(|| "ok".into()) }
         };
         self.states().into_iter().map(part).collect()
     }

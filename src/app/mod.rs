@@ -2,6 +2,7 @@
 
 mod engine;
 mod health;
+mod history;
 mod http;
 pub mod reach;
 mod supervise;
@@ -25,6 +26,7 @@ use crate::catalog::{Catalog, Follower, Writer};
 use crate::config::Config;
 use crate::deliver::egress::AllowError;
 use crate::deliver::stage::{Deliver, DeliverConfig};
+use crate::history::History;
 use crate::ingest::accept::Ingest;
 use crate::lanes::runner::WorkRunner;
 use crate::matching::Match;
@@ -35,6 +37,7 @@ use crate::stream::map::MapRunner;
 use crate::telemetry;
 use crate::topology::{Cleanup, Declared};
 pub use engine::start_over;
+pub use history::drop_history;
 
 use engine::Engine;
 use supervise::Tasks;
@@ -62,6 +65,8 @@ pub enum Role {
     Match,
     /// Delivers
     Deliver,
+    /// Keeps the history that the API answers from; one process
+    Project,
     /// Serves the admin API
     Api,
 }
@@ -138,8 +143,12 @@ pub async fn serve(
     if roles.has(Role::Deliver) {
         gateway.start_deliver(&mut tasks, DeliverConfig { allow, longest_wait: longest_wait(&declared) })?;
     }
+    let history = match roles.has(Role::Project) {
+        true => history::start(&gateway, &mut tasks, &config)?,
+        false => Arc::new(History::elsewhere()),
+    };
     let admin_key = AdminKey::of(config.admin_key.as_deref());
-    gateway.start_http(&mut tasks, listener, (admin_key, &declared), (metrics, roles.clone()));
+    gateway.start_http(&mut tasks, listener, (admin_key, &declared, history), (metrics, roles.clone()));
     if config.admin_key.is_none() && (roles.has(Role::Api) || roles.has(Role::Ingest)) {
         tracing::warn!("no key is configured, so the API refuses every call: set TIDEGATE_ADMIN_KEY and start again");
     }
@@ -253,7 +262,7 @@ impl Gateway {
         &self,
         tasks: &mut Tasks,
         listener: TcpListener,
-        (admin_key, declared): (AdminKey, &Declared),
+        (admin_key, declared, history): (AdminKey, &Declared, Arc<History>),
         (metrics, roles): (PrometheusHandle, Roles),
     ) {
         let writer = Writer::new(self.log.clone(), self.catalog.clone(), self.clock.clone(), WriterLimits::default());
@@ -271,6 +280,9 @@ impl Gateway {
             admin_key,
             retry: declared.retry.clone(),
             longest_wait: longest_wait(declared),
+            log: self.log.clone(),
+            history,
+            redrives: Arc::default(),
             health: tasks.board.clone(),
             metrics: Arc::new(move || {
                 process.collect();

@@ -3,6 +3,7 @@
 mod bench;
 mod dev;
 mod exit;
+mod history;
 mod serve;
 mod topology;
 
@@ -59,6 +60,8 @@ enum Command {
     Dev(dev::Dev),
     /// Show, check or create the topics
     Topology(topology::Topology),
+    /// Make the history anew
+    History(history::History),
     /// Measure throughput and latency beside the bare pipeline
     Bench(bench::Bench),
 }
@@ -70,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Serve(command) => serve::run(&cli.common, command),
         Command::Dev(command) => dev::run(&cli.common, command),
         Command::Topology(command) => topology::run(&cli.common, &command),
+        Command::History(command) => history::run(&cli.common, &command),
         Command::Bench(command) => bench::run(&cli.common, command),
     };
     match result {
@@ -116,7 +120,7 @@ fn environment() -> Result<Vec<(String, String)>, Exit> {
         let Ok(name) = name.into_string() else { continue };
         match value.into_string() {
             Ok(value) => texts.push((name, value)),
-            Err(_) if name.starts_with("TIDEGATE_") || name.starts_with("KAFKA_") => {
+            Err(_) if name.starts_with("TIDEGATE_") || name.starts_with("KAFKA_") || name == "DATABASE_URL" => {
                 return Err(Exit::usage(format!("{name}: is not UTF-8")));
             }
             Err(_) => {}

@@ -21,7 +21,7 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
     tidegate serve --roles deliver --listen 0.0.0.0:8081")]
 pub(super) struct Serve {
     /// What this process does
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Role::Ingest, Role::Match, Role::Deliver, Role::Api])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Role::Ingest, Role::Match, Role::Deliver, Role::Project, Role::Api])]
     roles: Vec<Role>,
     /// Address of API, probes and metrics, `host:port` [env: TIDEGATE_LISTEN] [default: 0.0.0.0:8080]
     #[arg(long, value_name = "ADDRESS")]

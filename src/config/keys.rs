@@ -17,6 +17,11 @@ const KEYS: &[&str] = &[
     "kafka.brokers",
     "kafka.topic_prefix",
     "egress.allow",
+    "history.url",
+    "history.events",
+    "history.deliveries",
+    "history.attempts",
+    "history.bodies",
     "log.filter",
     "log.format",
     "topology.file",
@@ -28,6 +33,7 @@ const ALIASES: &[(&str, &str)] = &[
     ("KAFKA_BOOTSTRAP_SERVERS", "kafka.brokers"),
     ("KAFKA_BROKERS", "kafka.brokers"),
     ("KAFKA_TOPIC_PREFIX", "kafka.topic_prefix"),
+    ("DATABASE_URL", "history.url"),
     ("TIDEGATE_LOG", "log.filter"),
     ("TIDEGATE_LOG_FORMAT", "log.format"),
     ("TIDEGATE_EGRESS_ALLOW", "egress.allow"),
@@ -161,5 +167,5 @@ pub(super) fn explain(error: figment::Error) -> String {
 
 fn is_secret(path: &[String]) -> bool {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
-    matches!(path[..], ["admin_key" | "secret_key"] | ["kafka", "properties", ..])
+    matches!(path[..], ["admin_key" | "secret_key"] | ["history", "url"] | ["kafka", "properties", ..])
 }

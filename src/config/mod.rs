@@ -1,6 +1,7 @@
 //! Configuration: `tidegate.toml` < environment < flags. Everything is checked before anything is touched.
 
 mod address;
+mod history;
 mod keys;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use figment::providers::{Format as _, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
 use crate::telemetry::logs::LogFormat;
+pub use history::History;
 use keys::Environment;
 
 /// What is wrong with the configuration, where, and what to do.
@@ -48,6 +50,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub kafka: Kafka,
     pub egress: Egress,
+    pub history: History,
     pub log: Log,
     pub topology: Topology,
 }
@@ -102,6 +105,7 @@ impl Default for Config {
                 properties: BTreeMap::new(),
             },
             egress: Egress { allow: Vec::new() },
+            history: History::default(),
             log: Log { filter: "info".into(), format: None },
             topology: Topology { file: None, profile: None },
         }
@@ -167,6 +171,7 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     {
         return Err(ConfigError(format!("TIDEGATE_INSTANCE `{name}`: must be 1-128 of A-Z a-z 0-9 . _ -")));
     }
+    config.history.check(&config.data_dir).map_err(ConfigError)?;
     if let Some(key) = &config.admin_key
         && key.len() < 8
     {

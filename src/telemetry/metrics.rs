@@ -29,6 +29,11 @@ pub const BROKERS_UP: &str = "tidegate_kafka_brokers_up";
 pub const QUEUED_MESSAGES: &str = "tidegate_kafka_queued_messages";
 pub const REQUEST_TIMEOUTS: &str = "tidegate_kafka_request_timeouts_total";
 pub const CONNECTION_ERRORS: &str = "tidegate_kafka_connection_errors_total";
+pub const HISTORY_RECORDS: &str = "tidegate_history_records_total";
+pub const HISTORY_UNREADABLE: &str = "tidegate_history_unreadable_total";
+pub const HISTORY_LAG: &str = "tidegate_history_lag_records";
+pub const HISTORY_WRITE_SECONDS: &str = "tidegate_history_write_seconds";
+pub const HISTORY_PRUNED: &str = "tidegate_history_pruned_rows_total";
 pub const CONSUMER_LAG: &str = "kafka_consumergroup_lag";
 
 /// Seconds, from half a millisecond (a receiver next door) to the longest time-out and the longest wait.
@@ -88,5 +93,14 @@ fn describe() {
     describe_counter!(REQUEST_TIMEOUTS, "Requests to brokers that timed out, by client");
     describe_counter!(CONNECTION_ERRORS, "Connections to brokers that failed, by client");
     describe_counter!(STAGE_RESTARTS, "Restarts of a stage after a failure, by stage");
+    describe_counter!(HISTORY_RECORDS, "Records projected into the history store, by topic");
+    describe_counter!(HISTORY_UNREADABLE, "Records that tell history nothing, such as events that are none");
+    describe_gauge!(HISTORY_LAG, "Records that the history store is behind the log, by topic");
+    describe_histogram!(
+        HISTORY_WRITE_SECONDS,
+        Unit::Seconds,
+        "Time until a batch was in the history store, waiting for a store that is away included"
+    );
+    describe_counter!(HISTORY_PRUNED, "Rows that retention deleted from the history store, or freed of their bodies");
     describe_gauge!(CONSUMER_LAG, "Records between the committed and the last offset, by group, topic and partition");
 }

@@ -67,7 +67,9 @@ impl Setup {
             ("TIDEGATE_TOPOLOGY__PROFILE", "small"),
             ("TIDEGATE_LOG_FORMAT", "json"),
         ];
+        let history = history(&setup.log);
         let setup = environment.into_iter().fold(setup, |setup, (name, value)| setup.env(name, value));
+        let setup = setup.env("DATABASE_URL", &history);
         match setup.data() {
             Some(dir) => setup.env("TIDEGATE_ENGINE", "embedded").env("TIDEGATE_DATA_DIR", &dir.display().to_string()),
             None => setup,
@@ -82,7 +84,8 @@ impl Setup {
     /// Another process of the same gateway: the same topics, a port and a log of its own.
     pub fn another(&self, label: &str) -> Setup {
         let log = self.log.with_extension(format!("{label}.log"));
-        Setup { port: free_port(), log, ..self.clone() }
+        let history = history(&log);
+        Setup { port: free_port(), log, ..self.clone() }.env("DATABASE_URL", &history)
     }
 
     pub fn env(mut self, name: &str, value: &str) -> Setup {
@@ -250,6 +253,15 @@ impl Drop for Gateway {
             eprintln!("---- the end of {} (process {})\n{}", log.display(), self.pid, tail(log, 40));
         }
     }
+}
+
+/// The file of its history, beside the log of the process that keeps it.
+pub fn history_file(setup: &Setup) -> PathBuf {
+    setup.log.with_extension("history.db")
+}
+
+fn history(log: &Path) -> String {
+    format!("sqlite://{}", log.with_extension("history.db").display())
 }
 
 /// The last lines, and before them those that warn: one line an attempt would hide what matters.

@@ -2,6 +2,7 @@
 
 mod access;
 mod bad_input;
+mod history;
 mod resources;
 
 use std::sync::Arc;
@@ -21,8 +22,10 @@ use crate::api::{AdminKey, ApiState, Health, Part, admin, router};
 use crate::catalog::fake::SharedFake;
 use crate::catalog::writer::{Limits, Writer};
 use crate::catalog::{Catalog, Follower};
+use crate::history::History;
 use crate::model::retry::RetryPolicy;
 use crate::model::time::{ManualClock, Timestamp};
+use crate::stream::fake::FakeLog;
 use crate::stream::log::LogError;
 
 const KEY: &str = "a-key-for-tests";
@@ -32,6 +35,9 @@ const INTEGRATIONS: &str = "/api/v1/outbound-integrations";
 struct Api {
     router: Router,
     log: SharedFake,
+    /// All topics but the catalog.
+    topics: FakeLog,
+    history: Arc<History>,
     well: Arc<Wellness>,
     _following: JoinSet<Result<(), LogError>>,
 }
@@ -41,7 +47,7 @@ struct Wellness(AtomicBool);
 impl Health for Wellness {
     fn parts(&self) -> Vec<Part> {
         let ok = self.0.load(Ordering::SeqCst);
-        vec![Part { name: "log".into(), ok, detail: "kafka at localhost:9092".into() }]
+        vec![Part { name: "log".into(), ok, vital: true, detail: "kafka at localhost:9092".into() }]
     }
 }
 
@@ -94,6 +100,7 @@ impl Api {
         let clock = Arc::new(ManualClock::at(Timestamp(1_763_712_930_250)));
         let limits = Limits { patience: std::time::Duration::from_secs(5), pause_ms: 0..=1, ..Limits::default() };
         let writer = Writer::new(Arc::new(log.clone()), Arc::clone(&catalog), clock, limits);
+        let (topics, history) = (FakeLog::new(), Arc::new(History::elsewhere()));
         let well = Arc::new(Wellness(AtomicBool::new(true)));
         let state = ApiState {
             catalog,
@@ -101,12 +108,15 @@ impl Api {
             admin_key: AdminKey::of(key),
             retry: RetryPolicy { max_attempts: 3, ..RetryPolicy::default() },
             longest_wait: std::time::Duration::from_secs(144 * 3_600),
+            log: Arc::new(topics.clone()),
+            history: history.clone(),
+            redrives: Arc::default(),
             health: well.clone(),
             metrics: Arc::new(|| "tidegate_up 1\n".to_owned()),
         };
         let events = Router::new().route("/api/v1/events", post(|| async { StatusCode::ACCEPTED }));
         let routes = if with_admin { admin(state.clone()).merge(events) } else { events };
-        Api { router: router(state, routes), log, well, _following: tasks }
+        Api { router: router(state, routes), log, topics, history, well, _following: tasks }
     }
 
     async fn state_loaded(&self) {

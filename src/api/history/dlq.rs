@@ -1,0 +1,184 @@
+//! `/api/v1/dlq`: deliveries that no retry mends, and how they come back to life.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::forms::{self, Entry, Payload, Tried};
+use super::logs::{cursor, event_of, filter};
+use super::paging::Paging;
+use super::{store, visible, words};
+use crate::api::ApiState;
+use crate::api::error::{ApiError, Code};
+use crate::api::listing::Page;
+use crate::api::params::Params;
+use crate::history::rows::{DeadLetter, Delivery};
+use crate::history::store::DeliveryFilter;
+use crate::model::delivery::DeliveryStatus;
+use crate::model::ids::DeliveryId;
+use crate::model::record::{Output, Record, header};
+use crate::model::topic::Topic;
+use crate::stream::log::{From, LogError};
+
+const DEAD: [DeliveryStatus; 2] = [DeliveryStatus::Failed, DeliveryStatus::Abandoned];
+/// For reading a dead letter back from the log.
+const READ_WITHIN: Duration = Duration::from_secs(5);
+
+/// Dead letters that were put back, until history shows it: a second click is not a second delivery. With the attempts that
+/// each had, for a delivery may die again. One process answers history, so that its memory is enough.
+#[derive(Debug, Default)]
+pub struct Redrives(Mutex<BTreeMap<DeliveryId, u32>>);
+
+const REMEMBERED: usize = 100_000;
+
+impl Redrives {
+    /// Whether the caller is the one to put it back.
+    fn claim(&self, delivery: &Delivery) -> bool {
+        let mut claimed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if claimed.get(&delivery.id) == Some(&delivery.state.attempts) {
+            return false;
+        }
+        // Ids are in the order of time: the first is the oldest.
+        while claimed.len() >= REMEMBERED && claimed.pop_first().is_some() {}
+        claimed.insert(delivery.id, delivery.state.attempts);
+        true
+    }
+
+    fn give_back(&self, delivery: &Delivery) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&delivery.id);
+    }
+}
+
+pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<Json<Page<impl Serialize>>, ApiError> {
+    let mut statuses: Vec<DeliveryStatus> = words(&mut params, "status", "FAILED, ABANDONED");
+    if statuses.iter().any(|status| !DEAD.contains(status)) {
+        params.wrong("status", "must be FAILED or ABANDONED: others are no dead letters");
+    }
+    if statuses.is_empty() {
+        statuses.extend(DEAD);
+    }
+    let filter = DeliveryFilter { statuses, ..filter(&mut params) };
+    let paging = Paging::with_cursor(&mut params);
+    params.finish()?;
+    let listed = store(&state)?.deliveries(&filter, &paging.asked()).await?;
+    let snapshot = state.catalog.snapshot();
+    Ok(Json(paging.answer("entries", listed, cursor, |one| {
+        let now = forms::current(&snapshot, &one);
+        Entry::of(one, now)
+    })))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Detail {
+    #[serde(flatten)]
+    entry: Value,
+    original_payload: Option<Payload>,
+    attempts: Vec<Tried>,
+}
+
+pub async fn one(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    params: Params,
+) -> Result<Json<impl Serialize>, ApiError> {
+    let store = store(&state)?;
+    let delivery = visible(&*store, &id, params).await?;
+    if !DEAD.contains(&delivery.state.status) {
+        let message = format!("delivery `{id}` is not dead: it is {}; see /api/v1/logs/{id}", delivery.state.status);
+        return Err(ApiError::new(Code::NotFound, message));
+    }
+    let attempts = store.attempts(delivery.id).await?;
+    let event = event_of(&*store, &delivery).await?;
+    let snapshot = state.catalog.snapshot();
+    let now = forms::current(&snapshot, &delivery);
+    Ok(Json(Detail {
+        // Texts, numbers and times always have a JSON form.
+        entry: serde_json::to_value(Entry::of(delivery.clone(), now)).unwrap_or_default(),
+        original_payload: event.and_then(|event| Payload::of(event.payload.as_deref()?)),
+        attempts: attempts.iter().map(Tried::of).collect(),
+    }))
+}
+
+/// Puts the dead letter's record back into `deliveries`: the same delivery, its attempts counted on.
+pub async fn retry(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    params: Params,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let store = store(&state)?;
+    let delivery = visible(&*store, &id, params).await?;
+    let conflict = |why: String| ApiError::new(Code::Conflict, why);
+    if !DEAD.contains(&delivery.state.status) {
+        return Err(conflict(format!("delivery `{id}` is no longer dead: it is {}", delivery.state.status)));
+    }
+    if forms::current(&*state.snapshot()?, &delivery).is_none() {
+        return Err(conflict(format!("the integration of delivery `{id}` was deleted, so nobody would deliver it")));
+    }
+    let letter = store.dead_letter(delivery.id).await?.ok_or_else(|| not_yet(&id))?;
+    if !state.redrives.claim(&delivery) {
+        return Err(conflict(format!("delivery `{id}` is no longer dead: it was put back a moment ago")));
+    }
+    match put_back(&state, &delivery, letter).await {
+        Ok(()) => Ok((StatusCode::ACCEPTED, Json(json!({"id": id, "status": DeliveryStatus::Retrying})))),
+        Err(error) => {
+            // Of unknown outcome it may be there: who tries again then risks a repeat under the same id, not a loss.
+            state.redrives.give_back(&delivery);
+            Err(error)
+        }
+    }
+}
+
+async fn put_back(state: &ApiState, delivery: &Delivery, letter: DeadLetter) -> Result<(), ApiError> {
+    let record = read(state, delivery, letter).await.map_err(|error| log_error(&error))??;
+    let output = Output { topic: Topic::Deliveries, partition: None, record };
+    state.log.append(vec![output]).await.map(drop).map_err(|error| log_error(&error))
+}
+
+async fn read(state: &ApiState, delivery: &Delivery, letter: DeadLetter) -> Result<Result<Record, ApiError>, LogError> {
+    let (partition, offset) = (letter.place.partition, letter.place.offset);
+    let gone = || {
+        let message =
+            format!("the dead letter of delivery `{}` is gone from the log: retention deleted it", delivery.id);
+        ApiError::new(Code::Conflict, message)
+    };
+    let mut reader = state.log.read(Topic::Dlq, partition, From::At(offset)).await?;
+    let batch = match reader.next(1, READ_WITHIN).await {
+        Err(LogError::OutOfRange { .. }) => return Ok(Err(gone())),
+        other => other?,
+    };
+    let Some(found) = batch.records.into_iter().next() else {
+        return Err(LogError::Unavailable(format!("the dead letter was not read within {READ_WITHIN:?}")));
+    };
+    let text = |name: &str| found.record.headers.text(name);
+    if found.offset != offset || text(header::TG_DELIVERY) != Some(&delivery.id.to_string()) {
+        return Ok(Err(gone()));
+    }
+    // It died again, and history has not met its newest letter yet.
+    if text(header::TG_ATTEMPT).and_then(|n| n.parse().ok()) != Some(delivery.state.attempts) {
+        return Ok(Err(not_yet(&delivery.id.to_string())));
+    }
+    Ok(Ok(found.record))
+}
+
+fn not_yet(id: &str) -> ApiError {
+    ApiError::unavailable(format!("history has not met the dead letter of delivery `{id}` yet; try again in a moment"))
+}
+
+fn log_error(error: &LogError) -> ApiError {
+    tracing::warn!(%error, "a dead letter was not put back");
+    match error {
+        LogError::UnknownOutcome(_) => ApiError::unavailable(
+            "whether the dead letter was put back is not known: see whether its status changes before trying again",
+        ),
+        _ => ApiError::unavailable(
+            "the dead letter was not put back, for the log is not available; try again in a moment",
+        ),
+    }
+}

@@ -1,0 +1,166 @@
+//! `/api/v1/logs`: deliveries and their attempts.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::forms::{self, Log, OUTBOUND, Payload, Tried};
+use super::paging::Paging;
+use super::{one_word, span, store, visible, words};
+use crate::api::ApiState;
+use crate::api::error::ApiError;
+use crate::api::listing::Page;
+use crate::api::params::Params;
+use crate::history::rows::{Attempt, Delivery, EventRow};
+use crate::history::store::{Cursor, DeliveryFilter, EventKey, Store};
+use crate::model::delivery::DeliveryStatus;
+use crate::model::event::JSON;
+
+const STATUSES: &str = "PENDING, RETRYING, SUCCESS, FAILED, ABANDONED, SKIPPED, CANCELLED, DISCARDED";
+const CATEGORIES: &str = "TRANSFORM, AUTH, SIGNING, BLOCKED, NETWORK, TIMEOUT, HTTP_3XX, HTTP_4XX, HTTP_5XX, RATE_LIMITED, \
+                          CIRCUIT_OPEN, EXPIRED";
+
+/// What lists of deliveries have in common; the status is each one's own.
+pub(super) fn filter(params: &mut Params) -> DeliveryFilter {
+    params.parsed("direction", |text| match text {
+        OUTBOUND => Ok(()),
+        _ => Err("must be OUTBOUND: no other direction is there yet"),
+    });
+    let (since, until) = span(params);
+    DeliveryFilter {
+        org: params.org(),
+        statuses: Vec::new(),
+        integration_id: params.text("integrationId"),
+        event_type: params.text("eventType"),
+        event_id: params.text("eventId"),
+        entity_id: params.text("entityId"),
+        correlation_id: params.text("correlationId"),
+        category: one_word(params, "errorCategory", CATEGORIES),
+        since,
+        until,
+        search: params.text("search"),
+    }
+}
+
+pub(super) fn cursor(one: &Delivery) -> Option<Cursor> {
+    Some(Cursor { at: one.created_at, id: one.id.to_string() })
+}
+
+pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<Json<Page<impl Serialize>>, ApiError> {
+    let filter = DeliveryFilter { statuses: words(&mut params, "status", STATUSES), ..filter(&mut params) };
+    let paging = Paging::with_cursor(&mut params);
+    params.finish()?;
+    let listed = store(&state)?.deliveries(&filter, &paging.asked()).await?;
+    let snapshot = state.catalog.snapshot();
+    Ok(Json(paging.answer("logs", listed, cursor, |one| {
+        let now = forms::current(&snapshot, &one);
+        Log::of(one, now)
+    })))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Detail {
+    #[serde(flatten)]
+    log: Value,
+    original_payload: Option<Payload>,
+    request_payload: Option<Payload>,
+    request_headers: Map<String, Value>,
+    response_headers: Option<Box<RawValue>>,
+    response_body: Option<String>,
+    response_body_truncated: Option<bool>,
+    signature: Option<String>,
+    should_retry: bool,
+    curl_command: Option<String>,
+    attempts: Vec<Tried>,
+}
+
+pub async fn one(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    params: Params,
+) -> Result<Json<impl Serialize>, ApiError> {
+    let store = store(&state)?;
+    let delivery = visible(&*store, &id, params).await?;
+    let attempts = store.attempts(delivery.id).await?;
+    let event = event_of(&*store, &delivery).await?;
+    let snapshot = state.catalog.snapshot();
+    let now = forms::current(&snapshot, &delivery);
+    Ok(Json(detail(Log::of(delivery.clone(), now), (&delivery, event.as_ref()), &attempts)))
+}
+
+/// The event that the delivery is of, where it is still kept.
+pub(super) async fn event_of(store: &dyn Store, delivery: &Delivery) -> Result<Option<EventRow>, ApiError> {
+    let about = &delivery.about;
+    let Some(id) = about.event_id.as_deref() else { return Ok(None) };
+    let key = EventKey { org: about.org.as_deref(), source: about.source.as_deref(), id };
+    Ok(store.event(key).await?.into_iter().next())
+}
+
+fn detail(log: Log, (delivery, event): (&Delivery, Option<&EventRow>), attempts: &[Attempt]) -> Detail {
+    let payload = event.and_then(|event| event.payload.as_deref());
+    let last = attempts.last();
+    let sends_body = !matches!(log.http_method.as_deref(), Some("GET" | "HEAD"));
+    let sent = payload.filter(|_| sends_body);
+    let headers = headers(delivery, event.filter(|_| sends_body));
+    Detail {
+        original_payload: payload.and_then(Payload::of),
+        request_payload: sent.and_then(Payload::of),
+        curl_command: curl(&log, &headers, sent),
+        // Texts, numbers and times always have a JSON form.
+        log: serde_json::to_value(log).unwrap_or_default(),
+        request_headers: headers,
+        response_headers: last.and_then(|a| RawValue::from_string(a.response_headers.clone()?).ok()),
+        response_body: last.and_then(|a| a.response_body.clone()),
+        response_body_truncated: last.and_then(|a| a.response_truncated),
+        signature: None,
+        should_retry: matches!(delivery.state.status, DeliveryStatus::Pending | DeliveryStatus::Retrying),
+        attempts: attempts.iter().map(Tried::of).collect(),
+    }
+}
+
+/// What a receiver tells deliveries apart by. The event's attributes and the integration's own headers come on top.
+fn headers(delivery: &Delivery, event: Option<&EventRow>) -> Map<String, Value> {
+    let about = &delivery.about;
+    let mut headers = Map::new();
+    headers.insert("idempotency-key".to_owned(), delivery.id.to_string().into());
+    if let Some(correlation) = about.correlation_id.as_ref().or(about.event_id.as_ref()) {
+        headers.insert("x-correlation-id".to_owned(), correlation.as_str().into());
+    }
+    if let Some(event) = event {
+        let content_type = Some(event.content_type.as_str()).filter(|text| !text.is_empty());
+        headers.insert("content-type".to_owned(), content_type.unwrap_or(JSON).into());
+    }
+    headers
+}
+
+/// The request for a shell; a body that is no text is left out.
+fn curl(log: &Log, headers: &Map<String, Value>, body: Option<&[u8]>) -> Option<String> {
+    let (url, method) = (log.target_url.as_deref()?, log.http_method.as_deref()?);
+    let mut command = format!("curl -X {method} {}", quoted(url));
+    for (name, value) in headers {
+        let header = format!("{name}: {}", value.as_str().unwrap_or_default());
+        command.push_str(&format!(" -H {}", quoted(&header)));
+    }
+    if let Some(text) = body.and_then(|bytes| std::str::from_utf8(bytes).ok()).filter(|text| !text.is_empty()) {
+        command.push_str(&format!(" --data-raw {}", quoted(text)));
+    }
+    Some(command)
+}
+
+/// For a POSIX shell: nothing within single quotes means anything but a single quote.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_cannot_run_in_the_shell_of_who_pastes_the_command() {
+        assert_eq!(quoted("it's $(rm -rf /)"), r"'it'\''s $(rm -rf /)'");
+    }
+}

@@ -1,0 +1,71 @@
+//! `/api/v1/rejected`: records that were not understood.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::paging::Paging;
+use super::{span, store};
+use crate::api::ApiState;
+use crate::api::error::ApiError;
+use crate::api::listing::Page;
+use crate::api::params::Params;
+use crate::history::rows::Rejected;
+use crate::history::store::RejectedFilter;
+use crate::model::time::Timestamp;
+
+/// Characters of a value that a list shows; the record as a whole is in the topic.
+const SHOWN: usize = 2_000;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Item {
+    /// Its place in the topic `rejected`.
+    id: String,
+    stage: String,
+    reason: String,
+    message: String,
+    /// Where it was read.
+    topic: String,
+    partition: i32,
+    offset: i64,
+    org_id: Option<String>,
+    event_id: Option<String>,
+    event_type: Option<String>,
+    headers: Option<Box<RawValue>>,
+    payload: String,
+    payload_truncated: bool,
+    rejected_at: Timestamp,
+}
+
+pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<Json<Page<impl Serialize>>, ApiError> {
+    let (since, until) = span(&mut params);
+    let (org, stage, reason) = (params.org(), params.text("stage"), params.text("reason"));
+    let filter = RejectedFilter { org, stage, reason, since, until };
+    let paging = Paging::numbered(&mut params);
+    params.finish()?;
+    let listed = store(&state)?.rejected(&filter, &paging.asked()).await?;
+    Ok(Json(paging.answer("rejected", listed, |_| None, item)))
+}
+
+fn item(row: Rejected) -> Item {
+    let value = String::from_utf8_lossy(row.value.as_deref().unwrap_or_default());
+    let payload: String = value.chars().take(SHOWN).collect();
+    Item {
+        id: format!("{}-{}", row.place.partition, row.place.offset),
+        stage: row.stage,
+        reason: row.reason,
+        message: row.message,
+        topic: row.topic,
+        partition: row.from.partition.0,
+        offset: row.from.offset.0,
+        org_id: row.org,
+        event_id: row.event_id,
+        event_type: row.event_type,
+        headers: RawValue::from_string(row.headers).ok(),
+        payload_truncated: payload.len() < value.len(),
+        payload,
+        rejected_at: row.at,
+    }
+}

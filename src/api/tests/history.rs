@@ -1,0 +1,240 @@
+//! What happened, as a client asks for it, on a store in a folder of its own.
+
+use super::*;
+use crate::history::rows::Batch;
+use crate::history::sqlite::SqliteStore;
+use crate::history::store::Store;
+use crate::model::record::{Received, Record};
+use crate::model::topic::Topic;
+
+const DEAD: &str = "0197a0b2-3c4d-8e5f-8a6b-000000000001";
+const SENT: &str = "0197a0b2-3c4d-8e5f-8a6b-000000000002";
+const T0: i64 = 1_763_712_000_000;
+
+struct Told {
+    api: Api,
+    store: Arc<SqliteStore>,
+    _dir: tempfile::TempDir,
+}
+
+fn record(key: &str, value: &str, headers: &[(&'static str, &str)]) -> Record {
+    let (key, value) = (Some(key.to_owned().into()), Some(value.to_owned().into()));
+    let mut record = Record { key, value, ..Record::default() };
+    headers.iter().for_each(|(name, value)| record.headers.push(*name, (*value).to_owned()));
+    record
+}
+
+const EVENT: [(&str, &str); 7] = [
+    ("ce_specversion", "1.0"),
+    ("ce_id", "e/1"),
+    ("ce_type", "bill.created"),
+    ("ce_source", "his"),
+    ("ce_time", "2025-11-21T08:00:00Z"),
+    ("ce_orgid", "648"),
+    ("ce_correlationid", "c-1"),
+];
+
+fn attempt(delivery: &str, outcome: &str, status: &str) -> String {
+    let mut value = json!({"kind": "attempt", "deliveryId": delivery, "eventId": "e/1", "eventType": "bill.created",
+        "orgId": "648", "integrationId": "bills", "integrationName": "Bills", "targetUrl": "https://erp.example/bills",
+        "httpMethod": "POST", "trigger": "EVENT", "attempt": 1, "maxAttempts": 3, "outcome": outcome, "status": status,
+        "startedAt": "2025-11-21T08:00:01Z", "durationMs": 12.5, "responseStatus": 200});
+    if outcome == "DEAD" {
+        value["responseStatus"] = json!(404);
+        value["errorCategory"] = json!("HTTP_4XX");
+        value["errorMessage"] = json!("answered 404");
+        value["responseHeaders"] = json!({"content-type": "text/plain"});
+        value["responseBody"] = json!("not here");
+        value["responseBodyTruncated"] = json!(false);
+    }
+    value.to_string()
+}
+
+impl Told {
+    /// One event with a delivery that died and one that arrived, and a rejected record.
+    async fn start() -> Told {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(SqliteStore::open(&dir.path().join("history.db"), "test").await.unwrap());
+        let api = Api::with_bills().await;
+        api.history.set(Ok(store.clone()));
+        let told = Told { api, store, _dir: dir };
+        let of = |id: &'static str| [&EVENT[..], &[("tg_delivery", id), ("tg_integration", "bills")]].concat();
+        let dead =
+            [&of(DEAD)[..], &[("tg_attempt", "1"), ("tg_status", "FAILED"), ("tg_error", "HTTP_4XX: 404")]].concat();
+        let payload = r#"{"amount": 12345678901234567890.10, "it's": 1}"#;
+        let wrong = [("__connect.errors.stage", "match"), ("__connect.errors.exception.class.name", "not_json")];
+        told.happened(Topic::Events, 0, record("648/e/1", payload, &EVENT)).await;
+        told.happened(Topic::Deliveries, 1, record("bills", payload, &of(DEAD))).await;
+        told.happened(Topic::Deliveries, 2, record("bills", payload, &of(SENT))).await;
+        told.happened(Topic::Attempts, 3, record(DEAD, &attempt(DEAD, "DEAD", "FAILED"), &[])).await;
+        told.happened(Topic::Attempts, 4, record(SENT, &attempt(SENT, "DELIVERED", "SUCCESS"), &[])).await;
+        told.happened(Topic::Dlq, 5, record("bills", payload, &dead)).await;
+        told.happened(Topic::Rejected, 6, record("k", "{", &wrong)).await;
+        told
+    }
+
+    async fn happened(&self, topic: Topic, after: i64, record: Record) {
+        let received: Received = self.api.topics.append_at(topic, 0, T0 + after, record);
+        let mut batch = Batch::default();
+        batch.take(topic, &received);
+        assert_eq!(batch.unreadable, 0, "{topic}");
+        self.store.write(&batch).await.unwrap();
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.api.get(&format!("/api/v1/{path}")).await
+    }
+
+    async fn retry(&self, id: &str) -> Answer {
+        self.api.post(&format!("/api/v1/dlq/{id}/retry"), json!({})).await
+    }
+}
+
+#[tokio::test]
+async fn the_log_of_a_delivery_says_what_was_sent_and_what_came_back() {
+    let told = Told::start().await;
+    let list = told.get("logs?orgId=648&status=FAILED,ABANDONED&eventType=bill.created").await;
+    assert_eq!(list.status, 200, "{}", list.body);
+    assert_eq!((&list.body["total"], &list.body["page"], &list.body["hasMore"]), (&json!(1), &json!(1), &json!(false)));
+    let item = &list.body["logs"][0];
+    let expected = json!({"id": DEAD, "eventId": "e/1", "eventType": "bill.created", "orgId": "648", "entityId": null,
+        "entityRid": null, "integrationId": "bills", "integrationName": "Bills", "direction": "OUTBOUND",
+        "triggerType": "EVENT", "actionName": null, "actionIndex": null, "status": "FAILED", "errorCategory": "HTTP_4XX",
+        "errorMessage": "answered 404", "targetUrl": "https://erp.example/bills", "httpMethod": "POST",
+        "responseStatus": 404, "responseTimeMs": 12.5, "attemptCount": 1, "nextAttemptAt": null, "correlationId": "c-1",
+        "traceId": DEAD.replace('-', ""), "messageId": DEAD, "createdAt": "2025-11-21T08:00:00.001Z", "deliveredAt": null});
+    assert_eq!(item, &expected);
+    let one = told.get(&format!("logs/{DEAD}")).await;
+    for (field, value) in expected.as_object().unwrap() {
+        assert_eq!(&one.body[field], value, "{field}");
+    }
+    assert!(one.text.contains(r#""originalPayload":{"amount": 12345678901234567890.10"#), "{}", one.text);
+    assert_eq!(one.body["responseHeaders"]["content-type"], "text/plain");
+    assert_eq!((&one.body["responseBody"], &one.body["shouldRetry"]), (&json!("not here"), &json!(false)));
+    let curl = one.body["curlCommand"].as_str().unwrap();
+    assert!(curl.starts_with("curl -X POST 'https://erp.example/bills' -H ") && curl.contains(r"it'\''s"), "{curl}");
+    assert!(curl.contains(&format!("-H 'idempotency-key: {DEAD}'")), "{curl}");
+    let attempts = one.body["attempts"].as_array().unwrap();
+    assert_eq!((attempts.len(), &attempts[0]["outcome"], &attempts[0]["attempt"]), (1, &json!("DEAD"), &json!(1)));
+    let sent = told.get(&format!("logs/{SENT}")).await.body;
+    assert_eq!((&sent["status"], &sent["deliveredAt"]), (&json!("SUCCESS"), &json!("2025-11-21T08:00:01.012Z")));
+}
+
+#[tokio::test]
+async fn an_event_tells_its_story_in_order() {
+    let told = Told::start().await;
+    let list = told.get("events?type=bill.created&startDate=2025-11-21&endDate=2025-11-21&search=c-1").await;
+    assert_eq!((&list.body["total"], &list.body["events"][0]["id"]), (&json!(1), &json!("e/1")), "{}", list.body);
+    assert_eq!(told.get("events?endDate=2025-11-20").await.body["total"], 0);
+    let one = told.get("events/e%2F1").await;
+    assert_eq!(one.status, 200, "{}", one.body);
+    assert_eq!(one.body["deliveries"].as_array().map(Vec::len), Some(2));
+    let kinds: Vec<_> = one.body["timeline"].as_array().unwrap().iter().map(|m| m["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["RECEIVED", "MATCHED", "MATCHED", "ATTEMPT", "ATTEMPT"]);
+    assert_error(&told.get("events/e2").await, 404, "NOT_FOUND");
+    let mut lab = EVENT;
+    lab[3].1 = "lab";
+    told.happened(Topic::Events, 9, record("648/e/1", "{}", &lab)).await;
+    let either = told.get("events/e%2F1").await;
+    assert_eq!((either.status.as_u16(), either.paths()), (400, vec!["source"]));
+    assert_eq!(told.get("events/e%2F1?source=lab").await.body["payload"], json!({}));
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_put_back_once() {
+    let told = Told::start().await;
+    let list = told.get("dlq").await.body;
+    let entry = &list["entries"][0];
+    assert_eq!((&list["total"], &entry["id"], &entry["maxAttempts"]), (&json!(1), &json!(DEAD), &json!(3)));
+    assert_eq!((&entry["lastError"], &entry["attemptCount"]), (&json!("answered 404"), &json!(1)));
+    assert_eq!(told.get(&format!("dlq/{DEAD}")).await.body["attempts"].as_array().map(Vec::len), Some(1));
+    assert_error(&told.get(&format!("dlq/{SENT}")).await, 404, "NOT_FOUND");
+    assert_error(&told.retry(SENT).await, 409, "CONFLICT");
+    assert_error(&told.retry("0197a0b2-3c4d-8e5f-8a6b-000000000009").await, 404, "NOT_FOUND");
+
+    let again = told.retry(DEAD).await;
+    assert_eq!((again.status.as_u16(), again.body), (202, json!({"id": DEAD, "status": "RETRYING"})));
+    let back = told.api.topics.records(Topic::Deliveries, 0).pop().unwrap();
+    let letter = told.api.topics.records(Topic::Dlq, 0).pop().unwrap();
+    assert_eq!(back.record, letter.record, "the same delivery, its attempts counted on");
+    // A second click, before history has met the first.
+    assert_error(&told.retry(DEAD).await, 409, "CONFLICT");
+    let mut batch = Batch::default();
+    batch.take(Topic::Deliveries, &back);
+    told.store.write(&batch).await.unwrap();
+    assert_error(&told.retry(DEAD).await, 409, "CONFLICT");
+    assert_eq!(told.get(&format!("logs/{DEAD}")).await.body["status"], "RETRYING");
+    assert_eq!(told.get("dlq").await.body["total"], 0);
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_the_log_no_longer_has_is_not_promised() {
+    let told = Told::start().await;
+    told.api.topics.delete(Topic::Dlq, 0, 1);
+    let gone = told.retry(DEAD).await;
+    assert_error(&gone, 409, "CONFLICT");
+    assert!(gone.body["error"].as_str().unwrap().contains("retention deleted it"), "{}", gone.body);
+    // Of one whose integration is gone nobody would hear.
+    assert_eq!(told.api.delete(&format!("{INTEGRATIONS}/bills")).await.status, 204);
+    let deleted = told.retry(DEAD).await;
+    assert!(deleted.body["error"].as_str().unwrap().contains("was deleted"), "{}", deleted.body);
+}
+
+#[tokio::test]
+async fn rejected_records_are_listed_with_why() {
+    let told = Told::start().await;
+    let list = told.get("rejected?stage=match").await.body;
+    let item = &list["rejected"][0];
+    assert_eq!((&list["total"], &item["reason"], &item["payload"]), (&json!(1), &json!("not_json"), &json!("{")));
+    assert_eq!(told.get("rejected?reason=other").await.body["total"], 0);
+}
+
+#[tokio::test]
+async fn a_question_that_is_wrong_is_told_so_and_never_half_answered() {
+    let told = Told::start().await;
+    let cases = [
+        ("logs?state=FAILED", "state"),
+        ("logs?status=failed", "status"),
+        ("logs?errorCategory=NONE", "errorCategory"),
+        ("logs?direction=INBOUND", "direction"),
+        ("logs?startDate=yesterday", "startDate"),
+        ("logs?startDate=2025-11-21&endDate=2025-11-20", "endDate"),
+        ("logs?cursor=x", "cursor"),
+        ("logs?limit=501", "limit"),
+        ("events?eventType=t", "eventType"),
+        ("dlq?status=SUCCESS", "status"),
+        ("rejected?cursor=x", "cursor"),
+        ("events/e%2F1?x=1", "x"),
+    ];
+    for (path, wrong) in cases {
+        let answer = told.get(path).await;
+        assert_error(&answer, 400, "VALIDATION_ERROR");
+        assert_eq!(answer.paths(), [wrong], "{path}");
+    }
+    for path in
+        [format!("logs/{DEAD}?orgId=7"), format!("dlq/{DEAD}?orgId=7"), "logs/x".into(), "events/e%2F1?orgId=7".into()]
+    {
+        assert_error(&told.get(&path).await, 404, "NOT_FOUND");
+    }
+}
+
+#[tokio::test]
+async fn pages_behind_a_cursor_tell_everything_once() {
+    let told = Told::start().await;
+    let first = told.get("logs?limit=1").await.body;
+    assert_eq!((&first["logs"][0]["id"], &first["hasMore"]), (&json!(SENT), &json!(true)));
+    let second = told.get(&format!("logs?limit=1&cursor={}", first["nextCursor"].as_str().unwrap())).await.body;
+    assert_eq!((&second["logs"][0]["id"], &second["hasMore"]), (&json!(DEAD), &json!(false)));
+    assert_eq!(second.get("nextCursor"), None);
+}
+
+#[tokio::test]
+async fn a_history_that_is_away_is_a_503_that_says_so_and_no_500() {
+    let api = Api::with_bills().await;
+    for path in ["logs", "events", "dlq", "rejected", "logs/x", "events/x"] {
+        let answer = api.get(&format!("/api/v1/{path}")).await;
+        assert_error(&answer, 503, "SERVICE_UNAVAILABLE");
+        assert_eq!(answer.header("retry-after"), "5");
+        assert!(answer.body["error"].as_str().unwrap().contains("role `project`"), "{}", answer.body);
+    }
+}

@@ -1,0 +1,73 @@
+//! History in this process: the stage that keeps it, or word of where it is asked for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+
+use super::supervise::Tasks;
+use super::{AppError, Gateway};
+use crate::config::{Config, Engine};
+use crate::history::History;
+use crate::history::project::Project;
+use crate::history::sqlite::SqliteStore;
+use crate::history::store::{Retention, Store};
+
+/// The part of `/health`.
+pub(super) const PART: &str = "history";
+/// Between tries at a store that is away, at first.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The log that a store is of: offsets of one mean nothing in another.
+fn origin(config: &Config) -> String {
+    match config.engine {
+        Engine::Embedded => "embedded".to_owned(),
+        Engine::Kafka => format!("kafka, prefix {}", config.kafka.topic_prefix),
+    }
+}
+
+pub(super) fn start(gateway: &Gateway, tasks: &mut Tasks, config: &Config) -> Result<Arc<History>, AppError> {
+    let path = config.history.path(&config.data_dir).map_err(AppError::Configuration)?;
+    let history = Arc::new(History::away("the history is being opened; try again in a moment"));
+    let (board, origin) = (tasks.board.clone(), origin(config));
+    let spans = &config.history;
+    let project = Project {
+        log: gateway.log.clone(),
+        clock: gateway.clock.clone(),
+        history: history.clone(),
+        open: Box::new(move || {
+            let (path, origin) = (path.clone(), origin.clone());
+            async move { Ok(Arc::new(SqliteStore::open(&path, &origin).await?) as Arc<dyn Store>) }.boxed()
+        }),
+        tell: Box::new(move |state| board.set(PART, state)),
+        retention: Retention {
+            events: spans.events.0,
+            deliveries: spans.deliveries.0,
+            attempts: spans.attempts.0,
+            bodies: spans.bodies.0,
+        },
+        pause: PAUSE,
+    };
+    let stop = gateway.stop.clone();
+    tasks.task(async move {
+        project.run(stop).await;
+        Ok(())
+    });
+    Ok(history)
+}
+
+/// Deletes the store, unless a process has it. Answers what was done.
+pub fn drop_history(config: &Config) -> Result<String, AppError> {
+    let path = config.history.path(&config.data_dir).map_err(AppError::Configuration)?;
+    let erased = SqliteStore::erase(&path).map_err(|error| AppError::Configuration(error.to_string()))?;
+    let path = path.display();
+    Ok(match erased {
+        true => format!(
+            "{path} is deleted. The next process with the role `project` makes it anew from the topics, as far back as they go."
+        ),
+        false => format!("There is no history in {path}; nothing was deleted."),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+//! The stage on the embedded engine: restarts in the middle, a store that is away, a log that has forgotten.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::embedded::EmbeddedLog;
+use crate::history::rows::Batch;
+use crate::history::store::{DeliveryFilter, Page, StoreError};
+use crate::model::ids::{DeliveryId, Offset, Partition};
+use crate::model::record::{Output, Record};
+use crate::model::time::{ManualClock, Timestamp};
+use crate::model::topic::Topic;
+use crate::stream::log::{From, Log};
+use crate::topology::Declared;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+struct Scene {
+    dir: tempfile::TempDir,
+    log: Arc<EmbeddedLog>,
+    clock: Arc<ManualClock>,
+}
+
+/// A stage that runs, and what it has told.
+struct Running {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+    history: Arc<History>,
+    told: watch::Receiver<Option<Result<(), String>>>,
+}
+
+fn id(n: usize) -> DeliveryId {
+    DeliveryId::parse(&format!("0197a0b2-3c4d-8e5f-8a6b-{n:012x}")).unwrap()
+}
+
+fn queued(n: usize) -> Output {
+    let mut record = Record { key: Some(format!("bills/{n}").into()), value: Some("{}".into()), ..Record::default() };
+    record.headers.push("tg_delivery", id(n).to_string());
+    record.headers.push("tg_integration", "bills");
+    Output { topic: Topic::Deliveries, partition: None, record }
+}
+
+fn delivered(n: usize) -> Output {
+    let value = serde_json::json!({"kind": "attempt", "deliveryId": id(n), "attempt": 1, "outcome": "DELIVERED",
+        "status": "SUCCESS", "startedAt": "2026-11-20T08:15:30.250Z", "durationMs": 1.0});
+    let (key, value) = (Bytes::from(id(n).to_string()), Bytes::from(value.to_string()));
+    Output {
+        topic: Topic::Attempts,
+        partition: None,
+        record: Record { key: Some(key), value: Some(value), ..Record::default() },
+    }
+}
+
+impl Scene {
+    async fn new() -> Scene {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::at(Timestamp(1_763_712_930_250)));
+        let declared = Declared::built_in(Some("small")).unwrap();
+        let log = Arc::new(EmbeddedLog::open(dir.path(), &declared, clock.clone()).await.unwrap());
+        Scene { dir, log, clock }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("history.db")
+    }
+
+    async fn append(&self, outputs: impl Iterator<Item = Output>) {
+        self.log.append(outputs.collect()).await.unwrap();
+    }
+
+    /// `fails`: while it is true the store cannot be opened.
+    fn start(&self, fails: Arc<AtomicBool>) -> Running {
+        let (tell, told) = watch::channel(None);
+        let history = Arc::new(History::away("not yet"));
+        let path = self.path();
+        let project = Project {
+            log: self.log.clone(),
+            clock: self.clock.clone(),
+            history: history.clone(),
+            open: Box::new(move || opened(path.clone(), fails.clone()).boxed()),
+            tell: Box::new(move |state| drop(tell.send_replace(Some(state)))),
+            retention: Retention { events: DAY, deliveries: DAY, attempts: DAY, bodies: DAY },
+            pause: Duration::from_millis(1),
+        };
+        let stop = CancellationToken::new();
+        Running { task: tokio::spawn(project.run(stop.clone())), stop, history, told }
+    }
+}
+
+async fn opened(path: PathBuf, fails: Arc<AtomicBool>) -> Result<Arc<dyn Store>, StoreError> {
+    match fails.load(Ordering::SeqCst) {
+        true => Err(StoreError("the disk is full".into())),
+        false => Ok(Arc::new(SqliteStore::open(&path, "embedded").await?)),
+    }
+}
+
+impl Running {
+    async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
+
+    /// Looks whenever something was written, until just so many deliveries have this status.
+    async fn count(&mut self, status: &str, wanted: usize) {
+        let counted = tokio::time::timeout(DEADLINE, self.counted(status, wanted)).await;
+        counted.unwrap_or_else(|_| panic!("there were not {wanted} deliveries that are {status} within {DEADLINE:?}"));
+    }
+
+    async fn counted(&mut self, status: &str, wanted: usize) {
+        loop {
+            let found = match self.history.store() {
+                Ok(store) => statuses(&*store).await.into_iter().filter(|s| s == status).count(),
+                Err(_) => 0,
+            };
+            if found == wanted {
+                return;
+            }
+            self.told.changed().await.unwrap();
+        }
+    }
+}
+
+async fn statuses(store: &dyn Store) -> Vec<String> {
+    let page = Page { limit: 10_000, ..Page::default() };
+    let listed = store.deliveries(&DeliveryFilter::default(), &page).await.unwrap();
+    listed.items.iter().map(|one| one.state.status.to_string()).collect()
+}
+
+fn well() -> Arc<AtomicBool> {
+    Arc::default()
+}
+
+#[tokio::test]
+async fn a_stage_stopped_in_the_middle_goes_on_where_its_rows_end() {
+    let scene = Scene::new().await;
+    for round in 1..=4 {
+        let (from, to) = ((round - 1) * 700, round * 700);
+        scene.append((from..to).map(queued)).await;
+        let mut running = scene.start(well());
+        if round % 2 == 0 {
+            // Whenever that is: while it reads, writes or waits.
+            running.told.changed().await.unwrap();
+        } else {
+            running.count("PENDING", to - (round - 1) * 350).await;
+        }
+        running.stop().await;
+        scene.append((from..from + 350).map(delivered)).await;
+    }
+    let mut running = scene.start(well());
+    running.count("SUCCESS", 4 * 350).await;
+    running.count("PENDING", 4 * 350).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_that_was_written_before_a_crash_and_is_read_again_changes_nothing() {
+    let scene = Scene::new().await;
+    scene.append((0..50).map(queued).chain((0..20).map(delivered))).await;
+    let mut running = scene.start(well());
+    running.count("SUCCESS", 20).await;
+    running.count("PENDING", 30).await;
+    running.stop().await;
+    // As if the rows had been written and the offsets lost.
+    let store = SqliteStore::open(&scene.path(), "embedded").await.unwrap();
+    let zero = store.offsets().await.unwrap().into_keys().map(|place| (place, Offset(0))).collect();
+    store.write(&Batch { offsets: zero, ..Batch::default() }).await.unwrap();
+    drop(store);
+    let mut running = scene.start(well());
+    // What comes behind all of that is there: then all of it was read again.
+    scene.append((50..60).map(queued)).await;
+    running.count("PENDING", 40).await;
+    running.count("SUCCESS", 20).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_is_told_and_caught_up_with() {
+    let scene = Scene::new().await;
+    let fails = Arc::new(AtomicBool::new(true));
+    let mut running = scene.start(fails.clone());
+    scene.append((0..10).map(queued)).await;
+    let told = running.told.wait_for(Option::is_some).await.unwrap().clone();
+    assert_eq!(told, Some(Err("the disk is full".to_owned())));
+    assert!(running.history.store().is_err());
+    fails.store(false, Ordering::SeqCst);
+    running.count("PENDING", 10).await;
+    assert_eq!(*running.told.borrow(), Some(Ok(())));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_log_has_forgotten_is_a_gap_and_not_the_end() {
+    let scene = Scene::new().await;
+    let own = |n: usize| Output { partition: Some(Partition(0)), ..queued(n) };
+    scene.append((0..10).map(own)).await;
+    let mut running = scene.start(well());
+    running.count("PENDING", 10).await;
+    running.stop().await;
+    scene.append((10..30).map(own)).await;
+    scene.log.delete_before(Topic::Deliveries, Partition(0), Offset(25)).await.unwrap();
+    let mut running = scene.start(well());
+    running.count("PENDING", 15).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_store_that_was_dropped_comes_to_the_same_rows() {
+    let scene = Scene::new().await;
+    scene.append((0..100).map(queued).chain((0..60).map(delivered))).await;
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let mut running = scene.start(well());
+        running.count("SUCCESS", 60).await;
+        running.count("PENDING", 40).await;
+        seen.push(statuses(&*running.history.store().unwrap()).await);
+        running.stop().await;
+        rebuilt(&scene.path());
+    }
+    assert_eq!(seen[0], seen[1]);
+    assert!(scene.log.read(Topic::Deliveries, Partition(0), From::Start).await.is_ok());
+}
+
+fn rebuilt(path: &Path) {
+    assert_eq!(SqliteStore::erase(path), Ok(true));
+}

@@ -1,0 +1,68 @@
+//! Where history is kept and for how long.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::duration::DurationText;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+const LONGEST: Duration = Duration::from_secs(3_650 * 24 * 3_600);
+
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct History {
+    /// `sqlite:///path/to/history.db`; without one `history.db` in the data folder.
+    pub url: Option<String>,
+    /// How long events are kept, with what was skipped or rejected of them. This and the others: 1h to 3650d.
+    pub events: DurationText,
+    /// How long deliveries are kept after their last change.
+    pub deliveries: DurationText,
+    pub attempts: DurationText,
+    /// How long payloads and bodies of answers are kept.
+    pub bodies: DurationText,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        let days = |n| DurationText(DAY * n);
+        History { url: None, events: days(30), deliveries: days(90), attempts: days(30), bodies: days(14) }
+    }
+}
+
+impl History {
+    /// The file of the store.
+    pub fn path(&self, data_dir: &Path) -> Result<PathBuf, String> {
+        let Some(url) = &self.url else { return Ok(data_dir.join("history.db")) };
+        // A URL of a server may hold a password: it is not shown.
+        let scheme = url.split(':').next().unwrap_or_default();
+        let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"));
+        match (scheme, path) {
+            ("postgres" | "postgresql", _) => {
+                Err("history.url (DATABASE_URL): PostgreSQL is not in this version; give \
+                `sqlite:///path/to/history.db`, or leave it out"
+                    .to_owned())
+            }
+            ("sqlite", Some(path)) if !path.is_empty() && !path.contains('?') => Ok(PathBuf::from(path)),
+            _ => {
+                Err("history.url (DATABASE_URL): must be `sqlite:///path/to/history.db`, without parameters".to_owned())
+            }
+        }
+    }
+
+    pub(super) fn check(&self, data_dir: &Path) -> Result<(), String> {
+        self.path(data_dir)?;
+        let spans = [
+            ("events", self.events),
+            ("deliveries", self.deliveries),
+            ("attempts", self.attempts),
+            ("bodies", self.bodies),
+        ];
+        match spans.into_iter().find(|(_, span)| !(HOUR..=LONGEST).contains(&span.0)) {
+            Some((name, span)) => Err(format!("history.{name} `{span}`: must be 1h to 3650d")),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+use super::*;
+use crate::model::record::Record;
+
+const ID: &str = "0197a0b2-3c4d-8e5f-8a6b-7c8d9e0f1a2b";
+
+fn received(offset: i64, value: &str, headers: &[(&'static str, &'static str)]) -> Received {
+    let mut record = Record { key: Some("bills".into()), value: Some(value.to_owned().into()), ..Record::default() };
+    headers.iter().for_each(|(name, value)| record.headers.push(*name, *value));
+    Received { partition: Partition(1), offset: Offset(offset), timestamp: Timestamp(1_000 + offset), record }
+}
+
+const QUEUED: [(&str, &str); 2] = [("tg_delivery", ID), ("tg_integration", "bills")];
+
+fn told(kind: &str, attempt: u32, outcome: &str, status: &str) -> String {
+    serde_json::json!({"kind": kind, "deliveryId": ID, "attempt": attempt, "outcome": outcome, "status": status,
+        "startedAt": "2026-11-20T08:15:30.250Z", "durationMs": 12.5, "a later version's": {"field": 1}})
+    .to_string()
+}
+
+/// What happened to a delivery that died, was put back twice, and arrived.
+fn story() -> Vec<(Topic, Received)> {
+    let again = [&QUEUED[..], &[("tg_attempt", "2"), ("tg_status", "FAILED"), ("tg_error", "HTTP_4XX: 404")]].concat();
+    let expired =
+        [&QUEUED[..], &[("tg_attempt", "2"), ("tg_status", "ABANDONED"), ("tg_error", "EXPIRED: late")]].concat();
+    vec![
+        (Topic::Deliveries, received(5, "{}", &QUEUED)),
+        (Topic::Attempts, received(7, &told("attempt", 1, "RETRY", "RETRYING"), &[])),
+        (Topic::Dlq, received(1, "{}", &again)),
+        (Topic::Attempts, received(8, &told("attempt", 2, "DEAD", "FAILED"), &[])),
+        (Topic::Deliveries, received(6, "{}", &again)),
+        (Topic::Dlq, received(2, "{}", &expired)),
+        (Topic::Attempts, received(9, &told("expired", 2, "DEAD", "ABANDONED"), &[])),
+        (Topic::Attempts, received(11, &told("attempt", 3, "DELIVERED", "SUCCESS"), &[])),
+    ]
+}
+
+#[test]
+fn of_two_facts_the_later_one_wins_whatever_the_clocks_say() {
+    let mut batch = Batch::default();
+    story().iter().for_each(|(topic, received)| batch.take(*topic, received));
+    assert_eq!((batch.facts.len(), batch.records, batch.unreadable), (8, 8, 0));
+    let statuses: Vec<_> = batch.facts.iter().map(|fact| fact.state.status.as_str()).collect();
+    let expected = ["PENDING", "RETRYING", "FAILED", "FAILED", "RETRYING", "ABANDONED", "ABANDONED", "SUCCESS"];
+    assert_eq!(statuses, expected);
+    for pair in batch.facts.windows(2) {
+        assert!(pair[0].rank < pair[1].rank, "{:?} is not before {:?}", pair[0].state, pair[1].state);
+    }
+    let last = &batch.facts[7].state;
+    assert_eq!(last.delivered_at, Timestamp::parse("2026-11-20T08:15:30.262Z"));
+    assert_eq!((batch.attempts.len(), batch.dead.len()), (4, 2));
+    assert_eq!(batch.facts[4].state.category, Some(ErrorCategory::Http4xx));
+    assert_eq!(batch.facts[4].state.error.as_deref(), Some("404"));
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_counted_and_stops_nothing() {
+    let cases = [
+        (Topic::Events, received(0, "{}", &[])),
+        (Topic::Deliveries, received(0, "{}", &[("tg_delivery", "7")])),
+        (Topic::Attempts, received(0, "{", &[])),
+        (Topic::Attempts, received(0, &told("from a later version", 1, "RETRY", "RETRYING"), &[])),
+        (Topic::Attempts, received(0, &told("attempt", 1, "RETRY", "UNHEARD_OF"), &[])),
+        (Topic::Dlq, received(0, "{}", &[])),
+    ];
+    for (topic, received) in cases {
+        let mut batch = Batch::default();
+        batch.take(topic, &received);
+        let rows = batch.events.len() + batch.facts.len() + batch.attempts.len() + batch.skips.len() + batch.dead.len();
+        assert_eq!((rows, batch.unreadable), (0, 1), "{topic} {received:?}");
+    }
+}
+
+#[test]
+fn a_match_that_was_skipped_is_a_delivery_until_it_becomes_one() {
+    let skipped = serde_json::json!({"kind": "skipped", "deliveryId": ID, "eventId": "e1", "orgId": "648", "source": "his",
+        "integrationId": "bills", "outcome": "SKIPPED", "status": "SKIPPED", "reason": "inactive",
+        "startedAt": "2026-11-20T08:15:30.250Z"});
+    let mut batch = Batch::default();
+    batch.take(Topic::Attempts, &received(900, &skipped.to_string(), &[]));
+    batch.take(Topic::Deliveries, &received(1, "{}", &QUEUED));
+    assert_eq!(batch.skips[0].reason, "inactive");
+    assert_eq!(batch.facts[0].state.status, DeliveryStatus::Skipped);
+    assert!(batch.facts[0].rank < batch.facts[1].rank);
+    let mut unmatched = skipped;
+    unmatched["deliveryId"] = serde_json::Value::Null;
+    let mut batch = Batch::default();
+    batch.take(Topic::Attempts, &received(901, &unmatched.to_string(), &[]));
+    assert_eq!((batch.skips.len(), batch.facts.len()), (1, 0));
+}
+
+#[test]
+fn a_rejected_record_says_where_it_was_and_keeps_its_own_headers_apart() {
+    let headers = [
+        ("ce_id", "e1"),
+        ("ce_orgid", "648"),
+        ("__connect.errors.topic", "events"),
+        ("__connect.errors.partition", "3"),
+        ("__connect.errors.offset", "42"),
+        ("__connect.errors.stage", "match"),
+        ("__connect.errors.exception.class.name", "unknown_org"),
+        ("__connect.errors.exception.message", "no such organisation"),
+        ("tg_reason", "unknown_org"),
+    ];
+    let mut batch = Batch::default();
+    batch.take(Topic::Rejected, &received(4, "raw", &headers));
+    let row = &batch.rejected[0];
+    assert_eq!((row.stage.as_str(), row.reason.as_str(), row.topic.as_str()), ("match", "unknown_org", "events"));
+    assert_eq!(row.from, Place { partition: Partition(3), offset: Offset(42) });
+    assert_eq!(row.headers, r#"{"ce_id":"e1","ce_orgid":"648"}"#);
+}

@@ -1,0 +1,224 @@
+//! The stage that follows the topics and writes what they tell into the store. One process projects; how far it is stands in
+//! the store itself, in the transaction of the rows. Where the store is away it waits and catches up; nobody waits for it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
+use metrics::{counter, gauge, histogram};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::History;
+use super::rows::Batch;
+use super::store::{Retention, Store, StoreError};
+use crate::model::ids::{Offset, Partition};
+use crate::model::time::Clock;
+use crate::model::topic::Topic;
+use crate::stream::log::{Batch as Read, From, Log, LogError, PartitionReader};
+use crate::telemetry::metrics::{
+    HISTORY_LAG, HISTORY_PRUNED, HISTORY_RECORDS, HISTORY_UNREADABLE, HISTORY_WRITE_SECONDS, LOG_SKIPPED,
+};
+
+const TOPICS: [Topic; 5] = [Topic::Events, Topic::Deliveries, Topic::Attempts, Topic::Dlq, Topic::Rejected];
+/// A transaction takes what is there until it has so many records or bytes. A reader gives up to `ONE_READ` records and a
+/// few MiB at once, so that it may be more by that.
+const MAX_RECORDS: usize = 2_000;
+const MAX_BYTES: usize = 4 << 20;
+const ONE_READ: usize = 500;
+/// How long one look at a partition that has nothing new lasts.
+const WAIT: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const LAG_EVERY: Duration = Duration::from_secs(10);
+const PRUNE_EVERY: Duration = Duration::from_secs(600);
+/// Rows of each table that one step of retention deletes: writing waits for no more than that.
+const PRUNE_ROWS: u32 = 2_000;
+
+/// Opens the store.
+pub type Opener = Box<dyn Fn() -> BoxFuture<'static, Result<Arc<dyn Store>, StoreError>> + Send + Sync>;
+/// Told how history stands, whenever that may have changed.
+pub type Tell = Box<dyn Fn(Result<(), String>) + Send + Sync>;
+
+pub struct Project {
+    pub log: Arc<dyn Log>,
+    pub clock: Arc<dyn Clock>,
+    /// Where the API finds the store once it is open.
+    pub history: Arc<History>,
+    pub open: Opener,
+    pub tell: Tell,
+    pub retention: Retention,
+    /// Between tries, at first; it grows to 30 s.
+    pub pause: Duration,
+}
+
+/// How far each partition is in the store.
+type Positions = Mutex<BTreeMap<(Topic, Partition), Offset>>;
+
+impl Project {
+    /// Until `stop`. What was read and not written by then is read again.
+    pub async fn run(self, stop: CancellationToken) {
+        let positions = Positions::default();
+        let work = async {
+            let store = self.until_done("the history is not kept", || (self.open)()).await;
+            self.history.set(Ok(store.clone()));
+            tokio::join!(self.follow(&*store, &positions), self.keep(&*store, &positions));
+        };
+        stop.run_until_cancelled(work).await;
+        // The file is closed when the last request that reads it has its answer.
+        self.history.set(Err(StoreError("the process is ending; try again in a moment".into())));
+    }
+
+    /// Tries until it is done, and tells of each failure and of its end.
+    async fn until_done<T, F: Future<Output = Result<T, StoreError>>>(&self, what: &str, task: impl Fn() -> F) -> T {
+        let mut pause = self.pause;
+        loop {
+            match task().await {
+                Ok(done) => {
+                    (self.tell)(Ok(()));
+                    return done;
+                }
+                Err(why) => {
+                    tracing::error!(%why, again_in_s = pause.as_secs_f32(), "{what}");
+                    (self.tell)(Err(why.to_string()));
+                    sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    async fn follow(&self, store: &dyn Store, positions: &Positions) {
+        let from = self.until_done("the history cannot be read", || store.offsets()).await;
+        let mut reading = FuturesUnordered::new();
+        for topic in TOPICS {
+            for partition in (0..self.partitions(topic).await).map(Partition) {
+                let position = from.get(&(topic, partition)).copied();
+                let source = Source { topic, partition, position, reader: None, pause: self.pause };
+                reading.push(source.next(self.log.clone()));
+            }
+        }
+        *positions.lock().unwrap_or_else(PoisonError::into_inner) = from;
+        while let Some(first) = reading.next().await {
+            let mut batch = Batch::default();
+            let mut sources = Vec::new();
+            let mut more = Some(first);
+            while let Some((source, read)) = more {
+                read.records.iter().for_each(|received| batch.take(source.topic, received));
+                batch.offsets.insert((source.topic, source.partition), read.position);
+                counter!(HISTORY_RECORDS, "topic" => source.topic.name()).increment(read.records.len() as u64);
+                sources.push(source);
+                let room = batch.records < MAX_RECORDS && batch.bytes < MAX_BYTES;
+                more = if room { reading.next().now_or_never().flatten() } else { None };
+            }
+            self.write(store, &batch).await;
+            positions.lock().unwrap_or_else(PoisonError::into_inner).extend(batch.offsets);
+            // Only now is more read: what waits for the store is bounded.
+            reading.extend(sources.into_iter().map(|source| source.next(self.log.clone())));
+        }
+    }
+
+    async fn write(&self, store: &dyn Store, batch: &Batch) {
+        let began = Instant::now();
+        self.until_done("the history is not written", || store.write(batch)).await;
+        histogram!(HISTORY_WRITE_SECONDS).record(began.elapsed().as_secs_f64());
+        counter!(HISTORY_UNREADABLE).increment(batch.unreadable as u64);
+    }
+
+    async fn partitions(&self, topic: Topic) -> i32 {
+        loop {
+            match self.log.partitions(topic).await {
+                Ok(count) => return count,
+                Err(error) => tracing::debug!(%topic, %error, "how many partitions it has is not known yet"),
+            }
+            sleep(self.pause).await;
+        }
+    }
+
+    /// Retention, and how far history is behind.
+    async fn keep(&self, store: &dyn Store, positions: &Positions) {
+        let mut tick = tokio::time::interval(LAG_EVERY);
+        let mut pruned: Option<Instant> = None;
+        loop {
+            tick.tick().await;
+            if pruned.is_none_or(|at| at.elapsed() >= PRUNE_EVERY) {
+                self.prune(store).await;
+                pruned = Some(Instant::now());
+            }
+            let known = positions.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let mut behind = BTreeMap::new();
+            for ((topic, partition), next) in known {
+                if let Ok(end) = self.log.end(topic, partition).await {
+                    *behind.entry(topic).or_insert(0.0) += end.0.saturating_sub(next.0).max(0) as f64;
+                }
+            }
+            behind.into_iter().for_each(|(topic, lag)| gauge!(HISTORY_LAG, "topic" => topic.name()).set(lag));
+        }
+    }
+
+    async fn prune(&self, store: &dyn Store) {
+        let cutoffs = self.retention.at(self.clock.now());
+        loop {
+            match store.prune(cutoffs, PRUNE_ROWS).await {
+                Ok(0) => return,
+                Ok(rows) => counter!(HISTORY_PRUNED).increment(rows),
+                Err(error) => return tracing::warn!(%error, "old history was not deleted; it is tried again later"),
+            }
+        }
+    }
+}
+
+/// One partition, and where it is read next.
+struct Source {
+    topic: Topic,
+    partition: Partition,
+    /// `None`: from the start.
+    position: Option<Offset>,
+    reader: Option<Box<dyn PartitionReader>>,
+    pause: Duration,
+}
+
+impl Source {
+    /// Waits until the partition has moved on.
+    async fn next(mut self, log: Arc<dyn Log>) -> (Source, Read) {
+        loop {
+            match self.read(&*log).await {
+                Ok(read) if self.position != Some(read.position) => {
+                    self.position = Some(read.position);
+                    return (self, read);
+                }
+                Ok(_) => {}
+                Err(LogError::OutOfRange { asked, start, .. }) if asked != start => self.passed(asked, start),
+                Err(error) => {
+                    let (topic, partition) = (self.topic, self.partition.0);
+                    tracing::debug!(%topic, partition, %error, "history waits for the log");
+                    self.reader = None;
+                    sleep(self.pause).await;
+                }
+            }
+        }
+    }
+
+    async fn read(&mut self, log: &dyn Log) -> Result<Read, LogError> {
+        let reader = match &mut self.reader {
+            Some(reader) => reader,
+            none => {
+                let from = self.position.map_or(From::Start, From::At);
+                none.insert(log.read(self.topic, self.partition, from).await?)
+            }
+        };
+        reader.next(ONE_READ, WAIT).await
+    }
+
+    /// Retention has deleted what was not read yet, or the topic was made anew.
+    fn passed(&mut self, asked: Offset, start: Offset) {
+        let (topic, partition) = (self.topic, self.partition.0);
+        let lost = u64::try_from(start.0 - asked.0).unwrap_or(0);
+        tracing::warn!(%topic, partition, from = asked.0, to = start.0, lost, "history has a gap: these records are gone");
+        counter!(LOG_SKIPPED, "topic" => topic.name()).increment(lost);
+        self.position = Some(start);
+        self.reader = None;
+    }
+}

@@ -1,0 +1,218 @@
+//! What history keeps, as the stage writes it and as it is read back.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::model::delivery::{DeliveryStatus, ErrorCategory};
+use crate::model::ids::{DeliveryId, Offset, Partition};
+use crate::model::time::Timestamp;
+use crate::model::topic::Topic;
+
+/// Where a record lies in its topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    pub partition: Partition,
+    pub offset: Offset,
+}
+
+/// An event, known by (org, source, id); of repeats the first is kept.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EventRow {
+    pub org: String,
+    pub source: String,
+    pub id: String,
+    pub event_type: String,
+    pub entity_id: Option<String>,
+    pub entity_rid: Option<String>,
+    pub correlation_id: Option<String>,
+    pub causation_id: Option<String>,
+    pub namespace: Option<String>,
+    pub dataschema: Option<String>,
+    pub trace_id: Option<String>,
+    /// When it happened, as its producer says.
+    pub time: Timestamp,
+    /// When the log took it.
+    pub at: Timestamp,
+    pub place: Place,
+    pub content_type: String,
+    /// `None` once its retention has passed.
+    pub payload: Option<Bytes>,
+}
+
+/// What a delivery is about; the same whichever record tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    pub org: Option<String>,
+    pub event_id: Option<String>,
+    pub source: Option<String>,
+    pub event_type: Option<String>,
+    pub entity_id: Option<String>,
+    pub entity_rid: Option<String>,
+    pub correlation_id: Option<String>,
+    pub trace_id: Option<String>,
+    pub integration_id: Option<String>,
+    pub action: Option<String>,
+    pub trigger: Option<String>,
+}
+
+/// What the integration was when it was last tried.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tried {
+    pub integration_name: Option<String>,
+    pub target_url: Option<String>,
+    pub http_method: Option<String>,
+    pub max_attempts: Option<u32>,
+}
+
+/// How a delivery stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    pub status: DeliveryStatus,
+    pub category: Option<ErrorCategory>,
+    pub error: Option<String>,
+    pub response_status: Option<u16>,
+    pub duration_ms: Option<f64>,
+    /// Attempts made, counted over redrives.
+    pub attempts: u32,
+    pub next_attempt_at: Option<Timestamp>,
+    pub delivered_at: Option<Timestamp>,
+}
+
+/// Which of two facts about a delivery is the later one, whatever order they are read in: topics are read side by side, and
+/// brokers' clocks differ, so that neither the order of reading nor time can say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank {
+    /// Attempts made, then how far things went after the last one.
+    pub step: i64,
+    /// The record's offset in its topic: later records of one kind replace earlier ones.
+    pub offset: i64,
+}
+
+/// One record's word about a delivery.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fact {
+    pub id: DeliveryId,
+    pub about: About,
+    /// Of `attempts` records only.
+    pub tried: Option<Tried>,
+    pub state: State,
+    /// The log's time of the record.
+    pub at: Timestamp,
+    pub rank: Rank,
+}
+
+/// A delivery as its facts tell it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delivery {
+    pub id: DeliveryId,
+    pub about: About,
+    pub tried: Tried,
+    pub state: State,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// What an `attempts` record is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    Attempt,
+    Cancelled,
+    Expired,
+    Skipped,
+}
+
+/// What became of the delivery by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Outcome {
+    Delivered,
+    Retry,
+    Dead,
+    Skipped,
+}
+
+/// An attempt, or the end of a delivery without one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attempt {
+    pub delivery: DeliveryId,
+    pub place: Place,
+    /// The log's time of the record.
+    pub at: Timestamp,
+    pub kind: Kind,
+    pub attempt: u32,
+    pub outcome: Outcome,
+    pub status: DeliveryStatus,
+    pub started_at: Timestamp,
+    pub duration_ms: f64,
+    pub next_attempt_at: Option<Timestamp>,
+    pub category: Option<ErrorCategory>,
+    pub error: Option<String>,
+    pub response_status: Option<u16>,
+    /// A JSON object.
+    pub response_headers: Option<String>,
+    pub response_body: Option<String>,
+    /// `text` or `base64`.
+    pub response_encoding: Option<String>,
+    pub response_truncated: Option<bool>,
+}
+
+/// An event, or its match with one integration, that ended without a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skip {
+    pub place: Place,
+    pub at: Timestamp,
+    pub org: String,
+    pub source: String,
+    pub event_id: String,
+    pub integration_id: Option<String>,
+    pub delivery: Option<DeliveryId>,
+    /// A stable word: `duplicate`, `no_match`, `inactive`.
+    pub reason: String,
+}
+
+/// Where a delivery's newest dead letter lies in `dlq`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    pub delivery: DeliveryId,
+    pub place: Place,
+    pub at: Timestamp,
+}
+
+/// A record that was not understood.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rejected {
+    pub place: Place,
+    pub at: Timestamp,
+    pub stage: String,
+    pub reason: String,
+    pub message: String,
+    /// Where it was read: `events`, and its place there.
+    pub topic: String,
+    pub from: Place,
+    pub org: Option<String>,
+    pub event_id: Option<String>,
+    pub event_type: Option<String>,
+    /// A JSON object of its own headers, without those that tell why it was rejected.
+    pub headers: String,
+    pub value: Option<Bytes>,
+}
+
+/// Rows that are written together with the offsets behind their records.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub events: Vec<EventRow>,
+    pub facts: Vec<Fact>,
+    pub attempts: Vec<Attempt>,
+    pub skips: Vec<Skip>,
+    pub dead: Vec<DeadLetter>,
+    pub rejected: Vec<Rejected>,
+    pub offsets: BTreeMap<(Topic, Partition), Offset>,
+    /// Records that it was made of, and their bytes.
+    pub records: usize,
+    pub bytes: usize,
+    /// Of those, records that tell nothing: not an event, not JSON. Where that matters `rejected` has them.
+    pub unreadable: usize,
+}

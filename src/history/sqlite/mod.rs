@@ -1,0 +1,223 @@
+//! The store in one SQLite file of one process.
+//!
+//! `open` finds, locks and upgrades the file, `schema` is its tables, `write` puts rows in, `read` gets them out.
+
+mod open;
+mod read;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+
+use async_trait::async_trait;
+use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
+use sqlx::{Connection as _, QueryBuilder, Row as _, Sqlite};
+use tokio::sync::Mutex;
+
+use self::open::Home;
+use self::read::{Conditions, List};
+use self::write::Statements;
+use super::rows::{Attempt, Batch, DeadLetter, Delivery, EventRow, Rejected, Skip};
+use super::store::{
+    COUNTED, Cutoffs, DeliveryFilter, EventFilter, EventKey, Listed, Page, RejectedFilter, Store, StoreError,
+};
+use crate::model::ids::{DeliveryId, Offset, Partition};
+use crate::model::topic::Topic;
+
+/// Of one event's or one delivery's rows.
+const MANY: i64 = 1_000;
+/// Events that share an id are told apart from a few.
+const FEW: i64 = 10;
+/// Pages that are given back to the file system after rows were deleted.
+const VACUUM: &str = "PRAGMA incremental_vacuum(2000)";
+
+pub struct SqliteStore {
+    home: Home,
+    writer: Mutex<SqliteConnection>,
+    readers: SqlitePool,
+    statements: Statements,
+    _lock: File,
+}
+
+impl SqliteStore {
+    /// Opens the store in `path`, made where it is missing, readable by its owner alone. `log` names the log that it is of:
+    /// another's store is refused, as is one that a process has, that is damaged or of a newer version.
+    pub async fn open(path: &Path, log: &str) -> Result<SqliteStore, StoreError> {
+        let opened = open::open(path, log).await?;
+        Ok(SqliteStore {
+            home: Home::of(path),
+            writer: Mutex::new(opened.writer),
+            readers: opened.readers,
+            statements: Statements::new(),
+            _lock: opened.lock,
+        })
+    }
+
+    /// Deletes the store in `path`, unless a process has it; whether there was one.
+    pub fn erase(path: &Path) -> Result<bool, StoreError> {
+        open::erase(path)
+    }
+
+    async fn page<T>(
+        &self,
+        list: &List,
+        (conditions, page): (Conditions, &Page),
+        read: fn(&SqliteRow) -> Result<T, sqlx::Error>,
+    ) -> Result<Listed<T>, StoreError> {
+        let mut items = self.all(&mut list.page(&conditions, page), read).await?;
+        let has_more = items.len() > page.limit;
+        items.truncate(page.limit);
+        let counted = list.count(&conditions, COUNTED).build().fetch_one(&self.readers).await;
+        let total: i64 = counted.and_then(|row| row.try_get(0)).map_err(|e| self.home.error(&e))?;
+        Ok(Listed { items, total: u64::try_from(total).unwrap_or(0), has_more })
+    }
+
+    async fn all<T>(
+        &self,
+        query: &mut QueryBuilder<Sqlite>,
+        read: fn(&SqliteRow) -> Result<T, sqlx::Error>,
+    ) -> Result<Vec<T>, StoreError> {
+        let rows = query.build().fetch_all(&self.readers).await;
+        rows.and_then(|rows| rows.iter().map(read).collect()).map_err(|e| self.home.error(&e))
+    }
+
+    async fn one<T>(
+        &self,
+        query: &mut QueryBuilder<Sqlite>,
+        read: fn(&SqliteRow) -> Result<T, sqlx::Error>,
+    ) -> Result<Option<T>, StoreError> {
+        let row = query.build().fetch_optional(&self.readers).await;
+        row.and_then(|row| row.as_ref().map(read).transpose()).map_err(|e| self.home.error(&e))
+    }
+}
+
+/// A statement of a moment and a number of rows, and the moment.
+type Step = (&'static str, fn(&Cutoffs) -> i64);
+
+/// What retention does.
+const PRUNE: [Step; 8] = [
+    ("DELETE FROM events WHERE rowid IN (SELECT rowid FROM events WHERE at < ? LIMIT ?)", |c| c.events.0),
+    ("DELETE FROM skips WHERE rowid IN (SELECT rowid FROM skips WHERE at < ? LIMIT ?)", |c| c.events.0),
+    ("DELETE FROM rejected WHERE rowid IN (SELECT rowid FROM rejected WHERE at < ? LIMIT ?)", |c| c.events.0),
+    ("DELETE FROM deliveries WHERE rowid IN (SELECT rowid FROM deliveries WHERE updated_at < ? LIMIT ?)", |c| {
+        c.deliveries.0
+    }),
+    ("DELETE FROM dead_letters WHERE rowid IN (SELECT rowid FROM dead_letters WHERE at < ? LIMIT ?)", |c| {
+        c.deliveries.0
+    }),
+    ("DELETE FROM attempts WHERE rowid IN (SELECT rowid FROM attempts WHERE at < ? LIMIT ?)", |c| c.attempts.0),
+    (
+        "UPDATE events SET payload = NULL WHERE rowid IN
+           (SELECT rowid FROM events WHERE at < ? AND payload IS NOT NULL LIMIT ?)",
+        |c| c.bodies.0,
+    ),
+    (
+        "UPDATE attempts SET response_body = NULL WHERE rowid IN
+           (SELECT rowid FROM attempts WHERE at < ? AND response_body IS NOT NULL LIMIT ?)",
+        |c| c.bodies.0,
+    ),
+];
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn offsets(&self) -> Result<BTreeMap<(Topic, Partition), Offset>, StoreError> {
+        let mut query = QueryBuilder::new("SELECT topic, partition, next FROM offsets");
+        let rows = self.all(&mut query, |row| Ok((row.try_get::<String, _>(0)?, row.try_get(1)?, row.try_get(2)?)));
+        let known = |name: &str| Topic::ALL.into_iter().find(|topic| topic.name() == name);
+        let rows = rows.await?.into_iter();
+        Ok(rows.filter_map(|(name, p, next)| Some(((known(&name)?, Partition(p)), Offset(next)))).collect())
+    }
+
+    async fn write(&self, batch: &Batch) -> Result<(), StoreError> {
+        let mut writer = self.writer.lock().await;
+        let written = async {
+            let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+            self.statements.write(&mut transaction, batch).await?;
+            transaction.commit().await
+        };
+        written.await.map_err(|e| self.home.error(&e))
+    }
+
+    async fn prune(&self, before: Cutoffs, most: u32) -> Result<u64, StoreError> {
+        let mut gone = 0;
+        for (statement, cutoff) in PRUNE {
+            // Taken anew each time: what is to be written does not wait for all of it.
+            let mut writer = self.writer.lock().await;
+            let done = sqlx::query(statement).bind(cutoff(&before)).bind(most).execute(&mut *writer).await;
+            gone += done.map_err(|e| self.home.error(&e))?.rows_affected();
+        }
+        if gone > 0 {
+            let mut writer = self.writer.lock().await;
+            sqlx::raw_sql(VACUUM).execute(&mut *writer).await.map_err(|e| self.home.error(&e))?;
+        }
+        Ok(gone)
+    }
+
+    async fn events(&self, filter: &EventFilter, page: &Page) -> Result<Listed<EventRow>, StoreError> {
+        self.page(&read::EVENTS, (read::events(filter), page), read::event).await
+    }
+
+    async fn event(&self, key: EventKey<'_>) -> Result<Vec<EventRow>, StoreError> {
+        let mut query = QueryBuilder::new("SELECT * FROM events WHERE id = ");
+        query.push_bind(key.id.to_owned());
+        for (column, value) in [(" AND org = ", key.org), (" AND source = ", key.source)] {
+            if let Some(value) = value {
+                query.push(column).push_bind(value.to_owned());
+            }
+        }
+        query.push(" ORDER BY org, source LIMIT ").push_bind(FEW);
+        self.all(&mut query, read::event).await
+    }
+
+    async fn deliveries(&self, filter: &DeliveryFilter, page: &Page) -> Result<Listed<Delivery>, StoreError> {
+        self.page(&read::DELIVERIES, (read::deliveries(filter), page), read::delivery).await
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
+        let mut query = QueryBuilder::new("SELECT * FROM deliveries WHERE id = ");
+        self.one(query.push_bind(id.to_string()), read::delivery).await
+    }
+
+    async fn deliveries_of(&self, event: &EventRow) -> Result<Vec<Delivery>, StoreError> {
+        let mut query = QueryBuilder::new("SELECT * FROM deliveries WHERE event_id = ");
+        query.push_bind(event.id.clone()).push(" AND org = ").push_bind(event.org.clone());
+        // What is known from its attempts alone has no source.
+        query.push(" AND coalesce(source, ").push_bind(event.source.clone()).push(") = ");
+        query.push_bind(event.source.clone()).push(" ORDER BY created_at, id LIMIT ").push_bind(MANY);
+        self.all(&mut query, read::delivery).await
+    }
+
+    async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
+        let mut query = QueryBuilder::new("SELECT * FROM attempts WHERE delivery = ");
+        query.push_bind(delivery.to_string()).push(" ORDER BY record LIMIT ").push_bind(MANY);
+        self.all(&mut query, read::attempt).await
+    }
+
+    async fn skips(&self, event: &EventRow) -> Result<Vec<Skip>, StoreError> {
+        let mut query = QueryBuilder::new("SELECT * FROM skips WHERE event_id = ");
+        query.push_bind(event.id.clone()).push(" AND org = ").push_bind(event.org.clone());
+        query.push(" AND source = ").push_bind(event.source.clone());
+        query.push(" ORDER BY at, partition, record LIMIT ").push_bind(MANY);
+        self.all(&mut query, read::skip).await
+    }
+
+    async fn dead_letter(&self, delivery: DeliveryId) -> Result<Option<DeadLetter>, StoreError> {
+        let mut query = QueryBuilder::new("SELECT * FROM dead_letters WHERE delivery = ");
+        self.one(query.push_bind(delivery.to_string()), read::dead_letter).await
+    }
+
+    async fn rejected(&self, filter: &RejectedFilter, page: &Page) -> Result<Listed<Rejected>, StoreError> {
+        self.page(&read::REJECTED, (read::rejected(filter), page), read::rejection).await
+    }
+
+    async fn rejected_of(&self, event: &EventRow) -> Result<Vec<Rejected>, StoreError> {
+        let mut query = QueryBuilder::new("SELECT * FROM rejected WHERE from_partition = ");
+        query.push_bind(event.place.partition.0).push(" AND from_record = ").push_bind(event.place.offset.0);
+        query.push(" AND topic = 'events' LIMIT ").push_bind(MANY);
+        self.all(&mut query, read::rejection).await
+    }
+}

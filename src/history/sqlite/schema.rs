@@ -1,0 +1,75 @@
+//! The tables, as steps that are only ever added to: a file's `user_version` is the number of steps that it has had.
+
+pub(super) const STEPS: [&str; 1] = [FIRST];
+
+/// Columns of bytes that may be large come last: a list reads rows without them. Indexes end in what lists are sorted by.
+const FIRST: &str = "
+CREATE TABLE origin (log TEXT NOT NULL) STRICT;
+CREATE TABLE offsets (topic TEXT, partition INTEGER, next INTEGER NOT NULL, PRIMARY KEY (topic, partition))
+  STRICT, WITHOUT ROWID;
+
+CREATE TABLE events (
+  org TEXT NOT NULL, source TEXT NOT NULL, id TEXT NOT NULL, type TEXT NOT NULL, entity_id TEXT, entity_rid TEXT,
+  correlation_id TEXT, causation_id TEXT, namespace TEXT, dataschema TEXT, trace_id TEXT, time INTEGER NOT NULL,
+  at INTEGER NOT NULL, partition INTEGER NOT NULL, record INTEGER NOT NULL, content_type TEXT NOT NULL, payload BLOB) STRICT;
+CREATE UNIQUE INDEX events_triple ON events (org, source, id);
+CREATE INDEX events_at ON events (at, id);
+CREATE INDEX events_id ON events (id);
+CREATE INDEX events_org ON events (org, at, id);
+CREATE INDEX events_type ON events (type, at, id);
+CREATE INDEX events_org_type ON events (org, type, at, id);
+CREATE INDEX events_entity ON events (entity_id, at, id) WHERE entity_id IS NOT NULL;
+CREATE INDEX events_correlation ON events (correlation_id, at, id) WHERE correlation_id IS NOT NULL;
+CREATE INDEX events_bodies ON events (at) WHERE payload IS NOT NULL;
+
+CREATE TABLE deliveries (
+  id TEXT NOT NULL, org TEXT, event_id TEXT, source TEXT, type TEXT, entity_id TEXT, entity_rid TEXT, correlation_id TEXT,
+  trace_id TEXT, integration_id TEXT, action_name TEXT, trigger_type TEXT,
+  integration_name TEXT, target_url TEXT, http_method TEXT, max_attempts INTEGER, tried INTEGER NOT NULL,
+  status TEXT NOT NULL, category TEXT, error TEXT, response_status INTEGER, duration_ms REAL, attempts INTEGER NOT NULL,
+  next_attempt_at INTEGER, delivered_at INTEGER,
+  created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, step INTEGER NOT NULL, step_record INTEGER NOT NULL) STRICT;
+CREATE UNIQUE INDEX deliveries_id ON deliveries (id);
+CREATE INDEX deliveries_event ON deliveries (event_id);
+CREATE INDEX deliveries_created ON deliveries (created_at, id);
+CREATE INDEX deliveries_updated ON deliveries (updated_at);
+CREATE INDEX deliveries_org ON deliveries (org, created_at, id);
+CREATE INDEX deliveries_status ON deliveries (status, created_at, id);
+CREATE INDEX deliveries_org_status ON deliveries (org, status, created_at, id);
+CREATE INDEX deliveries_integration ON deliveries (integration_id, created_at, id);
+CREATE INDEX deliveries_integration_status ON deliveries (integration_id, status, created_at, id);
+CREATE INDEX deliveries_type ON deliveries (type, created_at, id);
+CREATE INDEX deliveries_category ON deliveries (category, created_at, id) WHERE category IS NOT NULL;
+CREATE INDEX deliveries_entity ON deliveries (entity_id, created_at, id) WHERE entity_id IS NOT NULL;
+CREATE INDEX deliveries_correlation ON deliveries (correlation_id, created_at, id) WHERE correlation_id IS NOT NULL;
+
+CREATE TABLE attempts (
+  partition INTEGER NOT NULL, record INTEGER NOT NULL, delivery TEXT NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL,
+  attempt INTEGER NOT NULL, outcome TEXT NOT NULL, status TEXT NOT NULL, started_at INTEGER NOT NULL,
+  duration_ms REAL NOT NULL, next_attempt_at INTEGER, category TEXT, error TEXT, response_status INTEGER,
+  response_encoding TEXT, response_truncated INTEGER, response_headers TEXT, response_body TEXT) STRICT;
+CREATE UNIQUE INDEX attempts_place ON attempts (partition, record);
+CREATE INDEX attempts_delivery ON attempts (delivery, record);
+CREATE INDEX attempts_at ON attempts (at);
+CREATE INDEX attempts_bodies ON attempts (at) WHERE response_body IS NOT NULL;
+
+CREATE TABLE skips (
+  partition INTEGER NOT NULL, record INTEGER NOT NULL, at INTEGER NOT NULL, org TEXT NOT NULL, source TEXT NOT NULL,
+  event_id TEXT NOT NULL, integration_id TEXT, delivery TEXT, reason TEXT NOT NULL) STRICT;
+CREATE UNIQUE INDEX skips_place ON skips (partition, record);
+CREATE INDEX skips_event ON skips (event_id);
+CREATE INDEX skips_at ON skips (at);
+
+CREATE TABLE dead_letters (
+  delivery TEXT NOT NULL, partition INTEGER NOT NULL, record INTEGER NOT NULL, at INTEGER NOT NULL) STRICT;
+CREATE UNIQUE INDEX dead_letters_delivery ON dead_letters (delivery);
+CREATE INDEX dead_letters_at ON dead_letters (at);
+
+CREATE TABLE rejected (
+  partition INTEGER NOT NULL, record INTEGER NOT NULL, at INTEGER NOT NULL, stage TEXT NOT NULL, reason TEXT NOT NULL,
+  message TEXT NOT NULL, topic TEXT NOT NULL, from_partition INTEGER NOT NULL, from_record INTEGER NOT NULL, org TEXT,
+  event_id TEXT, type TEXT, headers TEXT NOT NULL, value BLOB) STRICT;
+CREATE UNIQUE INDEX rejected_place ON rejected (partition, record);
+CREATE INDEX rejected_at ON rejected (at, record);
+CREATE INDEX rejected_from ON rejected (from_partition, from_record);
+";

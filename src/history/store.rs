@@ -1,0 +1,166 @@
+//! What the stage and the API ask of a history store. The conformance suite (`tests/`) holds each store to it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::rows::{Attempt, Batch, DeadLetter, Delivery, EventRow, Rejected, Skip};
+use crate::model::delivery::{DeliveryStatus, ErrorCategory};
+use crate::model::ids::Offset;
+use crate::model::ids::{DeliveryId, OrgId, Partition};
+use crate::model::time::Timestamp;
+use crate::model::topic::Topic;
+
+/// Matches are counted up to here; a larger total is an estimate.
+pub const COUNTED: u64 = 100_000;
+
+/// Why the store did not do it: a sentence that says what is wrong, where and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct StoreError(pub String);
+
+/// The moments before which rows are no longer kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cutoffs {
+    /// Of events, skips and rejected records.
+    pub events: Timestamp,
+    /// Of deliveries, by their last change, and their dead letters.
+    pub deliveries: Timestamp,
+    pub attempts: Timestamp,
+    /// Of payloads and answers' bodies.
+    pub bodies: Timestamp,
+}
+
+/// For how long rows are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    pub events: Duration,
+    pub deliveries: Duration,
+    pub attempts: Duration,
+    pub bodies: Duration,
+}
+
+impl Retention {
+    pub fn at(&self, now: Timestamp) -> Cutoffs {
+        let before = |d: Duration| Timestamp(now.0.saturating_sub(i64::try_from(d.as_millis()).unwrap_or(i64::MAX)));
+        Cutoffs {
+            events: before(self.events),
+            deliveries: before(self.deliveries),
+            attempts: before(self.attempts),
+            bodies: before(self.bodies),
+        }
+    }
+}
+
+/// Which events; `None` and empty let everything through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventFilter {
+    pub org: Option<OrgId>,
+    pub event_type: Option<String>,
+    pub entity_id: Option<String>,
+    pub correlation_id: Option<String>,
+    /// From this moment of the log on.
+    pub since: Option<Timestamp>,
+    /// Before this moment.
+    pub until: Option<Timestamp>,
+    /// An event's, entity's or correlation id as a whole.
+    pub search: Option<String>,
+}
+
+/// Which deliveries; `None` and empty let everything through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeliveryFilter {
+    pub org: Option<OrgId>,
+    pub statuses: Vec<DeliveryStatus>,
+    pub integration_id: Option<String>,
+    pub event_type: Option<String>,
+    pub event_id: Option<String>,
+    pub entity_id: Option<String>,
+    pub correlation_id: Option<String>,
+    pub category: Option<ErrorCategory>,
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+    /// An event's, entity's, correlation or delivery id as a whole, or a part of the integration's name or of the error.
+    pub search: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RejectedFilter {
+    pub org: Option<OrgId>,
+    pub stage: Option<String>,
+    pub reason: Option<String>,
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+}
+
+/// The last item of a page: the next one begins behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    pub at: Timestamp,
+    pub id: String,
+}
+
+/// Newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    pub skip: usize,
+    pub limit: usize,
+    pub after: Option<Cursor>,
+}
+
+/// One page of what a filter lets through.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listed<T> {
+    pub items: Vec<T>,
+    /// Of all pages, counted up to `COUNTED`.
+    pub total: u64,
+    pub has_more: bool,
+}
+
+/// An event by its id; org and source tell apart those that share it.
+#[derive(Clone, Copy, Debug)]
+pub struct EventKey<'a> {
+    pub org: Option<&'a str>,
+    pub source: Option<&'a str>,
+    pub id: &'a str,
+}
+
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// How far each partition was projected.
+    async fn offsets(&self) -> Result<BTreeMap<(Topic, Partition), Offset>, StoreError>;
+
+    /// Writes rows and offsets in one transaction. The same batch again changes nothing, and batches of different topics in
+    /// another order come to the same rows.
+    async fn write(&self, batch: &Batch) -> Result<(), StoreError>;
+
+    /// Deletes at most `most` rows of each table that are older than the cut-offs; answers how many went.
+    async fn prune(&self, before: Cutoffs, most: u32) -> Result<u64, StoreError>;
+
+    /// Without payloads.
+    async fn events(&self, filter: &EventFilter, page: &Page) -> Result<Listed<EventRow>, StoreError>;
+
+    /// The first few events of this key, with their payloads.
+    async fn event(&self, key: EventKey<'_>) -> Result<Vec<EventRow>, StoreError>;
+
+    async fn deliveries(&self, filter: &DeliveryFilter, page: &Page) -> Result<Listed<Delivery>, StoreError>;
+
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError>;
+
+    /// The deliveries of one event, oldest first, a thousand at most.
+    async fn deliveries_of(&self, event: &EventRow) -> Result<Vec<Delivery>, StoreError>;
+
+    /// In their order, a thousand at most.
+    async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError>;
+
+    /// Those of one event, a thousand at most.
+    async fn skips(&self, event: &EventRow) -> Result<Vec<Skip>, StoreError>;
+
+    async fn dead_letter(&self, delivery: DeliveryId) -> Result<Option<DeadLetter>, StoreError>;
+
+    async fn rejected(&self, filter: &RejectedFilter, page: &Page) -> Result<Listed<Rejected>, StoreError>;
+
+    /// What was rejected of one event's record.
+    async fn rejected_of(&self, event: &EventRow) -> Result<Vec<Rejected>, StoreError>;
+}
