@@ -235,6 +235,16 @@ impl KafkaConfig {
         ])
     }
 
+    /// The reader of many partitions, which nobody waits for: it asks the broker twice a second.
+    pub(super) fn follower(&self) -> ClientConfig {
+        let mut c = self.reader();
+        c.set("queued.max.messages.kbytes", "8192");
+        if !self.properties.contains_key("fetch.wait.max.ms") {
+            c.set("fetch.wait.max.ms", "500");
+        }
+        c
+    }
+
     /// The client that asks for metadata and offsets. Read uncommitted: the end of a log includes open transactions.
     pub(super) fn metadata(&self) -> ClientConfig {
         let mut c = self.consumer(&[]);
@@ -298,7 +308,7 @@ mod tests {
     #[test]
     fn every_configuration_is_one_that_librdkafka_takes() {
         let c = config(&[]);
-        for one in [c.member("match"), c.reader(), c.metadata(), c.appender(), c.transactional("t")] {
+        for one in [c.member("match"), c.reader(), c.follower(), c.metadata(), c.appender(), c.transactional("t")] {
             assert!(one.create_native_config().is_ok(), "{one:?}");
         }
     }

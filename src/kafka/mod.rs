@@ -3,7 +3,7 @@
 //! * `consumer` polls for a group, with `group` for rebalances, `positions` for where to begin, `ownership` for what is still
 //!   this member's, `credit` for the bound;
 //! * `committer` holds the commit rule, `transaction` the producer below it and below a `seat`;
-//! * `producer` appends, `reader` reads a partition, `table` loads one, `metadata` answers questions.
+//! * `producer` appends, `reader` reads a partition, `follower` many, `table` loads one, `metadata` answers questions.
 
 mod codec;
 mod committer;
@@ -11,6 +11,7 @@ mod config;
 mod consumer;
 mod credit;
 mod fetching;
+mod follower;
 mod group;
 mod health;
 mod metadata;
@@ -32,6 +33,7 @@ use tokio::sync::oneshot;
 pub use config::{KafkaConfig, MAX_MESSAGE_BYTES};
 
 use self::config::Names;
+use self::follower::KafkaFollower;
 use self::health::Health;
 use self::metadata::Metadata;
 use self::producer::Appender;
@@ -40,7 +42,7 @@ use self::threads::Threads;
 use crate::model::ids::{Offset, Partition};
 use crate::model::record::Output;
 use crate::model::topic::Topic;
-use crate::stream::log::{From, Log, LogError, Member, Membership, PartitionReader, Seat};
+use crate::stream::log::{Follower, From, Log, LogError, Member, Membership, PartitionReader, Seat};
 
 const PING: Duration = Duration::from_secs(2);
 const CONNECT: Duration = Duration::from_secs(5);
@@ -127,6 +129,10 @@ impl Log for KafkaLog {
             }
         };
         Ok(Box::new(KafkaReader::open(&self.engine, topic, partition, offset).await?))
+    }
+
+    async fn follow(&self, places: Vec<(Topic, Partition, Offset)>) -> Result<Box<dyn Follower>, LogError> {
+        Ok(Box::new(KafkaFollower::open(&self.engine, places).await?))
     }
 
     async fn end(&self, topic: Topic, partition: Partition) -> Result<Offset, LogError> {

@@ -188,6 +188,14 @@ pub trait PartitionReader: Send {
     async fn seek(&mut self, offset: Offset) -> Result<(), LogError>;
 }
 
+/// Reads many partitions at once, committed records only, without a group.
+#[async_trait]
+pub trait Follower: Send {
+    /// What has come, about `max` records at most: for each partition that moved its records and how far it was read. Nothing
+    /// when `wait` is over. After an error a new follower is to be made, `OutOfRange` at where that partition begins.
+    async fn next(&mut self, max: usize, wait: Duration) -> Result<Vec<(Topic, Partition, Batch)>, LogError>;
+}
+
 /// A writer that is alone: taking a seat settles and fences whoever had it.
 #[async_trait]
 pub trait Seat: Send {
@@ -225,6 +233,15 @@ pub trait Log: Send + Sync + 'static {
 
     /// Reads a partition from a place, committed records only.
     async fn read(&self, topic: Topic, partition: Partition, from: From) -> Result<Box<dyn PartitionReader>, LogError>;
+
+    /// Reads many partitions from these offsets on.
+    async fn follow(&self, places: Vec<(Topic, Partition, Offset)>) -> Result<Box<dyn Follower>, LogError> {
+        let mut readers = Vec::with_capacity(places.len());
+        for (topic, partition, offset) in places {
+            readers.push((topic, partition, self.read(topic, partition, From::At(offset)).await?));
+        }
+        Ok(Box::new(super::follow::Readers::new(readers)))
+    }
 
     /// The offset after the last record, those of open transactions included: reading up to here sees everything that was
     /// written before the call.

@@ -3,6 +3,7 @@
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod flusher;
+pub mod follow;
 pub mod lag;
 pub mod log;
 pub mod map;

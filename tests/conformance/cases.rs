@@ -26,6 +26,7 @@ macro_rules! each {
             a_reader_rewinds_and_starts_where_it_is_told,
             a_reader_whose_offset_is_gone_is_told_where_the_log_starts,
             a_reader_may_seek_as_often_and_end_as_soon_as_it_likes,
+            a_follower_reads_every_partition_from_where_it_is_told,
             a_member_whose_offset_is_gone_is_told_what_was_lost_and_goes_on,
             a_live_member_that_retention_overtakes_is_told_what_was_lost_and_goes_on,
             a_table_is_the_last_record_of_each_key_without_tombstones,
@@ -212,6 +213,58 @@ pub async fn a_reader_may_seek_as_often_and_end_as_soon_as_it_likes(world: &dyn 
             }
         }
     }
+}
+
+pub async fn a_follower_reads_every_partition_from_where_it_is_told(world: &dyn World) {
+    let log = world.open("a").await;
+    let of = |topic, partition: i32, n: i32| output(topic, partition, "k", &format!("{topic}{partition}{n}"));
+    for n in 0..10 {
+        log.append(vec![of(Topic::Events, 0, n), of(Topic::Events, 3, n), of(Topic::Attempts, 1, n)]).await.unwrap();
+    }
+    let places = vec![
+        (Topic::Events, Partition(0), Offset(4)),
+        (Topic::Events, Partition(3), Offset(0)),
+        (Topic::Events, Partition(2), Offset(0)),
+        (Topic::Attempts, Partition(1), Offset(9)),
+    ];
+    let mut follower = log.follow(places).await.unwrap();
+    let mut found: BTreeMap<(Topic, Partition), Vec<i64>> = BTreeMap::new();
+    let mut more = async |wanted: usize| {
+        within("what was written is followed", async {
+            while found.values().map(Vec::len).sum::<usize>() < wanted {
+                for (topic, partition, batch) in follower.next(5, Duration::from_secs(1)).await.unwrap() {
+                    let offsets = found.entry((topic, partition)).or_default();
+                    offsets.extend(batch.records.iter().map(|r| r.offset.0));
+                    assert!(offsets.last().is_none_or(|last| batch.position.0 > *last), "{offsets:?} {batch:?}");
+                }
+            }
+        })
+        .await;
+        found.clone()
+    };
+    more(17).await;
+    log.append(vec![of(Topic::Events, 2, 0), of(Topic::Attempts, 1, 10)]).await.unwrap();
+    let found = more(19).await;
+    assert_eq!(found[&(Topic::Events, Partition(0))], (4..10).collect::<Vec<_>>());
+    assert_eq!(found[&(Topic::Events, Partition(3))], (0..10).collect::<Vec<_>>());
+    assert_eq!(found[&(Topic::Events, Partition(2))], [0]);
+    assert_eq!(found[&(Topic::Attempts, Partition(1))], [9, 10]);
+
+    world.delete_before(Topic::Events, Partition(3), Offset(6)).await;
+    let places = vec![(Topic::Events, Partition(0), Offset(9)), (Topic::Events, Partition(3), Offset(2))];
+    let mut follower = log.follow(places).await.unwrap();
+    let told = within("what is gone is told", async {
+        loop {
+            if let Err(error) = follower.next(5, Duration::from_secs(1)).await {
+                break error;
+            }
+        }
+    })
+    .await;
+    assert!(
+        matches!(told, LogError::OutOfRange { topic: Topic::Events, partition: Partition(3), start: Offset(6), .. }),
+        "{told:?}"
+    );
 }
 
 pub async fn a_member_whose_offset_is_gone_is_told_what_was_lost_and_goes_on(world: &dyn World) {
