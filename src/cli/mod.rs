@@ -1,8 +1,12 @@
 //! The command line: arguments, exit codes, what people see.
 
 mod bench;
+mod completions;
+mod config;
 mod dev;
 mod exit;
+mod output;
+mod publish;
 mod serve;
 mod topology;
 
@@ -11,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Config, Flags};
+use crate::config::{self as settings, Config, Flags, Loaded};
 use exit::Exit;
 
 /// Tidegate, a Kafka-native event gateway: events in from REST and Kafka, delivered to HTTP APIs, never lost.
@@ -57,10 +61,16 @@ enum Command {
     Serve(serve::Serve),
     /// Try it: a gateway with a sample integration, and a receiver that shows what arrives and what goes wrong
     Dev(dev::Dev),
+    /// Publish events to a running gateway: one by flags, or JSON lines from a file or a pipe
+    Publish(publish::Publish),
     /// Show, check or create the topics
     Topology(topology::Topology),
+    /// Show the configuration and where each value came from
+    Config(config::Show),
     /// Measure throughput and latency beside the bare pipeline
     Bench(bench::Bench),
+    /// Print a script that completes commands and flags in a shell
+    Completions(completions::Completions),
 }
 
 /// Runs the command given on the command line.
@@ -69,8 +79,11 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Serve(command) => serve::run(&cli.common, command),
         Command::Dev(command) => dev::run(&cli.common, command),
+        Command::Publish(command) => publish::run(&cli.common, command),
         Command::Topology(command) => topology::run(&cli.common, &command),
+        Command::Config(command) => config::run(&cli.common, &command),
         Command::Bench(command) => bench::run(&cli.common, command),
+        Command::Completions(command) => completions::run(&command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -89,6 +102,11 @@ impl Common {
 
     /// The same where a command has defaults of its own.
     fn load_over(&self, defaults: &Config, more: Flags) -> Result<Config, Exit> {
+        Ok(self.loaded(defaults, more)?.config)
+    }
+
+    /// The same with where each value came from.
+    fn loaded(&self, defaults: &Config, more: Flags) -> Result<Loaded, Exit> {
         let mut flags = more;
         let mut set = |key, value: Option<String>| {
             if let Some(value) = value {
@@ -100,12 +118,12 @@ impl Common {
         set("kafka.topic_prefix", self.prefix.clone());
         set("topology.profile", self.profile.clone());
         set("topology.file", self.topology.as_ref().map(|p| p.display().to_string()));
-        let loaded =
-            config::load(defaults, self.config.as_deref(), environment()?.into_iter(), &flags).map_err(Exit::usage)?;
+        let loaded = settings::load(defaults, self.config.as_deref(), environment()?.into_iter(), &flags)
+            .map_err(Exit::usage)?;
         for warning in &loaded.warnings {
             eprintln!("tidegate: warning: {warning}");
         }
-        Ok(loaded.config)
+        Ok(loaded)
     }
 }
 
