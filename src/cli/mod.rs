@@ -8,6 +8,7 @@ mod exit;
 mod output;
 mod publish;
 mod serve;
+mod tail;
 mod topology;
 
 use std::path::PathBuf;
@@ -63,6 +64,8 @@ enum Command {
     Dev(dev::Dev),
     /// Publish events to a running gateway: one by flags, or JSON lines from a file or a pipe
     Publish(publish::Publish),
+    /// Show what happens: events, deliveries, attempts, dead letters, what was rejected and what waits
+    Tail(tail::Command),
     /// Show, check or create the topics
     Topology(topology::Topology),
     /// Show the configuration and where each value came from
@@ -80,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Serve(command) => serve::run(&cli.common, command),
         Command::Dev(command) => dev::run(&cli.common, command),
         Command::Publish(command) => publish::run(&cli.common, command),
+        Command::Tail(command) => tail::run(&cli.common, command),
         Command::Topology(command) => topology::run(&cli.common, &command),
         Command::Config(command) => config::run(&cli.common, &command),
         Command::Bench(command) => bench::run(&cli.common, command),
