@@ -213,7 +213,8 @@ mod tests {
     fn a_line_is_read_as_it_was_written() {
         let id = || Uuid::from_u128(1);
         let made = "\"id\":\"00000000-0000-0000-0000-000000000001\"";
-        let cases: [(&[u8], Result<Option<String>, &str>); 14] = [
+        type Read<'a> = Result<Option<String>, &'a str>;
+        let cases: [(&[u8], Read<'_>); 14] = [
             (b"", Ok(None)),
             (b" \t\r", Ok(None)),
             (br#"{"id":"e1","x":1}"#, Ok(Some(r#"{"id":"e1","x":1}"#.into()))),

@@ -138,7 +138,7 @@ impl Input {
             return Err(Exit::Usage(format!("{} is a folder; a file of JSON lines is expected", path.display())));
         }
         // A named pipe has a path and is read like standard input.
-        let length = about.is_file().then(|| about.len());
+        let length = about.is_file().then_some(about.len());
         let limits = if about.is_file() { Limits::FILE } else { Limits::PIPE };
         if !command.resume {
             return Ok(Input { lines: Some(Box::new(file)), length, limits, run, kept: None, _locked: None });
