@@ -54,6 +54,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_command_has_to_say_is_not_hidden_by_its_line_in_the_list() {
+        let cli = Cli::command();
+        for command in ["publish", "tail", "bench"] {
+            let command = cli.find_subcommand(command).unwrap();
+            let (short, long) =
+                (command.get_about().unwrap().to_string(), command.get_long_about().unwrap().to_string());
+            assert!(long.len() > short.len() + 100 && long.contains(&short), "{long}");
+        }
+    }
+
+    #[test]
     fn no_shell_is_left_without_a_command() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let script = String::from_utf8(script(shell)).unwrap();

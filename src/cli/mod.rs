@@ -40,37 +40,35 @@ struct Cli {
 #[derive(Args, Clone, Debug)]
 struct Common {
     /// Configuration file [default: tidegate.toml, where there is one]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = "Configuration", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Use Kafka: its bootstrap servers, `host:port,...` [env: KAFKA_BROKERS]
-    #[arg(long, global = true, value_name = "SERVERS")]
+    #[arg(long, global = true, help_heading = "Configuration", value_name = "SERVERS")]
     kafka: Option<String>,
     /// What every topic's name begins with [env: KAFKA_TOPIC_PREFIX]
-    #[arg(long, global = true, value_name = "PREFIX")]
+    #[arg(long, global = true, help_heading = "Configuration", value_name = "PREFIX")]
     prefix: Option<String>,
     /// Topology file in place of the compiled-in one
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = "Configuration", value_name = "FILE")]
     topology: Option<PathBuf>,
     /// A profile of the topology, such as `small`, which `tidegate dev` runs with
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, help_heading = "Configuration", value_name = "NAME")]
     profile: Option<String>,
 }
 
+/// Where a command has more to say in its own file than one line, its line stands there too: one here would hide both.
 #[derive(Subcommand)]
 enum Command {
     /// Run the gateway: the production process
     Serve(serve::Serve),
     /// Try it: a gateway with a sample integration, and a receiver that shows what arrives and what goes wrong
     Dev(dev::Dev),
-    /// Publish events to a running gateway: one by flags, or JSON lines from a file or a pipe
     Publish(publish::Publish),
-    /// Show what happens: events, deliveries, attempts, dead letters, what was rejected and what waits
     Tail(tail::Command),
     /// Show, check or create the topics
     Topology(topology::Topology),
     /// Show the configuration and where each value came from
     Config(config::Show),
-    /// Measure throughput and latency beside the bare pipeline
     Bench(bench::Bench),
     /// Print a script that completes commands and flags in a shell
     Completions(completions::Completions),
