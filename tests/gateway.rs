@@ -10,6 +10,8 @@ mod topology;
 mod backlog;
 #[path = "gateway/broker.rs"]
 mod broker;
+#[path = "gateway/cli.rs"]
+mod cli;
 #[path = "gateway/day.rs"]
 mod day;
 #[path = "gateway/dead.rs"]

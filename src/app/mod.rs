@@ -7,6 +7,7 @@ mod http;
 pub mod reach;
 mod supervise;
 pub mod tail;
+pub mod view;
 mod views;
 
 use std::collections::BTreeSet;

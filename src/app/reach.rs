@@ -82,7 +82,7 @@ async fn once(config: &Config, declared: &Declared) -> Result<KafkaLog, AppError
 }
 
 /// Connects once, with a reason and what to do about it where no broker answers.
-async fn connect(config: &Config) -> Result<KafkaLog, AppError> {
+pub(super) async fn connect(config: &Config) -> Result<KafkaLog, AppError> {
     let kafka = KafkaConfig {
         instance: config.instance.clone(),
         properties: config.kafka.properties.clone(),

@@ -66,7 +66,7 @@ pub(super) fn run(common: &Common, command: Dev) -> Result<(), Exit> {
 }
 
 /// For one person on one machine. A topology file of one's own need not have a profile `small`.
-fn defaults(common: &Common) -> Config {
+pub(super) fn defaults(common: &Common) -> Config {
     let mut config = Config { engine: Engine::Embedded, ..Config::default() };
     config.listen.set_ip(Ipv4Addr::LOCALHOST.into());
     config.log.filter = "warn".to_owned();

@@ -26,6 +26,15 @@ impl Exit {
         Exit::Usage(format!("{error:#}"))
     }
 
+    /// The same with more behind it.
+    pub fn and(self, more: &str) -> Self {
+        match self {
+            Exit::Failed(text) => Exit::Failed(text + more),
+            Exit::Usage(text) => Exit::Usage(text + more),
+            Exit::Unreachable(text) => Exit::Unreachable(text + more),
+        }
+    }
+
     pub fn code(&self) -> ExitCode {
         ExitCode::from(match self {
             Exit::Failed(_) => 1,

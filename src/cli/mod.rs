@@ -1,10 +1,15 @@
 //! The command line: arguments, exit codes, what people see.
 
 mod bench;
+mod completions;
+mod config;
 mod dev;
 mod exit;
 mod history;
+mod output;
+mod publish;
 mod serve;
+mod tail;
 mod topology;
 
 use std::path::PathBuf;
@@ -12,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Config, Flags};
+use crate::config::{self as settings, Config, Flags, Loaded};
 use exit::Exit;
 
 /// Tidegate, a Kafka-native event gateway: events in from REST and Kafka, delivered to HTTP APIs, never lost.
@@ -36,34 +41,40 @@ struct Cli {
 #[derive(Args, Clone, Debug)]
 struct Common {
     /// Configuration file [default: tidegate.toml, where there is one]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = "Configuration", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Use Kafka: its bootstrap servers, `host:port,...` [env: KAFKA_BROKERS]
-    #[arg(long, global = true, value_name = "SERVERS")]
+    #[arg(long, global = true, help_heading = "Configuration", value_name = "SERVERS")]
     kafka: Option<String>,
     /// What every topic's name begins with [env: KAFKA_TOPIC_PREFIX]
-    #[arg(long, global = true, value_name = "PREFIX")]
+    #[arg(long, global = true, help_heading = "Configuration", value_name = "PREFIX")]
     prefix: Option<String>,
     /// Topology file in place of the compiled-in one
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = "Configuration", value_name = "FILE")]
     topology: Option<PathBuf>,
     /// A profile of the topology, such as `small`, which `tidegate dev` runs with
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, help_heading = "Configuration", value_name = "NAME")]
     profile: Option<String>,
 }
 
+/// Where a command has more to say in its own file than one line, its line stands there too: one here would hide both.
 #[derive(Subcommand)]
 enum Command {
     /// Run the gateway: the production process
     Serve(serve::Serve),
     /// Try it: a gateway with a sample integration, and a receiver that shows what arrives and what goes wrong
     Dev(dev::Dev),
+    Publish(publish::Publish),
+    Tail(tail::Command),
     /// Show, check or create the topics
     Topology(topology::Topology),
     /// Make the history anew
     History(history::History),
-    /// Measure throughput and latency beside the bare pipeline
+    /// Show the configuration and where each value came from
+    Config(config::Show),
     Bench(bench::Bench),
+    /// Print a script that completes commands and flags in a shell
+    Completions(completions::Completions),
 }
 
 /// Runs the command given on the command line.
@@ -72,9 +83,13 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Serve(command) => serve::run(&cli.common, command),
         Command::Dev(command) => dev::run(&cli.common, command),
+        Command::Publish(command) => publish::run(&cli.common, command),
+        Command::Tail(command) => tail::run(&cli.common, command),
         Command::Topology(command) => topology::run(&cli.common, &command),
         Command::History(command) => history::run(&cli.common, &command),
+        Command::Config(command) => config::run(&cli.common, &command),
         Command::Bench(command) => bench::run(&cli.common, command),
+        Command::Completions(command) => completions::run(&command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -93,6 +108,11 @@ impl Common {
 
     /// The same where a command has defaults of its own.
     fn load_over(&self, defaults: &Config, more: Flags) -> Result<Config, Exit> {
+        Ok(self.loaded(defaults, more)?.config)
+    }
+
+    /// The same with where each value came from.
+    fn loaded(&self, defaults: &Config, more: Flags) -> Result<Loaded, Exit> {
         let mut flags = more;
         let mut set = |key, value: Option<String>| {
             if let Some(value) = value {
@@ -104,12 +124,12 @@ impl Common {
         set("kafka.topic_prefix", self.prefix.clone());
         set("topology.profile", self.profile.clone());
         set("topology.file", self.topology.as_ref().map(|p| p.display().to_string()));
-        let loaded =
-            config::load(defaults, self.config.as_deref(), environment()?.into_iter(), &flags).map_err(Exit::usage)?;
+        let loaded = settings::load(defaults, self.config.as_deref(), environment()?.into_iter(), &flags)
+            .map_err(Exit::usage)?;
         for warning in &loaded.warnings {
             eprintln!("tidegate: warning: {warning}");
         }
-        Ok(loaded.config)
+        Ok(loaded)
     }
 }
 

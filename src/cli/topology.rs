@@ -6,7 +6,7 @@ use super::exit::Exit;
 use super::serve::exit;
 use super::{Common, runtime};
 use crate::app::reach;
-use crate::config::{Config, Flags};
+use crate::config::{Config, Engine, Flags};
 use crate::topology::{self, Difference, Finding, check, report};
 
 /// Show, check or create the topics
@@ -50,10 +50,20 @@ pub(super) fn run(common: &Common, command: &Topology) -> Result<(), Exit> {
         Action::Describe { format: Format::Mermaid } => {
             print!("{}", topology::mermaid(&declared, &config.kafka.topic_prefix));
         }
+        Action::Check | Action::Create if config.engine == Engine::Embedded => return Err(needless(&config)),
         Action::Check => runtime()?.block_on(compare(&config, &declared))?,
         Action::Create => runtime()?.block_on(create(&config, &declared))?,
     }
     Ok(())
+}
+
+/// Only Kafka's topics are somebody else's.
+fn needless(config: &Config) -> Exit {
+    Exit::usage(format!(
+        "the embedded engine makes its topics itself, in {}, when the gateway starts: there is nothing to check or create; \
+         --kafka host:port names a Kafka",
+        config.data_dir.display()
+    ))
 }
 
 async fn compare(config: &Config, declared: &crate::topology::Declared) -> Result<(), Exit> {
@@ -99,6 +109,13 @@ mod tests {
     use crate::topology::Actual;
 
     use super::*;
+
+    #[test]
+    fn an_engine_that_makes_its_own_topics_is_not_asked_for_a_broker() {
+        let config = Config { engine: Engine::Embedded, ..Config::default() };
+        let error = needless(&config);
+        assert!(matches!(&error, Exit::Usage(text) if text.contains("makes its topics itself")), "{error}");
+    }
 
     #[test]
     fn a_missing_topic_is_not_said_to_stop_a_gateway_that_makes_it() {

@@ -42,6 +42,12 @@ const ALIASES: &[(&str, &str)] = &[
     ("TIDEGATE_DATA_DIR", "data_dir"),
 ];
 
+/// Variables of ours that set nothing here: the command line's own.
+const OTHERS: &[&str] = &["TIDEGATE_API"];
+
+/// What names a value's place where that is the command line.
+pub(super) const FLAG: &str = "the command line";
+
 const PROPERTY: &str = "TIDEGATE_KAFKA__PROPERTIES__";
 
 /// Settings found in the environment: (variable, key, value), in rising strength.
@@ -62,7 +68,9 @@ pub(super) fn read(environment: impl Iterator<Item = (String, String)>) -> Envir
         } else if let Some(rest) = name.strip_prefix("TIDEGATE_") {
             let key = rest.to_lowercase().replace("__", ".");
             let by_rule = KEYS.contains(&key.as_str());
-            let by_name = ALIASES.iter().any(|(alias, _)| alias == name) || name.starts_with("TIDEGATE_TEST_");
+            let by_name = ALIASES.iter().any(|(alias, _)| alias == name)
+                || OTHERS.contains(&name.as_str())
+                || name.starts_with("TIDEGATE_TEST_");
             match (by_rule, by_name) {
                 (true, false) => found.values.push((name.clone(), key, value.clone())),
                 (false, false) => found.warnings.push(format!("{name} is not a setting and is ignored{}", hint(&key))),

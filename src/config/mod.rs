@@ -3,6 +3,7 @@
 mod address;
 mod history;
 mod keys;
+mod origin;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::telemetry::logs::LogFormat;
 pub use history::History;
 use keys::Environment;
+pub use origin::{Origin, Setting};
 
 /// What is wrong with the configuration, where, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +118,15 @@ impl Default for Config {
 pub struct Loaded {
     pub config: Config,
     pub warnings: Vec<String>,
+    /// Every setting with the place that it came from.
+    pub settings: Vec<Setting>,
+}
+
+impl Loaded {
+    /// Did nobody say anything about this key?
+    pub fn is_default(&self, key: &str) -> bool {
+        self.settings.iter().all(|setting| setting.key != key || setting.from == Origin::Default)
+    }
 }
 
 /// Values from the command line, by key (`kafka.brokers`); they win over all else.
@@ -144,15 +155,12 @@ pub fn load(
         figment = figment.merge(keys::Single { origin, path, value });
     }
     for (path, value) in flags {
-        figment = figment.merge(keys::Single {
-            origin: "the command line".into(),
-            path: (*path).into(),
-            value: value.clone(),
-        });
+        figment = figment.merge(keys::Single { origin: keys::FLAG.into(), path: (*path).into(), value: value.clone() });
     }
     let config: Config = figment.extract().map_err(|e| ConfigError(keys::explain(e)))?;
     check(&config)?;
-    Ok(Loaded { config, warnings })
+    let settings = origin::settings(&figment)?;
+    Ok(Loaded { config, warnings, settings })
 }
 
 fn check(config: &Config) -> Result<(), ConfigError> {

@@ -111,3 +111,52 @@ fn an_address_may_be_a_name_and_a_wrong_one_is_shown_with_an_example() {
         }
     }
 }
+
+#[test]
+fn a_setting_is_shown_with_the_place_it_came_from_and_a_secret_is_not_shown() {
+    let toml =
+        "secret_key = 'in-the-file'\n[kafka]\ntopic_prefix = 'file'\n[kafka.properties]\n'sasl.password' = 'hunter22'";
+    let env = [
+        ("KAFKA_BOOTSTRAP_SERVERS", "weak:1"),
+        ("KAFKA_BROKERS", "env:2"),
+        ("TIDEGATE_ADMIN_KEY", "from-the-environment"),
+        ("TIDEGATE_KAFKA__PROPERTIES__SASL_USERNAME", "ada"),
+        ("TIDEGATE_KAFKA__PROPERTIES__SSL_KEY_PEM", "hunter22"),
+        ("TIDEGATE_EGRESS_ALLOW", "::1/128,localhost"),
+        ("KAFKA_ENABLED", "false"),
+    ];
+    let flags = Flags::from([("listen", "127.0.0.1:3".to_owned())]);
+    let loaded = loaded(toml, &env, &flags).unwrap();
+    let shown = |key: &str| {
+        let setting = loaded.settings.iter().find(|s| s.key == key).unwrap_or_else(|| panic!("{key} is missing"));
+        let from = match &setting.from {
+            Origin::File(path) => format!("file {}", path.file_name().unwrap().display()),
+            other => other.to_string(),
+        };
+        format!("{} < {from}", setting.value)
+    };
+    let cases = [
+        ("engine", r#""embedded" < environment KAFKA_ENABLED"#),
+        ("listen", r#""127.0.0.1:3" < flag"#),
+        ("data_dir", r#"".tidegate" < default"#),
+        ("instance", "null < default"),
+        ("kafka.brokers", r#""env:2" < environment KAFKA_BROKERS"#),
+        ("kafka.topic_prefix", r#""file" < file tidegate.toml"#),
+        ("secret_key", r#""***" < file tidegate.toml"#),
+        ("admin_key", r#""***" < environment TIDEGATE_ADMIN_KEY"#),
+        (r#"kafka.properties."sasl.password""#, r#""***" < file tidegate.toml"#),
+        (r#"kafka.properties."sasl.username""#, r#""ada" < environment TIDEGATE_KAFKA__PROPERTIES__SASL_USERNAME"#),
+        (r#"kafka.properties."ssl.key.pem""#, r#""***" < environment TIDEGATE_KAFKA__PROPERTIES__SSL_KEY_PEM"#),
+        ("egress.allow", r#"["::1/128","localhost"] < environment TIDEGATE_EGRESS_ALLOW"#),
+    ];
+    for (key, expected) in cases {
+        assert_eq!(shown(key), expected, "{key}");
+    }
+    assert!(loaded.is_default("data_dir") && !loaded.is_default("engine") && !loaded.is_default("kafka.brokers"));
+    assert!(!format!("{:?}", loaded.settings).contains("hunter22"));
+}
+
+#[test]
+fn a_variable_of_the_command_line_is_not_taken_for_a_mistyped_one() {
+    assert!(loaded("", &[("TIDEGATE_API", "http://x")], &Flags::new()).unwrap().warnings.is_empty());
+}

@@ -3,6 +3,7 @@
 //! * `open` finds or makes the file, `store` reads it, `write` is the one that writes it, `request` what that is asked for;
 //! * `rows` and `spans` say where a record stands and where partitions begin and end, `partitioner` which one a key is for;
 //! * `groups` shares partitions among members, `owners` knows who has which, `member` feeds one, `reader` reads without a group;
+//! * `view` reads it beside the process that has it;
 //! * `keep` forgets what retention and compaction allow.
 
 mod groups;
@@ -16,6 +17,7 @@ mod request;
 mod rows;
 mod spans;
 mod store;
+mod view;
 mod write;
 
 use std::collections::{BTreeMap, HashMap};
@@ -36,6 +38,7 @@ use self::owners::Owners;
 use self::reader::EmbeddedReader;
 use self::request::{QUEUE, Request, Requests};
 use self::store::Store;
+pub use self::view::{View, ViewReader};
 use self::write::Writer;
 use crate::model::ids::{Offset, Partition};
 use crate::model::record::{Output, Received};

@@ -66,6 +66,15 @@ impl Place {
         Place(dir.join(FILE))
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// An empty file is one that a gateway is about to begin.
+    pub(super) fn exists(&self) -> bool {
+        std::fs::metadata(&self.0).is_ok_and(|about| about.len() > 0)
+    }
+
     /// A fault of the file as what it means.
     pub(super) fn error(&self, error: &sqlx::Error) -> LogError {
         let file = self.0.display();

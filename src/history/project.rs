@@ -2,12 +2,11 @@
 //! the store itself, in the transaction of the rows. Where the store is away it waits and catches up; nobody waits for it.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt as _, StreamExt as _};
 use metrics::{counter, gauge, histogram};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -18,18 +17,15 @@ use super::store::{Retention, Store, StoreError};
 use crate::model::ids::{Offset, Partition};
 use crate::model::time::Clock;
 use crate::model::topic::Topic;
-use crate::stream::log::{Batch as Read, From, Log, LogError, PartitionReader};
+use crate::stream::log::{Log, LogError};
 use crate::telemetry::metrics::{
     HISTORY_LAG, HISTORY_PRUNED, HISTORY_RECORDS, HISTORY_UNREADABLE, HISTORY_WRITE_SECONDS, LOG_SKIPPED,
 };
 
 const TOPICS: [Topic; 5] = [Topic::Events, Topic::Deliveries, Topic::Attempts, Topic::Dlq, Topic::Rejected];
-/// A transaction takes what is there until it has so many records or bytes. A reader gives up to `ONE_READ` records and a
-/// few MiB at once, so that it may be more by that.
+/// Records of one transaction, about; their bytes are bounded by what the log reads at once, some MiB.
 const MAX_RECORDS: usize = 2_000;
-const MAX_BYTES: usize = 4 << 20;
-const ONE_READ: usize = 500;
-/// How long one look at a partition that has nothing new lasts.
+/// How long one look at a log that has nothing new lasts.
 const WAIT: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const LAG_EVERY: Duration = Duration::from_secs(10);
@@ -91,32 +87,50 @@ impl Project {
     }
 
     async fn follow(&self, store: &dyn Store, positions: &Positions) {
-        let from = self.until_done("the history cannot be read", || store.offsets()).await;
-        let mut reading = FuturesUnordered::new();
-        for topic in TOPICS {
-            for partition in (0..self.partitions(topic).await).map(Partition) {
-                let position = from.get(&(topic, partition)).copied();
-                let source = Source { topic, partition, position, reader: None, pause: self.pause };
-                reading.push(source.next(self.log.clone()));
+        let mut from = self.until_done("the history cannot be read", || store.offsets()).await;
+        loop {
+            *positions.lock().unwrap_or_else(PoisonError::into_inner) = from.clone();
+            let Err(error) = self.read_on(store, positions).await;
+            from = positions.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            match error {
+                LogError::OutOfRange { topic, partition, asked, start } if asked != start => {
+                    // What was never read is no gap: the log began before the history did.
+                    if from.insert((topic, partition), start).is_some() {
+                        passed((topic, partition), (asked, start));
+                    }
+                }
+                error => {
+                    tracing::debug!(%error, "history waits for the log");
+                    sleep(self.pause).await;
+                }
             }
         }
-        *positions.lock().unwrap_or_else(PoisonError::into_inner) = from;
-        while let Some(first) = reading.next().await {
-            let mut batch = Batch::default();
-            let mut sources = Vec::new();
-            let mut more = Some(first);
-            while let Some((source, read)) = more {
-                read.records.iter().for_each(|received| batch.take(source.topic, received));
-                batch.offsets.insert((source.topic, source.partition), read.position);
-                counter!(HISTORY_RECORDS, "topic" => source.topic.name()).increment(read.records.len() as u64);
-                sources.push(source);
-                let room = batch.records < MAX_RECORDS && batch.bytes < MAX_BYTES;
-                more = if room { reading.next().now_or_never().flatten() } else { None };
+    }
+
+    /// Projects what comes, until something goes wrong at the log.
+    async fn read_on(&self, store: &dyn Store, positions: &Positions) -> Result<Infallible, LogError> {
+        let mut places = Vec::new();
+        for topic in TOPICS {
+            for partition in (0..self.log.partitions(topic).await?).map(Partition) {
+                let known = positions.lock().unwrap_or_else(PoisonError::into_inner).get(&(topic, partition)).copied();
+                places.push((topic, partition, known.unwrap_or(Offset(0))));
             }
+        }
+        let mut follower = self.log.follow(places).await?;
+        loop {
+            let found = follower.next(MAX_RECORDS, WAIT).await?;
+            if found.is_empty() {
+                continue;
+            }
+            let mut batch = Batch::default();
+            for (topic, partition, read) in found {
+                read.records.iter().for_each(|received| batch.take(topic, received));
+                batch.offsets.insert((topic, partition), read.position);
+                counter!(HISTORY_RECORDS, "topic" => topic.name()).increment(read.records.len() as u64);
+            }
+            // Only then is more read: what waits for the store is bounded.
             self.write(store, &batch).await;
             positions.lock().unwrap_or_else(PoisonError::into_inner).extend(batch.offsets);
-            // Only now is more read: what waits for the store is bounded.
-            reading.extend(sources.into_iter().map(|source| source.next(self.log.clone())));
         }
     }
 
@@ -125,16 +139,6 @@ impl Project {
         self.until_done("the history is not written", || store.write(batch)).await;
         histogram!(HISTORY_WRITE_SECONDS).record(began.elapsed().as_secs_f64());
         counter!(HISTORY_UNREADABLE).increment(batch.unreadable as u64);
-    }
-
-    async fn partitions(&self, topic: Topic) -> i32 {
-        loop {
-            match self.log.partitions(topic).await {
-                Ok(count) => return count,
-                Err(error) => tracing::debug!(%topic, %error, "how many partitions it has is not known yet"),
-            }
-            sleep(self.pause).await;
-        }
     }
 
     /// Retention, and how far history is behind.
@@ -170,55 +174,10 @@ impl Project {
     }
 }
 
-/// One partition, and where it is read next.
-struct Source {
-    topic: Topic,
-    partition: Partition,
-    /// `None`: from the start.
-    position: Option<Offset>,
-    reader: Option<Box<dyn PartitionReader>>,
-    pause: Duration,
-}
-
-impl Source {
-    /// Waits until the partition has moved on.
-    async fn next(mut self, log: Arc<dyn Log>) -> (Source, Read) {
-        loop {
-            match self.read(&*log).await {
-                Ok(read) if self.position != Some(read.position) => {
-                    self.position = Some(read.position);
-                    return (self, read);
-                }
-                Ok(_) => {}
-                Err(LogError::OutOfRange { asked, start, .. }) if asked != start => self.passed(asked, start),
-                Err(error) => {
-                    let (topic, partition) = (self.topic, self.partition.0);
-                    tracing::debug!(%topic, partition, %error, "history waits for the log");
-                    self.reader = None;
-                    sleep(self.pause).await;
-                }
-            }
-        }
-    }
-
-    async fn read(&mut self, log: &dyn Log) -> Result<Read, LogError> {
-        let reader = match &mut self.reader {
-            Some(reader) => reader,
-            none => {
-                let from = self.position.map_or(From::Start, From::At);
-                none.insert(log.read(self.topic, self.partition, from).await?)
-            }
-        };
-        reader.next(ONE_READ, WAIT).await
-    }
-
-    /// Retention has deleted what was not read yet, or the topic was made anew.
-    fn passed(&mut self, asked: Offset, start: Offset) {
-        let (topic, partition) = (self.topic, self.partition.0);
-        let lost = u64::try_from(start.0 - asked.0).unwrap_or(0);
-        tracing::warn!(%topic, partition, from = asked.0, to = start.0, lost, "history has a gap: these records are gone");
-        counter!(LOG_SKIPPED, "topic" => topic.name()).increment(lost);
-        self.position = Some(start);
-        self.reader = None;
-    }
+/// Retention has deleted what was not read yet, or the topic was made anew.
+fn passed((topic, partition): (Topic, Partition), (asked, start): (Offset, Offset)) {
+    let lost = u64::try_from(start.0 - asked.0).unwrap_or(0);
+    let (from, to, partition) = (asked.0, start.0, partition.0);
+    tracing::warn!(%topic, partition, from, to, lost, "history has a gap: these records are gone");
+    counter!(LOG_SKIPPED, "topic" => topic.name()).increment(lost);
 }

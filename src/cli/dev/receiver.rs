@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::told::printable;
+use crate::cli::output::printable;
 
 /// How much of a body is shown.
 const SHOWN: usize = 300;

@@ -1,5 +1,6 @@
 //! What went wrong, in the style of what arrives.
 
+use crate::cli::output::one_line;
 use crate::model::record::{Received, header};
 use crate::model::topic::Topic;
 
@@ -29,23 +30,6 @@ pub(super) fn lines(topic: Topic, received: &Received) -> String {
     }
 }
 
-/// Whoever produces an event must not be able to write to the terminal of whoever looks at it.
-pub(super) fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() && c != '\n' {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
-}
-
-fn one_line(text: &str) -> String {
-    printable(text).replace('\n', "\\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,11 +40,6 @@ mod tests {
 
     fn received(record: Record) -> Received {
         Received { partition: Partition(2), offset: Offset(7), timestamp: Timestamp(0), record }
-    }
-
-    #[test]
-    fn a_payload_cannot_write_to_the_terminal() {
-        assert_eq!(printable("a\u{1b}[2Jb\nc \u{9b}é"), "a\\u{1b}[2Jb\nc \\u{9b}é");
     }
 
     #[test]

@@ -1,0 +1,208 @@
+//! What people see of a publication: a bar on a terminal, lines elsewhere, and which lines were refused.
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::lines::{Place, Refused};
+use crate::cli::exit::Exit;
+use crate::cli::output::one_line;
+
+/// Refused lines that are shown; the rest is counted.
+const SHOWN: u64 = 20;
+/// Between two lines about how far it is, where there is no terminal.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// Counted over every run of a publication that is gone on with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Totals {
+    pub accepted: u64,
+    pub refused: u64,
+}
+
+impl Totals {
+    fn all(self) -> u64 {
+        self.accepted + self.refused
+    }
+}
+
+pub(super) struct Told {
+    bar: ProgressBar,
+    terminal: bool,
+    errors: Option<(String, BufWriter<File>)>,
+    shown: u64,
+    began: Instant,
+    last: Instant,
+    /// Before this run.
+    earlier: Totals,
+}
+
+impl Told {
+    /// `length`: of the input, where it is known. `errors`: appended to, for a publication that is gone on with.
+    pub(super) fn new(length: Option<u64>, errors: Option<&Path>, earlier: Totals) -> Result<Told, Exit> {
+        let errors = match errors {
+            None => None,
+            Some(path) => {
+                let mut options = File::options();
+                let append = earlier != Totals::default();
+                let opened = options.create(true).write(true).append(append).truncate(!append).open(path);
+                let file = opened.map_err(|e| Exit::Usage(format!("--errors {}: {e}", path.display())))?;
+                Some((path.display().to_string(), BufWriter::new(file)))
+            }
+        };
+        let terminal = io::stderr().is_terminal();
+        let target = if terminal { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
+        let (bar, template) = match length {
+            Some(length) => (
+                ProgressBar::new(length),
+                "[{bar:30}] {bytes}/{total_bytes} {msg} {binary_bytes_per_sec}, {eta} to go{prefix}",
+            ),
+            None => (ProgressBar::no_length(), "{spinner} {bytes} {msg} {binary_bytes_per_sec}{prefix}"),
+        };
+        bar.set_draw_target(target);
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        bar.set_style(style.progress_chars("━╸─"));
+        let now = Instant::now();
+        Ok(Told { bar, terminal, errors, shown: 0, began: now, last: now, earlier })
+    }
+
+    /// Tells that the gateway is away, beside the bar.
+    pub(super) fn outage(&self) -> impl Fn(&str) + Send + Sync + 'static {
+        let bar = self.bar.clone();
+        move |why| {
+            bar.suspend(|| eprintln!("tidegate: the gateway takes nothing now ({why}); trying again"));
+        }
+    }
+
+    /// Goes on at `place` without having sent what lies before.
+    pub(super) fn resumed(&self, place: Place) {
+        self.bar.set_position(place.bytes);
+        self.bar.reset_eta();
+    }
+
+    /// Everything up to `place` was answered.
+    pub(super) fn moved(&mut self, place: Place, totals: Totals) {
+        self.bar.set_position(place.bytes);
+        let rate = rate(totals.all() - self.earlier.all(), self.began.elapsed());
+        let refused =
+            if totals.refused > 0 { format!(", {} refused", HumanCount(totals.refused)) } else { String::new() };
+        self.bar.set_message(format!("{} events{refused}, {rate}/s,", HumanCount(totals.accepted)));
+        if !self.terminal && self.last.elapsed() >= EVERY {
+            self.last = Instant::now();
+            eprintln!(
+                "line {}: {} events accepted{refused}, {rate}/s",
+                HumanCount(place.lines),
+                HumanCount(totals.accepted)
+            );
+        }
+    }
+
+    /// Shows why a line was refused, and writes it down where that was asked for.
+    pub(super) fn refused(&mut self, refused: &Refused) -> Result<(), Exit> {
+        if self.shown < SHOWN {
+            let line = told(refused);
+            self.bar.suspend(|| eprintln!("{line}"));
+        }
+        self.shown += 1;
+        if let Some((path, file)) = &mut self.errors {
+            let fault = |e: io::Error| Exit::Failed(format!("--errors {path}: {e}"));
+            serde_json::to_writer(&mut *file, refused).map_err(|e| fault(e.into()))?;
+            file.write_all(b"\n").map_err(fault)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing that was told of is only in memory.
+    pub(super) fn flush(&mut self) -> Result<(), Exit> {
+        let Some((path, file)) = &mut self.errors else { return Ok(()) };
+        file.flush().map_err(|e| Exit::Failed(format!("--errors {path}: {e}")))
+    }
+
+    /// The end of it, as a sentence.
+    pub(super) fn summary(&mut self, totals: Totals) -> Result<String, Exit> {
+        self.flush()?;
+        self.bar.finish_and_clear();
+        if self.shown > SHOWN {
+            let more = HumanCount(self.shown - SHOWN);
+            match &self.errors {
+                Some((path, _)) => eprintln!("{more} more were refused; {path} has all of them"),
+                None => eprintln!("{more} more were refused; --errors FILE writes down all of them"),
+            }
+        }
+        let took = self.began.elapsed();
+        let now = totals.all() - self.earlier.all();
+        let earlier = match self.earlier.all() {
+            0 => String::new(),
+            earlier => format!(", {} of them by earlier runs", HumanCount(earlier)),
+        };
+        let time = if took < Duration::from_secs(10) {
+            format!("{:.1} s", took.as_secs_f64())
+        } else {
+            HumanDuration(took).to_string()
+        };
+        Ok(format!(
+            "{} accepted, {} refused{earlier}, in {time} ({}/s)",
+            HumanCount(totals.accepted),
+            HumanCount(totals.refused),
+            rate(now, took),
+        ))
+    }
+}
+
+fn rate(count: u64, took: Duration) -> HumanCount {
+    HumanCount((count as f64 / took.as_secs_f64().max(0.001)) as u64)
+}
+
+/// A refused line for a terminal: `line 17: ...`, with everything that is wrong.
+pub(super) fn told(refused: &Refused) -> String {
+    let all: Vec<String> = refused
+        .details
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|d| match d["path"].as_str()? {
+            "" => d["message"].as_str().map(str::to_owned),
+            path => Some(format!("`{path}` {}", d["message"].as_str()?)),
+        })
+        .collect();
+    // The message tells the first of the details and how many there are.
+    let why = if all.len() > 1 { all.join("; ") } else { refused.error.clone() };
+    let place = if refused.line == 0 { String::new() } else { format!("line {}: ", refused.line) };
+    one_line(&format!("{place}{why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_refused_line_is_told_with_everything_that_is_wrong_and_does_nothing_to_the_terminal() {
+        let refused = |error: &str, details| Refused { line: 17, code: "C".into(), error: error.into(), details };
+        assert_eq!(told(&refused("no\u{1b}[2J\nevent", json!(null))), "line 17: no\\u{1b}[2J\\nevent");
+        let one = json!([{"path": "payload", "message": "is required"}]);
+        assert_eq!(told(&refused("`payload` is required", one)), "line 17: `payload` is required");
+        let two = json!([{"path": "payload", "message": "is required"}, {"path": "", "message": "is odd"}]);
+        assert_eq!(told(&refused("x; and 1 more", two)), "line 17: `payload` is required; is odd");
+    }
+
+    #[test]
+    fn what_is_not_shown_is_written_down_and_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("errors.jsonl");
+        for (earlier, lines) in [(Totals::default(), 30), (Totals { accepted: 1, refused: 30 }, 60)] {
+            let mut told = Told::new(None, Some(&path), earlier).unwrap();
+            for line in 1..=30 {
+                let refused = Refused { line, code: "C".into(), error: "e".into(), details: json!(null) };
+                told.refused(&refused).unwrap();
+            }
+            let summary = told.summary(Totals { accepted: 1, refused: lines }).unwrap();
+            assert!(summary.starts_with(&format!("1 accepted, {lines} refused")), "{summary}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count() as u64, lines);
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! `tidegate tail`.
+
+mod facts;
+mod read;
+mod show;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, Write};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::Common;
+use super::exit::Exit;
+use super::serve::{exit, until_ended};
+use crate::app::view::View;
+use crate::config::{Config, Engine, Flags, Loaded};
+use crate::model::duration::DurationText;
+use crate::model::pattern::EventPattern;
+use crate::model::record::Received;
+use crate::model::time::{Clock as _, SystemClock, Timestamp};
+use crate::model::topic::Topic;
+use crate::stream::log::LogError;
+use facts::{Facts, Filter};
+use read::{Begin, Tail, Watcher};
+use show::{Format, Style};
+
+/// Shown where nothing says from where on.
+const LAST: u16 = 10;
+/// For the goodbye to Kafka.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+
+/// Show what happens: events, deliveries, attempts, dead letters, what was rejected and what waits
+#[derive(Args, Debug)]
+#[command(
+    long_about = "Show what happens: events, deliveries, attempts, dead letters, what was rejected and what waits. First the last \
+    ten records, then what comes, until ctrl-C.\n\n\
+    On Kafka the topics are read, without a group: nobody is disturbed. On the embedded engine the file in the data folder is \
+    read while the gateway writes it.",
+    after_help = "Examples:\n  \
+    tidegate tail attempts\n  \
+    tidegate tail events --type 'patient.*' --org 648 --from 10m\n  \
+    tidegate tail attempts --status 503 -n 50 --no-follow\n  \
+    tidegate tail dlq --from beginning --no-follow -o json | jq .headers.tg_error"
+)]
+pub(super) struct Command {
+    /// What to show
+    #[arg(value_enum, value_name = "WHAT")]
+    topic: What,
+    /// Only of this event type, or of this pattern: `patient.*`
+    #[arg(short = 't', long = "type", value_name = "PATTERN", value_parser = EventPattern::parse)]
+    event_type: Option<EventPattern>,
+    /// Only of this organisation
+    #[arg(long, value_name = "ORG")]
+    org: Option<String>,
+    /// Only to this integration
+    #[arg(short, long, value_name = "ID")]
+    integration: Option<String>,
+    /// Only with this outcome, status or reason, or with this number of an HTTP answer: `retry`, `dead`, `503`
+    #[arg(short, long, value_name = "STATUS")]
+    status: Option<String>,
+    /// Where to begin: `beginning`, `end`, a time in RFC 3339, or so long ago: `10m`
+    #[arg(long, value_name = "WHEN", value_parser = when, conflicts_with = "count")]
+    from: Option<When>,
+    /// Begin with so many of the last records [default: 10]
+    #[arg(short = 'n', long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(0..=10_000))]
+    count: Option<u16>,
+    /// End where nothing more is there
+    #[arg(long)]
+    no_follow: bool,
+    /// How to show it
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum What {
+    /// What was accepted
+    Events,
+    /// What is owed to integrations
+    Deliveries,
+    /// Every attempt to deliver, and every event that nobody hears
+    Attempts,
+    /// Dead letters
+    Dlq,
+    /// What could not be understood
+    Rejected,
+    /// What waits, and when it goes on
+    Retry,
+}
+
+impl What {
+    const fn topic(self) -> Topic {
+        match self {
+            What::Events => Topic::Events,
+            What::Deliveries => Topic::Deliveries,
+            What::Attempts => Topic::Attempts,
+            What::Dlq => Topic::Dlq,
+            What::Rejected => Topic::Rejected,
+            What::Retry => Topic::Retry,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    Beginning,
+    End,
+    At(Timestamp),
+    Ago(Duration),
+}
+
+fn when(text: &str) -> Result<When, String> {
+    match text {
+        "beginning" => return Ok(When::Beginning),
+        "end" => return Ok(When::End),
+        _ => {}
+    }
+    let ago = text.trim_start_matches('-').parse().map(|DurationText(ago)| When::Ago(ago)).ok();
+    ago.or_else(|| Timestamp::parse(text).map(When::At)).ok_or_else(|| {
+        "must be `beginning`, `end`, a time such as 2026-11-20T08:15:30Z, or a duration such as 10m or 2h".to_owned()
+    })
+}
+
+pub(super) fn run(common: &Common, command: Command) -> Result<(), Exit> {
+    let config = engine(common.loaded(&Config::default(), Flags::new())?);
+    let topic = command.topic.topic();
+    let begin = command.begin(SystemClock.now());
+    let colours = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let style = Style { format: command.output, colours };
+    let filter = Filter {
+        event_type: command.event_type,
+        org: command.org,
+        integration: command.integration,
+        status: command.status,
+    };
+    if let Some((flag, topics)) = filter.misplaced(topic) {
+        return Err(Exit::Usage(format!("{flag} does not go with {topic}, which does not say it; it is for {topics}")));
+    }
+    let mut screen = Screen { out: BufWriter::new(io::stdout()), topic, filter, style, failed: None, away: false };
+    until_ended(async {
+        let view = View::open(&config).await.map_err(exit)?;
+        let ended = Tail { view: &view, topic }.run(begin, !command.no_follow, &mut screen).await;
+        let shown = screen.ended();
+        view.close(CLOSE_WITHIN).await;
+        ended.map_err(|error| match error {
+            LogError::Unavailable(why) => Exit::Unreachable(why),
+            other => Exit::failed(other),
+        })?;
+        shown
+    })
+}
+
+impl Command {
+    fn begin(&self, now: Timestamp) -> Begin {
+        match self.from {
+            None => Begin::Last(usize::from(self.count.unwrap_or(LAST))),
+            Some(When::Beginning) => Begin::Beginning,
+            Some(When::End) => Begin::End,
+            Some(When::At(time)) => Begin::Since(time),
+            Some(When::Ago(ago)) => {
+                let ago = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
+                Begin::Since(Timestamp(now.0.saturating_sub(ago).max(0)))
+            }
+        }
+    }
+}
+
+/// Where nobody names an engine and a log is in the data folder, `tidegate dev` is what runs here.
+fn engine(loaded: Loaded) -> Config {
+    let unsaid = loaded.is_default("engine") && loaded.is_default("kafka.brokers");
+    let mut config = loaded.config;
+    if unsaid && config.data_dir.join("log.db").exists() {
+        eprintln!(
+            "tidegate: reading the embedded log in {}; --kafka host:port reads a Kafka",
+            config.data_dir.display()
+        );
+        config.engine = Engine::Embedded;
+    }
+    config
+}
+
+/// Standard output, or what a test takes for it.
+struct Screen<W> {
+    out: W,
+    topic: Topic,
+    filter: Filter,
+    style: Style,
+    failed: Option<io::Error>,
+    away: bool,
+}
+
+impl<W: Write> Screen<W> {
+    fn did(&mut self, written: io::Result<()>) -> bool {
+        let went = written.is_ok();
+        self.failed = written.err().or(self.failed.take());
+        went
+    }
+
+    /// A pipe that was closed (`| head`) has what it wanted.
+    fn ended(&mut self) -> Result<(), Exit> {
+        let flushed = if self.failed.is_none() { self.out.flush() } else { Ok(()) };
+        match self.failed.take().or(flushed.err()) {
+            Some(e) if e.kind() != ErrorKind::BrokenPipe => Err(Exit::Failed(format!("standard output: {e}"))),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<W: Write> Watcher for Screen<W> {
+    fn wants(&self, received: &Received) -> bool {
+        self.filter.wants(&Facts::of(self.topic, received))
+    }
+
+    fn show(&mut self, received: &Received) -> bool {
+        let line = self.style.line(self.topic, received, &Facts::of(self.topic, received));
+        let written = self.out.write_all(line.as_bytes());
+        self.did(written)
+    }
+
+    fn pause(&mut self) -> bool {
+        self.away = false;
+        let flushed = self.out.flush();
+        self.did(flushed)
+    }
+
+    fn away(&mut self, error: &LogError) {
+        if !std::mem::replace(&mut self.away, true) {
+            eprintln!("tidegate: {error}; trying again");
+        }
+    }
+}

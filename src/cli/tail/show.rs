@@ -1,0 +1,263 @@
+//! A record as a line: columns and colours for people, JSON for programs.
+
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use clap::ValueEnum;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::facts::Facts;
+use crate::cli::output::one_line;
+use crate::model::record::Received;
+use crate::model::topic::Topic;
+
+/// Characters of a payload in a wide line.
+const PAYLOAD: usize = 200;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// Columns
+    Text,
+    /// One JSON object a line
+    Json,
+    /// Columns with place, ids and payload
+    Wide,
+}
+
+#[derive(Clone, Copy)]
+enum Colour {
+    Plain,
+    Dim,
+    Red,
+    Green,
+    Yellow,
+    Cyan,
+}
+
+impl Colour {
+    const fn code(self) -> &'static str {
+        match self {
+            Colour::Plain => "",
+            Colour::Dim => "\x1b[2m",
+            Colour::Red => "\x1b[31m",
+            Colour::Green => "\x1b[32m",
+            Colour::Yellow => "\x1b[33m",
+            Colour::Cyan => "\x1b[36m",
+        }
+    }
+
+    fn of_outcome(outcome: &str) -> Colour {
+        match outcome {
+            "DELIVERED" | "DONE" => Colour::Green,
+            "RETRY" | "BUSY" | "RATE_LIMITED" | "ORDER" => Colour::Yellow,
+            "SKIPPED" => Colour::Dim,
+            _ => Colour::Red,
+        }
+    }
+}
+
+/// How lines are written.
+#[derive(Clone, Copy)]
+pub(super) struct Style {
+    pub format: Format,
+    pub colours: bool,
+}
+
+impl Style {
+    /// The line about a record, its end included.
+    pub(super) fn line(self, topic: Topic, received: &Received, facts: &Facts) -> String {
+        match self.format {
+            Format::Json => json_line(topic, received),
+            Format::Text | Format::Wide => self.columns(topic, received, facts),
+        }
+    }
+
+    fn columns(self, topic: Topic, received: &Received, facts: &Facts) -> String {
+        let mut line = Line { text: String::with_capacity(160), colours: self.colours };
+        line.column(Some(&received.timestamp.to_string()), 24, Colour::Dim);
+        let outcome = facts.outcome.as_deref();
+        let colour = outcome.map_or(Colour::Plain, Colour::of_outcome);
+        if !matches!(topic, Topic::Events | Topic::Deliveries) {
+            line.column(outcome, 10, colour);
+        }
+        if topic != Topic::Retry {
+            line.column(facts.event_type.as_deref(), 22, Colour::Cyan);
+            line.column(facts.org.as_deref(), 6, Colour::Plain);
+        }
+        if !matches!(topic, Topic::Events | Topic::Rejected | Topic::Retry) {
+            line.column(facts.integration.as_deref(), 20, Colour::Plain);
+        }
+        if matches!(topic, Topic::Events | Topic::Deliveries | Topic::Retry) {
+            line.column(facts.entity.as_deref(), 20, Colour::Plain);
+        }
+        if !matches!(topic, Topic::Events | Topic::Deliveries | Topic::Rejected) {
+            line.column(facts.attempt.as_deref().map(|n| format!("#{n}")).as_deref(), 3, Colour::Plain);
+            line.column(facts.http_status.map(|n| n.to_string()).as_deref(), 3, colour);
+        }
+        if matches!(topic, Topic::Events) {
+            line.column(facts.event.as_deref(), 36, Colour::Dim);
+        }
+        if matches!(topic, Topic::Deliveries | Topic::Dlq) {
+            line.column(facts.delivery.as_deref(), 36, Colour::Dim);
+        }
+        for more in [&facts.note, &facts.error].into_iter().flatten() {
+            line.column(Some(more), 0, Colour::Plain);
+        }
+        if self.format == Format::Wide {
+            line.wide(topic, received, facts);
+        }
+        line.text.truncate(line.text.trim_end().len());
+        line.text + "\n"
+    }
+}
+
+struct Line {
+    text: String,
+    colours: bool,
+}
+
+impl Line {
+    /// At least so wide; what is longer is not cut, for it may be what somebody wants to copy.
+    fn column(&mut self, text: Option<&str>, width: usize, colour: Colour) {
+        let text = one_line(text.unwrap_or("-"));
+        let (on, off) = if self.colours && !colour.code().is_empty() { (colour.code(), "\x1b[0m") } else { ("", "") };
+        // Writing to a String cannot fail.
+        let _ = write!(self.text, "{on}{text}{off}{:pad$}  ", "", pad = width.saturating_sub(text.chars().count()));
+    }
+
+    fn wide(&mut self, topic: Topic, received: &Received, facts: &Facts) {
+        let place = format!("{topic}-{}@{}", received.partition, received.offset);
+        self.column(Some(&place), 18, Colour::Dim);
+        let more = [("event", &facts.event), ("delivery", &facts.delivery), ("status", &facts.status)];
+        for (name, value) in more {
+            if let Some(value) = value {
+                self.column(Some(&format!("{name}={value}")), 0, Colour::Dim);
+            }
+        }
+        if let Some(value) = &received.record.value {
+            let text = String::from_utf8_lossy(value);
+            let mut cut: String = text.chars().take(PAYLOAD).collect();
+            if cut.len() < text.len() {
+                cut.push('…');
+            }
+            self.column(Some(&cut), 0, Colour::Plain);
+        }
+    }
+}
+
+fn json_line(topic: Topic, received: &Received) -> String {
+    #[derive(serde::Serialize)]
+    struct Shown<'a> {
+        topic: Topic,
+        partition: i32,
+        offset: i64,
+        time: String,
+        key: Value,
+        headers: Map<String, Value>,
+        value: &'a RawValue,
+    }
+    let record = &received.record;
+    // The last of a name counts, as everywhere.
+    let headers = record.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+    let value = record.value.as_ref().map_or_else(|| RawValue::NULL.to_owned(), value);
+    let shown = Shown {
+        topic,
+        partition: received.partition.0,
+        offset: received.offset.0,
+        time: received.timestamp.to_string(),
+        key: record.key.as_ref().map_or(Value::Null, text),
+        headers,
+        value: &value,
+    };
+    // Texts, numbers and JSON always have a JSON form.
+    harmless(&serde_json::to_string(&shown).unwrap_or_default()) + "\n"
+}
+
+/// JSON as it came, so that no number changes; but for line breaks, which would make two lines of it.
+fn value(bytes: &Bytes) -> Box<RawValue> {
+    let whole = serde_json::from_slice::<&RawValue>(bytes).ok();
+    if let Some(raw) = whole.filter(|raw| !raw.get().contains(['\n', '\r', '\t'])) {
+        return raw.to_owned();
+    }
+    let parsed = whole.and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
+    serde_json::value::to_raw_value(&parsed.unwrap_or_else(|| text(bytes)))
+        .unwrap_or_else(|_| RawValue::NULL.to_owned())
+}
+
+/// Bytes that are no text stand in base64, under a name that says so.
+fn text(bytes: &Bytes) -> Value {
+    std::str::from_utf8(bytes).map_or_else(|_| json!({"base64": STANDARD.encode(bytes)}), |text| json!(text))
+}
+
+/// JSON lets DEL and the controls from U+0080 on stand in a text as they are; a terminal obeys them.
+fn harmless(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c.is_control() {
+            true => shown.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => shown.push(c),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::facts::tests::{attempt, received};
+    use super::*;
+
+    fn line(format: Format, colours: bool, (topic, record): (Topic, &Received)) -> String {
+        Style { format, colours }.line(topic, record, &Facts::of(topic, record))
+    }
+
+    #[test]
+    fn an_attempt_is_one_line_of_columns_and_a_pipe_gets_no_colours() {
+        let shown = line(Format::Text, false, (Topic::Attempts, &attempt()));
+        assert_eq!(
+            shown,
+            "2025-11-21T08:00:00.250Z  RETRY       bill.created            648     bills                 #2   503  12 ms  \
+             HTTP_ERROR: 503\n"
+        );
+        let coloured = line(Format::Text, true, (Topic::Attempts, &attempt()));
+        assert!(coloured.contains("\x1b[33mRETRY\x1b[0m     "), "{coloured:?}");
+        let wide = line(Format::Wide, false, (Topic::Attempts, &attempt()));
+        assert!(wide.contains("attempts-2@7") && wide.contains("event=e1") && wide.contains("\"responseStatus\""));
+    }
+
+    #[test]
+    fn nothing_in_a_record_reaches_the_terminal_as_a_command() {
+        let bad = "\u{1b}[2J\n\u{9b}31m\u{7f}";
+        let value = "{\"x\":\"\u{9b}31m\u{7f}\",\n\"n\":12345678901234567890.50}";
+        let headers = [("ce_type", bad), ("ce_id", bad), ("tg_error", bad), ("ce_subject", bad)];
+        for topic in [Topic::Events, Topic::Deliveries, Topic::Attempts, Topic::Dlq, Topic::Rejected, Topic::Retry] {
+            for format in [Format::Text, Format::Wide, Format::Json] {
+                let shown = line(format, false, (topic, &received(bad, Some(value), &headers)));
+                let end = shown.strip_suffix('\n').unwrap();
+                assert!(!end.contains(char::is_control), "{topic} {format:?}: {shown:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_program_gets_the_record_as_it_is() {
+        let record = received("k", Some(r#"{"n":12345678901234567890.50}"#), &[("ce_id", "e1")]);
+        assert_eq!(
+            line(Format::Json, true, (Topic::Events, &record)),
+            "{\"topic\":\"events\",\"partition\":2,\"offset\":7,\"time\":\"2025-11-21T08:00:00.250Z\",\"key\":\"k\",\
+             \"headers\":{\"ce_id\":\"e1\"},\"value\":{\"n\":12345678901234567890.50}}\n"
+        );
+        let value = |text: Option<&[u8]>| {
+            let mut record = received("k", None, &[]);
+            record.record.value = text.map(Bytes::copy_from_slice);
+            let shown: Value = serde_json::from_str(&line(Format::Json, false, (Topic::Retry, &record))).unwrap();
+            shown["value"].clone()
+        };
+        assert_eq!(value(None), Value::Null);
+        assert_eq!(value(Some(b"MSH|^~")), json!("MSH|^~"));
+        assert_eq!(value(Some(b"\xff\xfe")), json!({"base64": "//4="}));
+        assert_eq!(value(Some(b"{\n\"a\": 1}")), json!({"a": 1}));
+    }
+}

@@ -1,0 +1,154 @@
+//! A look at the log of another process: read-only, without its lock, while it writes.
+//!
+//! SQLite's write-ahead log lets readers see whole commits while another process writes. Nobody tells this process of news, so
+//! it looks a few times a second.
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::TryStreamExt as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+use sqlx::{ConnectOptions as _, Row as _};
+use tokio::time::Instant;
+
+use super::open::Place;
+use super::rows::{Base, received};
+use crate::model::ids::{Offset, Partition};
+use crate::model::time::Timestamp;
+use crate::model::topic::Topic;
+use crate::stream::log::{Batch, LogError};
+
+/// Between two looks for news.
+const POLL: Duration = Duration::from_millis(250);
+/// A batch ends here although more records were asked for.
+const BATCH_BYTES: usize = 4 << 20;
+const READERS: u32 = 2;
+
+/// The log in the file of another process.
+#[derive(Clone)]
+pub struct View {
+    place: Place,
+    readers: SqlitePool,
+}
+
+/// Reads one partition of it.
+pub struct ViewReader {
+    view: View,
+    of: (Topic, Partition),
+    base: Base,
+    position: Offset,
+}
+
+impl View {
+    /// Opens the log in `dir`. `Unavailable`: there is none.
+    pub async fn open(dir: &Path) -> Result<View, LogError> {
+        let place = Place::of(dir);
+        if !place.exists() {
+            return Err(LogError::Unavailable(format!(
+                "there is no log in {}: start `tidegate dev` here first, or name its folder with TIDEGATE_DATA_DIR",
+                dir.display()
+            )));
+        }
+        let options = SqliteConnectOptions::new().filename(place.path()).read_only(true).disable_statement_logging();
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .connect_with(options)
+            .await
+            .map_err(|e| place.error(&e))?;
+        Ok(View { place, readers })
+    }
+
+    /// How many partitions the topic has.
+    pub async fn partitions(&self, topic: Topic) -> Result<i32, LogError> {
+        Ok(self.topic(topic).await?.1)
+    }
+
+    async fn topic(&self, topic: Topic) -> Result<(u8, i32), LogError> {
+        let found = sqlx::query("SELECT number, partitions FROM topics WHERE name = ?")
+            .bind(topic.name())
+            .fetch_optional(&self.readers)
+            .await
+            .and_then(|row| row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose());
+        found.map_err(|e| self.place.error(&e))?.ok_or_else(|| LogError::Fatal(format!("the log has no topic {topic}")))
+    }
+
+    /// The first offset that is there, and the one behind the last.
+    pub async fn span(&self, topic: Topic, partition: Partition) -> Result<(Offset, Offset), LogError> {
+        self.span_of(Base::of(self.topic(topic).await?.0, partition)).await
+    }
+
+    async fn span_of(&self, base: Base) -> Result<(Offset, Offset), LogError> {
+        let row = sqlx::query(
+            "SELECT (SELECT start FROM spans WHERE base = ?1), (SELECT next FROM spans WHERE base = ?1),
+                    (SELECT max(id) FROM log WHERE id >= ?1 AND id < ?2)",
+        )
+        .bind(base.row(Offset(0)))
+        .bind(base.limit())
+        .fetch_one(&self.readers)
+        .await;
+        let read = |row: sqlx::sqlite::SqliteRow| {
+            let (start, next): (Option<i64>, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
+            let behind = row.try_get::<Option<i64>, _>(2)?.map_or(0, |id| base.offset(id).next().0);
+            Ok((Offset(start.unwrap_or(0)), Offset(behind.max(next.unwrap_or(0)))))
+        };
+        row.and_then(read).map_err(|e| self.place.error(&e))
+    }
+
+    /// The first record that is not older; where there is none, the end.
+    pub async fn at_time(&self, topic: Topic, partition: Partition, at: Timestamp) -> Result<Offset, LogError> {
+        let base = Base::of(self.topic(topic).await?.0, partition);
+        let (start, end) = self.span_of(base).await?;
+        let found = sqlx::query("SELECT min(id) FROM log WHERE id >= ? AND id < ? AND at >= ?")
+            .bind(base.row(start))
+            .bind(base.limit())
+            .bind(at.0)
+            .fetch_one(&self.readers)
+            .await
+            .and_then(|row| row.try_get::<Option<i64>, _>(0));
+        Ok(found.map_err(|e| self.place.error(&e))?.map_or(end, |id| base.offset(id)))
+    }
+
+    /// Reads a partition from an offset on; what is no longer there is passed.
+    pub async fn read(&self, topic: Topic, partition: Partition, from: Offset) -> Result<ViewReader, LogError> {
+        let base = Base::of(self.topic(topic).await?.0, partition);
+        Ok(ViewReader { view: self.clone(), of: (topic, partition), base, position: from })
+    }
+}
+
+impl ViewReader {
+    /// The next records, at most `max`, or none when `wait` is over before any came.
+    pub async fn next(&mut self, max: usize, wait: Duration) -> Result<Batch, LogError> {
+        let until = Instant::now() + wait;
+        loop {
+            let batch = self.look(max).await?;
+            if batch.position > self.position || Instant::now() >= until {
+                self.position = batch.position;
+                return Ok(batch);
+            }
+            tokio::time::sleep_until(until.min(Instant::now() + POLL)).await;
+        }
+    }
+
+    async fn look(&self, max: usize) -> Result<Batch, LogError> {
+        let max = i64::try_from(max).unwrap_or(i64::MAX);
+        let mut rows =
+            sqlx::query("SELECT id, at, key, headers, value FROM log WHERE id >= ? AND id < ? ORDER BY id LIMIT ?")
+                .bind(self.base.row(self.position))
+                .bind(self.base.limit())
+                .bind(max)
+                .fetch(&self.view.readers);
+        let mut batch = Batch { records: Vec::new(), position: self.position };
+        let mut bytes = 0;
+        while let Some(row) = rows.try_next().await.map_err(|e| self.view.place.error(&e))? {
+            let record = received(&row, self.base, self.of.1).map_err(|e| self.view.place.error(&e))?;
+            bytes += record.record.size();
+            batch.position = record.offset.next();
+            batch.records.push(record);
+            // Not held open for longer: a reader that stands still keeps the write-ahead log from being cut back.
+            if bytes >= BATCH_BYTES {
+                break;
+            }
+        }
+        Ok(batch)
+    }
+}
