@@ -15,7 +15,7 @@ use crate::stream::log::{Log, LogError};
 use crate::topology::Declared;
 
 /// Deletes what earlier processes left in the data folder, unless one uses it.
-pub fn start_over(config: &Config) -> Result<(), AppError> {
+pub(super) fn start_over(config: &Config) -> Result<(), AppError> {
     match config.engine {
         config::Engine::Embedded => {
             EmbeddedLog::erase(&config.data_dir).map_err(|error| AppError::Configuration(error.to_string()))?;

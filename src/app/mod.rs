@@ -37,7 +37,6 @@ use crate::stream::log::{Log, Membership};
 use crate::stream::map::MapRunner;
 use crate::telemetry;
 use crate::topology::{Cleanup, Declared};
-pub use engine::start_over;
 pub use history::drop_history;
 
 use engine::Engine;
@@ -103,13 +102,16 @@ pub enum AppError {
     Failed(String),
 }
 
+/// What a process does beside its roles.
+#[derive(Default)]
+pub struct Extras {
+    pub watch: Option<Watch>,
+    /// Begin with an empty log and an empty history, once nothing else stands in the way of the start.
+    pub fresh: bool,
+}
+
 /// Runs the gateway until `stop`, then drains. What `watch` asks for is told meanwhile.
-pub async fn serve(
-    config: Config,
-    roles: Roles,
-    watch: Option<Watch>,
-    stop: CancellationToken,
-) -> Result<(), AppError> {
+pub async fn serve(config: Config, roles: Roles, extras: Extras, stop: CancellationToken) -> Result<(), AppError> {
     let listener = TcpListener::bind(config.listen).await.map_err(|e| {
         AppError::Configuration(format!(
             "cannot listen on {}: {e}; is another process there? TIDEGATE_LISTEN or --listen sets another address",
@@ -122,6 +124,9 @@ pub async fn serve(
     let allow =
         config.egress.allow.join(",").parse().map_err(|e: AllowError| AppError::Configuration(e.to_string()))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    if extras.fresh {
+        engine::start_over(&config)?;
+    }
     let engine = Engine::open(&config, &declared, (clock.clone(), REACH_WITHIN), &stop).await?;
     let gateway = Gateway { log: engine.log(), clock, catalog: Arc::new(Catalog::default()), stop: stop.clone() };
     let mut tasks = Tasks::new(stop.clone());
@@ -135,7 +140,7 @@ pub async fn serve(
         Ok(())
     });
     gateway.follow_catalog(&mut tasks);
-    if let Some(watch) = watch {
+    if let Some(watch) = extras.watch {
         gateway.start_watch(&mut tasks, watch);
     }
     if roles.has(Role::Match) {
@@ -152,6 +157,11 @@ pub async fn serve(
     gateway.start_http(&mut tasks, listener, (admin_key, &declared, history), (metrics, roles.clone()));
     if config.admin_key.is_none() && (roles.has(Role::Api) || roles.has(Role::Ingest)) {
         tracing::warn!("no key is configured, so the API refuses every call: set TIDEGATE_ADMIN_KEY and start again");
+    }
+    if config.engine == crate::config::Engine::Embedded && !(roles.has(Role::Match) && roles.has(Role::Deliver)) {
+        tracing::warn!(
+            "no other process can match and deliver what this one accepts: the embedded engine is one process's alone"
+        );
     }
     tracing::info!(listen = %config.listen, prefix = config.kafka.topic_prefix, roles = ?roles.0, "tidegate is up");
     drop(gateway);

@@ -7,7 +7,7 @@ mod told;
 use std::fs;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -18,7 +18,7 @@ use super::Common;
 use super::exit::Exit;
 use super::serve::{exit, start_telemetry, stop_on_signal, until_ended};
 use crate::app::tail::Watch;
-use crate::app::{self, Roles};
+use crate::app::{self, Extras, Roles};
 use crate::config::{Config, Engine};
 use crate::model::record::Received;
 
@@ -48,21 +48,40 @@ pub(super) struct Dev {
 pub(super) fn run(common: &Common, command: Dev) -> Result<(), Exit> {
     let flags = command.listen.clone().map(|address| ("listen", address)).into_iter().collect();
     let mut config = common.load_over(&defaults(common), flags)?;
-    if command.fresh {
-        app::start_over(&config).map_err(exit)?;
-    }
     let key = match &config.admin_key {
-        Some(key) => key.clone(),
-        None => admin_key(&config.data_dir).map_err(|e| {
+        Some(key) => Key::Theirs(key.clone()),
+        None => Key::Made(admin_key(&config.data_dir).map_err(|e| {
             Exit::usage(format!(
                 "{}: {e}; set TIDEGATE_DATA_DIR to a folder that can be written",
                 config.data_dir.display()
             ))
-        })?,
+        })?),
     };
-    config.admin_key = Some(key.clone());
+    config.admin_key = Some(key.secret().to_owned());
     start_telemetry(&config)?;
-    until_ended(session(config, key, command.receiver))
+    until_ended(session(config, key, &command))
+}
+
+/// The key of the API: one that `dev` made is shown, one that was configured may be worth more.
+enum Key {
+    Made(String),
+    Theirs(String),
+}
+
+impl Key {
+    fn secret(&self) -> &str {
+        match self {
+            Key::Made(key) | Key::Theirs(key) => key,
+        }
+    }
+
+    /// As it stands in a command to be copied.
+    fn shown(&self) -> &str {
+        match self {
+            Key::Made(key) => key,
+            Key::Theirs(_) => "$TIDEGATE_ADMIN_KEY",
+        }
+    }
 }
 
 /// For one person on one machine. A topology file of one's own need not have a profile `small`.
@@ -91,6 +110,17 @@ impl Kept {
         }
     }
 
+    /// Which engine runs, below the address.
+    fn engine(&self) -> String {
+        match self {
+            Kept::Kafka { brokers, prefix } => format!("on Kafka at {brokers}, topics {prefix}.*"),
+            Kept::Folder(dir) if std::env::var_os("KAFKA_BROKERS").is_some() => {
+                format!("kept in {} (KAFKA_BROKERS is not used without --kafka)", dir.display())
+            }
+            Kept::Folder(dir) => format!("kept in {}", dir.display()),
+        }
+    }
+
     /// Below the `^C` that the terminal shows.
     fn goodbye(&self) -> String {
         let stays = match self {
@@ -104,14 +134,14 @@ impl Kept {
 }
 
 /// The gateway, the receiver and the sample, until ctrl-C.
-async fn session(config: Config, key: String, address: String) -> Result<(), Exit> {
+async fn session(config: Config, key: Key, command: &Dev) -> Result<(), Exit> {
     let stop = CancellationToken::new();
-    let (receiver, mut shown) = receiver::Shown::start(&address, stop.clone()).await.map_err(Exit::usage)?;
+    let (receiver, mut shown) = receiver::Shown::start(&command.receiver, stop.clone()).await.map_err(Exit::usage)?;
     let api = format!("http://{}", config.listen);
     let kept = Kept::of(&config);
     let sample = sample::Sample { api: &api, key: &key, receiver: &receiver };
     let demonstration = async {
-        match sample.run(&mut shown).await {
+        match sample.run(&mut shown, &kept).await {
             Ok(()) => println!("{}", sample.what_to_try(&kept)),
             Err(error) => {
                 stop.cancel();
@@ -121,9 +151,10 @@ async fn session(config: Config, key: String, address: String) -> Result<(), Exi
         None
     };
     let seen = |topic, received: &Received| println!("{}", told::lines(topic, received));
-    let watch = Watch { topics: told::TOPICS, seen: Box::new(seen) };
+    let watch = Some(Watch { topics: told::TOPICS, seen: Box::new(seen) });
+    let extras = Extras { watch, fresh: command.fresh };
     let gateway = async {
-        let serving = app::serve(config, Roles::all(), Some(watch), stop.clone()).inspect(|_| stop.cancel());
+        let serving = app::serve(config, Roles::all(), extras, stop.clone()).inspect(|_| stop.cancel());
         let (ended, failed) = tokio::join!(serving, demonstrated(demonstration, &stop));
         ended.map_err(exit)?;
         failed.map_or(Ok(()), |error| Err(Exit::failed(error)))
@@ -144,15 +175,23 @@ async fn demonstrated(demonstration: impl Future<Output = Option<String>>, stop:
 
 /// The admin key of this folder: made once, readable by its owner only.
 fn admin_key(data_dir: &Path) -> std::io::Result<String> {
-    fs::create_dir_all(data_dir)?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir)?;
     let path = data_dir.join("admin.key");
     match fs::read_to_string(&path) {
-        Ok(key) if !key.trim().is_empty() => Ok(key.trim().to_owned()),
-        _ => {
-            let key = format!("tgdev_{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
-            let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-            writeln!(file, "{key}")?;
-            Ok(key)
-        }
+        Ok(key) if !key.trim().is_empty() => return Ok(key.trim().to_owned()),
+        Ok(_) => fs::remove_file(&path)?,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(e) => return Err(e),
+    }
+    let key = format!("tgdev_{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+    // Whole before it has its name: of two that begin together both go on with the one that was first.
+    let new = data_dir.join(format!("admin.key.{}", std::process::id()));
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    writeln!(file, "{key}")?;
+    let named = fs::hard_link(&new, &path);
+    fs::remove_file(&new)?;
+    match named {
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(fs::read_to_string(&path)?.trim().to_owned()),
+        named => named.map(|()| key),
     }
 }

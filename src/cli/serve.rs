@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::exit::Exit;
 use super::{Common, runtime};
-use crate::app::{self, AppError, Role, Roles};
+use crate::app::{self, AppError, Extras, Role, Roles};
 use crate::config::{Config, Flags};
 use crate::telemetry;
 
@@ -39,7 +39,7 @@ pub(super) fn run(common: &Common, command: Serve) -> Result<(), Exit> {
     let stop = CancellationToken::new();
     until_ended(async {
         tokio::select! {
-            ended = app::serve(config, roles, None, stop.clone()) => ended.map_err(exit),
+            ended = app::serve(config, roles, Extras::default(), stop.clone()) => ended.map_err(exit),
             again = stop_on_signal(&stop, || tracing::info!("draining; a second signal stops at once")) => Err(again),
         }
     })

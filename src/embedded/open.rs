@@ -1,6 +1,7 @@
 //! The file under the log: found or made, locked, checked, and its faults told in sentences.
 
 use std::fs::{DirBuilder, File, Permissions, TryLockError};
+use std::io::Read as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -175,6 +176,15 @@ fn lock(dir: &Path) -> Result<File, LogError> {
 /// Deletes the file and what SQLite keeps beside it.
 pub(super) fn erase(dir: &Path) -> Result<(), LogError> {
     let _lock = lock(dir)?;
+    let mut start = Vec::new();
+    if let Ok(file) = File::open(dir.join(FILE)) {
+        let read = file.take(100).read_to_end(&mut start);
+        read.map_err(|e| Place::of(dir).fatal(&format!("it cannot be read: {e}")))?;
+    }
+    // https://www.sqlite.org/fileformat.html: what a database file begins with, and where it says whose it is.
+    if start.starts_with(b"SQLite format 3\0") && start.get(68..72) != Some(&APPLICATION.to_be_bytes()) {
+        return Err(Place::of(dir).fatal("it is not a log of tidegate; TIDEGATE_DATA_DIR names another folder"));
+    }
     // The file first: a write-ahead log without its file is nothing, the other way round it is a file that lacks its end.
     for name in [FILE, "log.db-wal", "log.db-shm", "log.db-journal"] {
         match std::fs::remove_file(dir.join(name)) {

@@ -7,8 +7,8 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::Kept;
 use super::receiver::Shown;
+use super::{Kept, Key};
 
 const ORG: &str = "648";
 /// Id, name, event type and path at the receiver, which refuses each delivery to `/flaky` twice.
@@ -23,16 +23,16 @@ const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
 
 pub(super) struct Sample<'a> {
     pub api: &'a str,
-    pub key: &'a str,
+    pub key: &'a Key,
     pub receiver: &'a str,
 }
 
 impl Sample<'_> {
     /// Sets the sample up, sends an event and waits until the receiver has it.
-    pub async fn run(&self, receiver: &mut Shown) -> anyhow::Result<()> {
+    pub async fn run(&self, receiver: &mut Shown, kept: &Kept) -> anyhow::Result<()> {
         let client = Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
         self.ready(&client).await?;
-        println!("Tidegate is up at {}  (admin key: {})\n", self.api, self.key);
+        println!("Tidegate is up at {}  (admin key: {})\n{}\n", self.api, self.key.shown(), kept.engine());
         let org = json!({"orgId": ORG, "name": "City Clinic"});
         self.ensure(&client, ("admin/organizations", ORG, ""), &org).await?;
         let query = format!("?orgId={ORG}");
@@ -57,7 +57,7 @@ impl Sample<'_> {
 
     /// What to do next, ready to be copied.
     pub fn what_to_try(&self, kept: &Kept) -> String {
-        let Sample { api, key, .. } = self;
+        let (api, key) = (self.api, self.key.shown());
         let story = match kept {
             Kept::Kafka { brokers, prefix } => format!(
                 "  kcat -b {brokers} -C -t {prefix}.attempts -o beginning -e -q -f '%h\\n'      the story of each attempt\n"
@@ -65,7 +65,7 @@ impl Sample<'_> {
             Kept::Folder(_) => String::new(),
         };
         format!(
-            "\nTry it:\n\n  curl -X POST '{api}/api/v1/events?orgId={ORG}' -H 'X-API-Key: {key}' -H 'content-type: application/json' \\\n    \
+            "\nTry it:\n\n  curl -X POST '{api}/api/v1/events?orgId={ORG}' -H \"X-API-Key: {key}\" -H 'content-type: application/json' \\\n    \
              -d '{{\"eventType\":\"appointment.created\",\"entityId\":\"Appointment/2\",\"payload\":{{\"id\":2,\"patient\":\"Grace Example\"}}}}'\n\n\
              {story}  curl {api}/metrics\n\nctrl-C ends it.\n"
         )
@@ -107,7 +107,8 @@ impl Sample<'_> {
         path: &str,
         body: Option<&Value>,
     ) -> anyhow::Result<(StatusCode, String)> {
-        let mut request = client.request(method, format!("{}/api/v1/{path}", self.api)).header("X-API-Key", self.key);
+        let mut request =
+            client.request(method, format!("{}/api/v1/{path}", self.api)).header("X-API-Key", self.key.secret());
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body.to_string());
         }
