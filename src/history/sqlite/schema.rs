@@ -36,6 +36,8 @@ CREATE INDEX deliveries_updated ON deliveries (updated_at);
 CREATE INDEX deliveries_org ON deliveries (org, created_at, id);
 CREATE INDEX deliveries_status ON deliveries (status, created_at, id);
 CREATE INDEX deliveries_org_status ON deliveries (org, status, created_at, id);
+CREATE INDEX deliveries_dead ON deliveries (created_at, id) WHERE (status IN ('FAILED', 'ABANDONED')) = 1;
+CREATE INDEX deliveries_org_dead ON deliveries (org, created_at, id) WHERE (status IN ('FAILED', 'ABANDONED')) = 1;
 CREATE INDEX deliveries_integration ON deliveries (integration_id, created_at, id);
 CREATE INDEX deliveries_integration_status ON deliveries (integration_id, status, created_at, id);
 CREATE INDEX deliveries_type ON deliveries (type, created_at, id);
