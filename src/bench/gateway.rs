@@ -74,6 +74,7 @@ impl Setup {
             .env("TIDEGATE_EGRESS_ALLOW", "127.0.0.1/32")
             .env("TIDEGATE_DATA_DIR", &self.folder)
             // A line for each attempt is a matter of taste; the figures are without.
+            .env_remove("DATABASE_URL")
             .env("TIDEGATE_LOG", "warn")
             .kill_on_drop(true)
             .stdin(Stdio::null())

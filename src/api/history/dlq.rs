@@ -60,8 +60,8 @@ pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<J
     if statuses.iter().any(|status| !DEAD.contains(status)) {
         params.wrong("status", "must be FAILED or ABANDONED: others are no dead letters");
     }
-    if statuses.is_empty() {
-        statuses.extend(DEAD);
+    if statuses.len() != 1 {
+        statuses = DEAD.to_vec();
     }
     let filter = DeliveryFilter { statuses, ..filter(&mut params) };
     let paging = Paging::with_cursor(&mut params);

@@ -15,8 +15,8 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
-use sqlx::{Connection as _, QueryBuilder, Row as _, Sqlite};
-use tokio::sync::Mutex;
+use sqlx::{QueryBuilder, Row as _, Sqlite};
+use tokio::sync::{Mutex, MutexGuard};
 
 use self::open::Home;
 use self::read::{Conditions, List};
@@ -37,10 +37,16 @@ const VACUUM: &str = "PRAGMA incremental_vacuum(2000)";
 
 pub struct SqliteStore {
     home: Home,
-    writer: Mutex<SqliteConnection>,
+    writer: Mutex<Writer>,
     readers: SqlitePool,
     statements: Statements,
     _lock: File,
+}
+
+struct Writer {
+    connection: SqliteConnection,
+    /// A transaction was begun and is not known to have ended: its write failed, or was dropped half-way.
+    open: bool,
 }
 
 impl SqliteStore {
@@ -50,7 +56,7 @@ impl SqliteStore {
         let opened = open::open(path, log).await?;
         Ok(SqliteStore {
             home: Home::of(path),
-            writer: Mutex::new(opened.writer),
+            writer: Mutex::new(Writer { connection: opened.writer, open: false }),
             readers: opened.readers,
             statements: Statements::new(),
             _lock: opened.lock,
@@ -60,6 +66,18 @@ impl SqliteStore {
     /// Deletes the store in `path`, unless a process has it; whether there was one.
     pub fn erase(path: &Path) -> Result<bool, StoreError> {
         open::erase(path)
+    }
+
+    /// The connection that writes, in no transaction.
+    async fn writer(&self) -> MutexGuard<'_, Writer> {
+        let mut writer = self.writer.lock().await;
+        if writer.open {
+            // After some errors, a full disk among them, SQLite has rolled back by itself, and says so here. (sqlx's own
+            // transactions count how deep they are, and lose count then.)
+            let _ = sqlx::raw_sql("ROLLBACK").execute(&mut writer.connection).await;
+            writer.open = false;
+        }
+        writer
     }
 
     async fn page<T>(
@@ -133,26 +151,30 @@ impl Store for SqliteStore {
     }
 
     async fn write(&self, batch: &Batch) -> Result<(), StoreError> {
-        let mut writer = self.writer.lock().await;
+        let mut writer = self.writer().await;
+        writer.open = true;
+        let connection = &mut writer.connection;
         let written = async {
-            let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
-            self.statements.write(&mut transaction, batch).await?;
-            transaction.commit().await
+            sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+            self.statements.write(&mut *connection, batch).await?;
+            sqlx::raw_sql("COMMIT").execute(&mut *connection).await
         };
-        written.await.map_err(|e| self.home.error(&e))
+        written.await.map_err(|e| self.home.error(&e))?;
+        writer.open = false;
+        Ok(())
     }
 
     async fn prune(&self, before: Cutoffs, most: u32) -> Result<u64, StoreError> {
         let mut gone = 0;
         for (statement, cutoff) in PRUNE {
             // Taken anew each time: what is to be written does not wait for all of it.
-            let mut writer = self.writer.lock().await;
-            let done = sqlx::query(statement).bind(cutoff(&before)).bind(most).execute(&mut *writer).await;
+            let mut writer = self.writer().await;
+            let done = sqlx::query(statement).bind(cutoff(&before)).bind(most).execute(&mut writer.connection).await;
             gone += done.map_err(|e| self.home.error(&e))?.rows_affected();
         }
         if gone > 0 {
-            let mut writer = self.writer.lock().await;
-            sqlx::raw_sql(VACUUM).execute(&mut *writer).await.map_err(|e| self.home.error(&e))?;
+            let mut writer = self.writer().await;
+            sqlx::raw_sql(VACUUM).execute(&mut writer.connection).await.map_err(|e| self.home.error(&e))?;
         }
         Ok(gone)
     }

@@ -1,6 +1,6 @@
 //! The tables, as steps that are only ever added to: a file's `user_version` is the number of steps that it has had.
 
-pub(super) const STEPS: [&str; 1] = [FIRST];
+pub(super) const STEPS: [&str; 2] = [FIRST, DEAD_LETTERS];
 
 /// Columns of bytes that may be large come last: a list reads rows without them. Indexes end in what lists are sorted by.
 const FIRST: &str = "
@@ -72,4 +72,10 @@ CREATE TABLE rejected (
 CREATE UNIQUE INDEX rejected_place ON rejected (partition, record);
 CREATE INDEX rejected_at ON rejected (at, record);
 CREATE INDEX rejected_from ON rejected (from_partition, from_record);
+";
+
+/// Few among many: found without a look at the others.
+const DEAD_LETTERS: &str = "
+CREATE INDEX deliveries_dead ON deliveries (created_at, id) WHERE (status IN ('FAILED', 'ABANDONED')) = 1;
+CREATE INDEX deliveries_org_dead ON deliveries (org, created_at, id) WHERE (status IN ('FAILED', 'ABANDONED')) = 1;
 ";

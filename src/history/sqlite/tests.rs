@@ -2,8 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::*;
 use crate::history::tests::{cases, fact, id};
@@ -55,6 +55,36 @@ async fn rows_are_there_when_the_file_is_opened_again_and_nobody_else_reads_them
 }
 
 #[tokio::test]
+async fn a_file_of_an_older_version_is_brought_up_to_date_and_keeps_its_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await.unwrap();
+    store.write(&Batch { facts: vec![fact(1, 10, DeliveryStatus::Failed)], ..Batch::default() }).await.unwrap();
+    drop(store);
+    let back = "DROP INDEX deliveries_dead; DROP INDEX deliveries_org_dead; PRAGMA user_version = 1";
+    by_hand(dir.path(), back).await;
+    let store = open(dir.path()).await.unwrap();
+    let dead = vec![DeliveryStatus::Failed, DeliveryStatus::Abandoned];
+    let filter = DeliveryFilter { statuses: dead, ..DeliveryFilter::default() };
+    assert_eq!(store.deliveries(&filter, &page()).await.unwrap().total, 1);
+    assert!(plan(&store, read::DELIVERIES.page(&read::deliveries(&filter), &page())).await.contains("deliveries_dead"));
+}
+
+#[tokio::test]
+async fn a_write_that_was_dropped_half_way_leaves_nothing_and_harms_none_that_follow() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await.unwrap();
+    {
+        let mut writer = store.writer().await;
+        writer.open = true;
+        let half = "BEGIN IMMEDIATE; INSERT INTO offsets VALUES ('events', 0, 7)";
+        sqlx::raw_sql(half).execute(&mut writer.connection).await.unwrap();
+    }
+    store.write(&Batch { facts: vec![fact(1, 3, DeliveryStatus::Pending)], ..Batch::default() }).await.unwrap();
+    assert_eq!(store.offsets().await.unwrap(), BTreeMap::new());
+    assert!(store.delivery(id(1)).await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn two_processes_do_not_share_a_file_nor_does_a_rebuild_take_it_away() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.db");
@@ -92,11 +122,11 @@ async fn a_file_that_cannot_be_used_is_refused_with_what_to_do() {
 async fn a_full_disk_is_told_and_leaves_the_store_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await.unwrap();
-    sqlx::raw_sql("PRAGMA max_page_count = 100").execute(&mut *store.writer.lock().await).await.unwrap();
+    sqlx::raw_sql("PRAGMA max_page_count = 100").execute(&mut store.writer().await.connection).await.unwrap();
     let facts: Vec<_> = (0..5_000).map(|n| fact(n, 3, DeliveryStatus::Pending)).collect();
     let why = store.write(&Batch { facts, ..Batch::default() }).await.unwrap_err().to_string();
     assert!(why.contains("the disk is full") && why.contains("history.db"), "{why}");
-    sqlx::raw_sql("PRAGMA max_page_count = 1000000").execute(&mut *store.writer.lock().await).await.unwrap();
+    sqlx::raw_sql("PRAGMA max_page_count = 1000000").execute(&mut store.writer().await.connection).await.unwrap();
     assert_eq!(store.deliveries(&DeliveryFilter::default(), &page()).await.unwrap().total, 0);
     let facts = vec![fact(1, 3, DeliveryStatus::Pending)];
     store.write(&Batch { facts, ..Batch::default() }).await.unwrap();
@@ -121,6 +151,7 @@ async fn no_list_that_people_look_at_reads_or_sorts_the_whole_table() {
     let org = OrgId::parse("648").ok();
     let none = DeliveryFilter::default;
     let failed = vec![DeliveryStatus::Failed];
+    let dead = vec![DeliveryStatus::Failed, DeliveryStatus::Abandoned];
     let of_deliveries = [
         none(),
         DeliveryFilter { org: org.clone(), ..none() },
@@ -128,21 +159,44 @@ async fn no_list_that_people_look_at_reads_or_sorts_the_whole_table() {
         DeliveryFilter { org: org.clone(), statuses: failed.clone(), ..none() },
         DeliveryFilter { org: org.clone(), since: Some(Timestamp(1)), until: Some(Timestamp(2)), ..none() },
         DeliveryFilter { integration_id: some("bills"), ..none() },
-        DeliveryFilter { integration_id: some("bills"), statuses: failed, ..none() },
+        DeliveryFilter { integration_id: some("bills"), statuses: failed.clone(), ..none() },
         DeliveryFilter { event_type: some("t"), ..none() },
         DeliveryFilter { entity_id: some("e"), ..none() },
         DeliveryFilter { correlation_id: some("c"), ..none() },
         DeliveryFilter { category: Some(ErrorCategory::Timeout), ..none() },
     ];
-    let none = EventFilter::default;
+    let any = EventFilter::default;
     let of_events = [
-        none(),
-        EventFilter { org: org.clone(), ..none() },
-        EventFilter { event_type: some("t"), ..none() },
-        EventFilter { org, event_type: some("t"), since: Some(Timestamp(1)), ..none() },
-        EventFilter { entity_id: some("e"), ..none() },
-        EventFilter { correlation_id: some("c"), ..none() },
+        any(),
+        EventFilter { org: org.clone(), ..any() },
+        EventFilter { event_type: some("t"), ..any() },
+        EventFilter { org: org.clone(), event_type: some("t"), since: Some(Timestamp(1)), ..any() },
+        EventFilter { entity_id: some("e"), ..any() },
+        EventFilter { correlation_id: some("c"), ..any() },
     ];
+    // The narrowest decides, whatever else is asked for.
+    let chosen = [
+        (DeliveryFilter { statuses: dead.clone(), ..none() }, "deliveries_dead"),
+        (DeliveryFilter { org: org.clone(), statuses: dead.clone(), ..none() }, "deliveries_org_dead"),
+        (DeliveryFilter { org: org.clone(), integration_id: some("bills"), ..none() }, "deliveries_integration"),
+        (
+            DeliveryFilter { event_type: some("t"), integration_id: some("bills"), statuses: failed.clone(), ..none() },
+            "deliveries_integration_status",
+        ),
+        (
+            DeliveryFilter { org: org.clone(), event_type: some("t"), entity_id: some("e"), ..none() },
+            "deliveries_entity",
+        ),
+        (
+            DeliveryFilter { integration_id: some("bills"), correlation_id: some("c"), ..none() },
+            "deliveries_correlation",
+        ),
+    ];
+    for (filter, index) in &chosen {
+        let plan = plan(&store, read::DELIVERIES.page(&read::deliveries(filter), &page())).await;
+        assert!(plan.split([' ', ';']).any(|word| word == *index), "{index}: {filter:?}: {plan}");
+        assert!(!plan.contains("TEMP B-TREE"), "it is sorted as a whole: {filter:?}: {plan}");
+    }
     let mut queries = Vec::new();
     for after in [None, Some(crate::history::store::Cursor { at: Timestamp(1), id: "x".into() })] {
         let page = Page { after, ..page() };
