@@ -15,7 +15,7 @@ async fn what_goes_wrong_is_shown_as_it_happens_and_the_end_says_what_stays() {
     let broker = Broker::shared().await;
     let receiver = Receiver::start().await;
     let shown = format!("127.0.0.1:{}", free_port());
-    let setup = Setup::new(&broker, "dev").arguments(&["dev", "--receiver", &shown]);
+    let setup = Setup::new(&broker, "dev").arguments(&["dev", "--kafka", &broker.address, "--receiver", &shown]);
     let mut gateway = setup.start().await;
     gateway.says("ctrl-C ends it").await;
     let once = json!({"eventType": "bill.created", "retry": {"maxAttempts": 1}});
