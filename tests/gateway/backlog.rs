@@ -39,6 +39,8 @@ async fn a_hundred_thousand_waiting_for_one_delay_nobody_else() {
     for batch in accepted.chunks(1_000) {
         api.publish_all(&events(batch, "bulk.item")).await;
     }
+    // Until then a neighbour waits for `match`, which has a hundred thousand events to read, and for nobody's receiver.
+    topics::read_to_the_end(&setup, "match", "events").await;
     let before = receiver.look(|log| log.requests("/slow"));
     for n in 0..6 {
         let path = format!("/n{n}");

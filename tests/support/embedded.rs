@@ -47,26 +47,25 @@ fn headers(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
 /// Where a stage stands in every partition of a topic.
 pub async fn standing(dir: &Path, stage: &str, topic: &str) -> Vec<Standing> {
     let mut log = open(dir).await;
-    let partitions: i32 = sqlx::query("SELECT partitions FROM topics WHERE name = ?")
-        .bind(topic)
-        .fetch_one(&mut log)
-        .await
-        .expect("the topic")
-        .get(0);
-    let committed = sqlx::query("SELECT partition, next, metadata FROM offsets WHERE stage = ?")
-        .bind(stage)
-        .fetch_all(&mut log)
-        .await
-        .expect("offsets");
-    let all = read(dir, topic).await;
-    let standing = |partition: i32| {
-        let found = committed.iter().find(|row| row.get::<i32, _>(0) == partition);
-        Standing {
-            partition,
-            committed: found.map(|row| row.get(1)),
-            metadata: found.map(|row| row.get(2)).unwrap_or_default(),
-            end: all.iter().filter(|r| r.partition == partition).map(|r| r.offset + 1).max().unwrap_or(0),
-        }
-    };
-    (0..partitions).map(standing).collect()
+    let known = sqlx::query("SELECT number, partitions FROM topics WHERE name = ?").bind(topic);
+    let known = known.fetch_one(&mut log).await.expect("the topic");
+    let (number, partitions): (i64, i64) = (known.get(0), known.get(1));
+    let mut all = Vec::new();
+    for partition in 0..partitions {
+        let base = (number << 55) | (partition << 40);
+        let row = sqlx::query(
+            "SELECT (SELECT max(id) FROM log WHERE id >= ?1 AND id < ?1 + (1 << 40)),
+                    (SELECT next FROM offsets WHERE stage = ?2 AND partition = ?3),
+                    (SELECT metadata FROM offsets WHERE stage = ?2 AND partition = ?3)",
+        );
+        let row = row.bind(base).bind(stage).bind(partition).fetch_one(&mut log).await.expect("offsets");
+        let (last, committed): (Option<i64>, Option<i64>) = (row.get(0), row.get(1));
+        all.push(Standing {
+            partition: i32::try_from(partition).expect("small"),
+            committed,
+            metadata: row.get::<Option<String>, _>(2).unwrap_or_default(),
+            end: last.map_or(0, |id| id - base + 1),
+        });
+    }
+    all
 }

@@ -22,15 +22,19 @@ async fn standing(setup: &Setup, stage: &str, topic: &str) -> Option<Vec<Standin
     }
 }
 
+/// Waits until a stage has committed every record of its topic.
+pub async fn read_to_the_end(setup: &Setup, stage: &str, topic: &str) {
+    until(&format!("{stage} has read {topic} to its end"), LATER, async || {
+        let all = standing(setup, stage, topic).await?;
+        all.iter().all(|p| p.committed.unwrap_or(0) >= p.end).then_some(())
+    })
+    .await;
+}
+
 /// Waits until `match` and `deliver` have nothing left to do: their offsets are at the end of their topics, and no lane waits.
 pub async fn quiet(setup: &Setup) {
-    for (stage, topic) in [("match", "events"), ("deliver", "deliveries")] {
-        until(&format!("{stage} has read {topic} to its end"), LATER, async || {
-            let all = standing(setup, stage, topic).await?;
-            all.iter().all(|p| p.committed.unwrap_or(0) >= p.end).then_some(())
-        })
-        .await;
-    }
+    read_to_the_end(setup, "match", "events").await;
+    read_to_the_end(setup, "deliver", "deliveries").await;
     until("no lane waits", LATER, async || {
         let entries = read(setup, "retry").await;
         let last: HashMap<_, _> =
