@@ -59,7 +59,7 @@ impl Keeper {
                     Cleanup::Delete { retention, .. } => {
                         let oldest =
                             self.store.clock.now().0 - i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
-                        let keep_from = self.store.at_time(topic, partition, oldest).await?;
+                        let keep_from = self.store.at_time(topic, partition, Timestamp(oldest)).await?;
                         delete_before(&self.store, &self.requests, (topic, partition), keep_from).await?;
                     }
                     Cleanup::Compact { delete_retention, .. } => {
@@ -73,15 +73,15 @@ impl Keeper {
 
     async fn compact(&mut self, (topic, partition): (Topic, Partition), tombstones: Duration) -> Result<(), LogError> {
         let (start, end) = (self.store.spans.start(topic, partition)?, self.store.spans.end(topic, partition)?);
-        let there = self.store.count((topic, partition), (start, end)).await?;
         let (written, left) = match self.compacted.get(&(topic, partition)) {
             Some((clean, left)) => (end.0 - clean.0, *left),
-            // What of it is worth compacting is not known after a start.
-            None => (there, 0),
+            // What of it is worth compacting is not known after a start: at most all of it.
+            None => (end.0 - start.0, 0),
         };
         if !is_worth(written, left) {
             return Ok(());
         }
+        let there = self.store.count((topic, partition), (start, end)).await?;
         let gone = self.superseded((topic, partition), (start, end), tombstones).await?;
         let mut deleted = 0;
         for chunk in gone.chunks(CHUNK) {

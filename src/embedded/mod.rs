@@ -1,6 +1,6 @@
 //! The log port on SQLite: one process, one file, durable. No broker: what shares it are the stages of one process.
 //!
-//! * `open` finds or makes the file, `store` reads it, `write` is the one that writes it, `request` what that is asked for;
+//! * `open` finds or makes the file, `store` reads it with `queries`, `write` is the one that writes it, `request` what that is asked for;
 //! * `rows` and `spans` say where a record stands and where partitions begin and end, `partitioner` which one a key is for;
 //! * `groups` shares partitions among members, `owners` knows who has which, `member` feeds one, `reader` reads without a group;
 //! * `view` reads it beside the process that has it;
@@ -12,6 +12,7 @@ mod member;
 mod open;
 mod owners;
 mod partitioner;
+mod queries;
 mod reader;
 mod request;
 mod rows;
@@ -210,7 +211,7 @@ impl Log for EmbeddedLog {
         let position = match from {
             From::Start => self.store.spans.start(topic, partition)?,
             From::At(offset) => offset,
-            From::Time(time) => self.store.at_time(topic, partition, time.0).await?,
+            From::Time(time) => self.store.at_time(topic, partition, time).await?,
         };
         let moved = self.store.spans.watch(topic)?;
         Ok(Box::new(EmbeddedReader { store: self.store.clone(), topic, partition, position, moved }))

@@ -12,9 +12,10 @@ use sqlx::sqlite::{
 };
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
 
+use super::queries::span;
 use super::rows::Base;
 use super::spans::{Spans, TopicSpans};
-use crate::model::ids::{Offset, Partition};
+use crate::model::ids::Partition;
 use crate::model::topic::Topic;
 use crate::stream::log::LogError;
 use crate::topology::Declared;
@@ -254,7 +255,7 @@ async fn topics(writer: &mut SqliteConnection, place: &Place, declared: &Declare
         for partition in 0..topic.partitions {
             let partition = Partition(i32::try_from(partition).unwrap_or(i32::MAX));
             let base = Base::of(number, partition);
-            spans.push(span(writer, base).await.map_err(|e| place.error(&e))?);
+            spans.push(span(&mut *writer, base).await.map_err(|e| place.error(&e))?);
         }
         all.push(TopicSpans::new(number, spans.into_iter()));
     }
@@ -273,21 +274,4 @@ async fn numbered(writer: &mut SqliteConnection, topic: Topic, partitions: i64) 
         .fetch_one(writer)
         .await?;
     Ok((row.try_get(0)?, row.try_get(1)?))
-}
-
-/// From what was deleted and the rows that are there.
-async fn span(writer: &mut SqliteConnection, base: Base) -> Result<(Offset, Offset), sqlx::Error> {
-    let row = sqlx::query(
-        "SELECT (SELECT start FROM spans WHERE base = ?1), (SELECT next FROM spans WHERE base = ?1),
-                (SELECT max(id) FROM log WHERE id >= ?1 AND id < ?2)",
-    )
-    .bind(base.row(Offset(0)))
-    .bind(base.limit())
-    .fetch_one(writer)
-    .await?;
-    let start: Option<i64> = row.try_get(0)?;
-    let next: Option<i64> = row.try_get(1)?;
-    let last: Option<i64> = row.try_get(2)?;
-    let behind = last.map_or(0, |id| base.offset(id).next().0);
-    Ok((Offset(start.unwrap_or(0)), Offset(behind.max(next.unwrap_or(0)))))
 }

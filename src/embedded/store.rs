@@ -10,12 +10,13 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqlitePool;
 
 use super::open::Place;
+use super::queries::{not_older, stretch};
 use super::request::{Request, Requests};
 use super::rows::received;
 use super::spans::Spans;
 use crate::model::ids::{Offset, Partition};
 use crate::model::record::{Received, Record};
-use crate::model::time::Clock;
+use crate::model::time::{Clock, Timestamp};
 use crate::model::topic::Topic;
 use crate::stream::log::{Batch, Committed, LogError};
 
@@ -98,35 +99,19 @@ impl Store {
         let base = self.spans.base(topic, partition)?;
         // Rows below it are whole: the end moves after the commit.
         let end = self.spans.end(topic, partition)?;
-        let mut batch = Batch { records: Vec::new(), position: from.max(end) };
         if from >= end || records == 0 {
-            batch.position = from;
-            return Ok(batch);
+            return Ok(Batch { records: Vec::new(), position: from });
         }
-        let mut rows =
-            sqlx::query("SELECT id, at, key, headers, value FROM log WHERE id >= ? AND id < ? ORDER BY id LIMIT ?")
-                .bind(base.row(from))
-                .bind(base.row(end))
-                .bind(i64::try_from(records).unwrap_or(i64::MAX))
-                .fetch(&self.readers);
-        let mut size = 0;
-        while let Some(row) = rows.try_next().await.map_err(|e| self.place.error(&e))? {
-            let record = received(&row, base, partition).map_err(|e| self.place.error(&e))?;
-            size += record.record.size();
-            batch.records.push(record);
-            if size >= bytes || batch.records.len() == records {
-                break;
-            }
-        }
-        if size >= bytes || batch.records.len() == records {
-            batch.position = batch.records.last().map_or(from, |r| r.offset.next());
-        }
+        let rows = base.row(from)..base.row(end);
+        let stretch = stretch(&self.readers, (base, partition), rows, (records, bytes)).await;
+        let (records, more) = stretch.map_err(|e| self.place.error(&e))?;
+        let last = records.last().filter(|_| more).map(|r| r.offset.next());
         // Retention may have come in between.
         let start = self.spans.start(topic, partition)?;
         if start > from {
             return Err(LogError::OutOfRange { topic, partition, asked: from, start });
         }
-        Ok(batch)
+        Ok(Batch { records, position: last.unwrap_or(end) })
     }
 
     /// How many records there are between two offsets.
@@ -145,17 +130,11 @@ impl Store {
     }
 
     /// The offset of the first record that is not older, else the end.
-    pub(super) async fn at_time(&self, topic: Topic, partition: Partition, at: i64) -> Result<Offset, LogError> {
+    pub(super) async fn at_time(&self, topic: Topic, partition: Partition, at: Timestamp) -> Result<Offset, LogError> {
         let base = self.spans.base(topic, partition)?;
         let (start, end) = (self.spans.start(topic, partition)?, self.spans.end(topic, partition)?);
-        let found = sqlx::query("SELECT min(id) FROM log WHERE id >= ? AND id < ? AND at >= ?")
-            .bind(base.row(start))
-            .bind(base.row(end))
-            .bind(at)
-            .fetch_one(&self.readers)
-            .await
-            .and_then(|row| row.try_get::<Option<i64>, _>(0));
-        Ok(found.map_err(|e| self.place.error(&e))?.map_or(end, |id| base.offset(id)))
+        let found = not_older(&self.readers, base, base.row(start)..base.row(end), at).await;
+        Ok(found.map_err(|e| self.place.error(&e))?.unwrap_or(end))
     }
 
     /// The offsets that a stage has committed.

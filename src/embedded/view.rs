@@ -6,13 +6,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use futures_util::TryStreamExt as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use sqlx::{ConnectOptions as _, Row as _};
 use tokio::time::Instant;
 
 use super::open::Place;
-use super::rows::{Base, received};
+use super::queries::{not_older, span, stretch};
+use super::rows::Base;
 use crate::model::ids::{Offset, Partition};
 use crate::model::time::Timestamp;
 use crate::model::topic::Topic;
@@ -78,34 +78,15 @@ impl View {
     }
 
     async fn span_of(&self, base: Base) -> Result<(Offset, Offset), LogError> {
-        let row = sqlx::query(
-            "SELECT (SELECT start FROM spans WHERE base = ?1), (SELECT next FROM spans WHERE base = ?1),
-                    (SELECT max(id) FROM log WHERE id >= ?1 AND id < ?2)",
-        )
-        .bind(base.row(Offset(0)))
-        .bind(base.limit())
-        .fetch_one(&self.readers)
-        .await;
-        let read = |row: sqlx::sqlite::SqliteRow| {
-            let (start, next): (Option<i64>, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
-            let behind = row.try_get::<Option<i64>, _>(2)?.map_or(0, |id| base.offset(id).next().0);
-            Ok((Offset(start.unwrap_or(0)), Offset(behind.max(next.unwrap_or(0)))))
-        };
-        row.and_then(read).map_err(|e| self.place.error(&e))
+        span(&self.readers, base).await.map_err(|e| self.place.error(&e))
     }
 
     /// The first record that is not older; where there is none, the end.
     pub async fn at_time(&self, topic: Topic, partition: Partition, at: Timestamp) -> Result<Offset, LogError> {
         let base = Base::of(self.topic(topic).await?.0, partition);
         let (start, end) = self.span_of(base).await?;
-        let found = sqlx::query("SELECT min(id) FROM log WHERE id >= ? AND id < ? AND at >= ?")
-            .bind(base.row(start))
-            .bind(base.limit())
-            .bind(at.0)
-            .fetch_one(&self.readers)
-            .await
-            .and_then(|row| row.try_get::<Option<i64>, _>(0));
-        Ok(found.map_err(|e| self.place.error(&e))?.map_or(end, |id| base.offset(id)))
+        let found = not_older(&self.readers, base, base.row(start)..base.limit(), at).await;
+        Ok(found.map_err(|e| self.place.error(&e))?.unwrap_or(end))
     }
 
     /// Reads a partition from an offset on; what is no longer there is passed.
@@ -130,25 +111,10 @@ impl ViewReader {
     }
 
     async fn look(&self, max: usize) -> Result<Batch, LogError> {
-        let max = i64::try_from(max).unwrap_or(i64::MAX);
-        let mut rows =
-            sqlx::query("SELECT id, at, key, headers, value FROM log WHERE id >= ? AND id < ? ORDER BY id LIMIT ?")
-                .bind(self.base.row(self.position))
-                .bind(self.base.limit())
-                .bind(max)
-                .fetch(&self.view.readers);
-        let mut batch = Batch { records: Vec::new(), position: self.position };
-        let mut bytes = 0;
-        while let Some(row) = rows.try_next().await.map_err(|e| self.view.place.error(&e))? {
-            let record = received(&row, self.base, self.of.1).map_err(|e| self.view.place.error(&e))?;
-            bytes += record.record.size();
-            batch.position = record.offset.next();
-            batch.records.push(record);
-            // Not held open for longer: a reader that stands still keeps the write-ahead log from being cut back.
-            if bytes >= BATCH_BYTES {
-                break;
-            }
-        }
-        Ok(batch)
+        let rows = self.base.row(self.position)..self.base.limit();
+        let stretch = stretch(&self.view.readers, (self.base, self.of.1), rows, (max, BATCH_BYTES)).await;
+        let (records, _) = stretch.map_err(|e| self.view.place.error(&e))?;
+        let position = records.last().map_or(self.position, |r| r.offset.next());
+        Ok(Batch { records, position })
     }
 }

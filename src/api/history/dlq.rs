@@ -11,8 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::forms::{self, Entry, Payload, Tried};
-use super::logs::{cursor, event_of, filter};
-use super::paging::Paging;
+use super::logs::{event_of, filter, listed};
 use super::{store, visible, words};
 use crate::api::ApiState;
 use crate::api::error::{ApiError, Code};
@@ -64,14 +63,7 @@ pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<J
         statuses = DEAD.to_vec();
     }
     let filter = DeliveryFilter { statuses, ..filter(&mut params) };
-    let paging = Paging::with_cursor(&mut params);
-    params.finish()?;
-    let listed = store(&state)?.deliveries(&filter, &paging.asked()).await?;
-    let snapshot = state.catalog.snapshot();
-    Ok(Json(paging.answer("entries", listed, cursor, |one| {
-        let now = forms::current(&snapshot, &one);
-        Entry::of(one, now)
-    })))
+    listed(&state, ("entries", &filter), params, Entry::of).await
 }
 
 #[derive(Serialize)]

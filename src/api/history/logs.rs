@@ -17,6 +17,7 @@ use crate::history::rows::{Attempt, Delivery, EventRow};
 use crate::history::store::{Cursor, DeliveryFilter, EventKey, Store};
 use crate::model::delivery::DeliveryStatus;
 use crate::model::event::JSON;
+use crate::model::integration::OutboundIntegration;
 
 const STATUSES: &str = "PENDING, RETRYING, SUCCESS, FAILED, ABANDONED, SKIPPED, CANCELLED, DISCARDED";
 const CATEGORIES: &str = "TRANSFORM, AUTH, SIGNING, BLOCKED, NETWORK, TIMEOUT, HTTP_3XX, HTTP_4XX, HTTP_5XX, RATE_LIMITED, \
@@ -44,19 +45,29 @@ pub(super) fn filter(params: &mut Params) -> DeliveryFilter {
     }
 }
 
-pub(super) fn cursor(one: &Delivery) -> Option<Cursor> {
+fn cursor(one: &Delivery) -> Option<Cursor> {
     Some(Cursor { at: one.created_at, id: one.id.to_string() })
 }
 
 pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<Json<Page<impl Serialize>>, ApiError> {
     let filter = DeliveryFilter { statuses: words(&mut params, "status", STATUSES), ..filter(&mut params) };
+    listed(&state, ("logs", &filter), params, Log::of).await
+}
+
+/// The page of deliveries that are asked for, each in its form.
+pub(super) async fn listed<F>(
+    state: &ApiState,
+    (key, filter): (&'static str, &DeliveryFilter),
+    mut params: Params,
+    form: impl Fn(Delivery, Option<&OutboundIntegration>) -> F,
+) -> Result<Json<Page<F>>, ApiError> {
     let paging = Paging::with_cursor(&mut params);
     params.finish()?;
-    let listed = store(&state)?.deliveries(&filter, &paging.asked()).await?;
+    let listed = store(state)?.deliveries(filter, &paging.asked()).await?;
     let snapshot = state.catalog.snapshot();
-    Ok(Json(paging.answer("logs", listed, cursor, |one| {
+    Ok(Json(paging.answer(key, listed, cursor, |one| {
         let now = forms::current(&snapshot, &one);
-        Log::of(one, now)
+        form(one, now)
     })))
 }
 
