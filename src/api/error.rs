@@ -91,7 +91,7 @@ impl From<WriteError> for ApiError {
     fn from(error: WriteError) -> Self {
         let message = error.to_string();
         match error {
-            WriteError::Refused(refusal) => refusal.into(),
+            WriteError::Refused { refusal, .. } => refusal.into(),
             WriteError::TooLarge(_) => ApiError::new(Code::PayloadTooLarge, message),
             WriteError::Unavailable(_) | WriteError::Unknown(_) => {
                 tracing::warn!(error = message, "a change of the catalog was not made");
@@ -122,13 +122,17 @@ impl From<Refusal> for ApiError {
         match refusal {
             Refusal::Invalid(problems) => ApiError::invalid(problems),
             Refusal::NotFound(_) => ApiError::new(Code::NotFound, message),
-            Refusal::Exists(_) => {
-                let details = vec![Problem::new("id", "is taken; choose another, or change the existing one with PUT")];
+            Refusal::AlwaysActive(_) => ApiError::new(Code::ValidationError, message),
+            Refusal::Exists(key) => {
+                let details = vec![Problem::new(
+                    key.kind.id_field(),
+                    "is taken; choose another, or change the existing one with PUT",
+                )];
                 ApiError { details, ..ApiError::new(Code::Conflict, message) }
             }
             Refusal::VersionMismatch { .. } => ApiError::new(Code::Conflict, message),
             Refusal::Referenced { by, .. } => {
-                let details = by.into_iter().map(|id| Problem::new(id, "uses it")).collect();
+                let details = by.into_iter().map(|key| Problem::new(key.to_string(), "uses it")).collect();
                 ApiError { details, ..ApiError::new(Code::Conflict, message) }
             }
         }

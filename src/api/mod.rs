@@ -7,13 +7,12 @@ mod draft;
 pub mod error;
 pub mod events;
 mod history;
-mod integrations;
 pub mod json;
 mod listing;
 mod observe;
-mod organizations;
 mod params;
 pub mod probes;
+mod resources;
 #[cfg(test)]
 mod tests;
 
@@ -24,14 +23,14 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
+use axum::routing::get;
 
 pub use auth::AdminKey;
 pub use error::{ApiError, Code};
 pub use history::Redrives;
 pub use probes::{Health, Part};
 
-use crate::catalog::resource::Resource;
+use crate::catalog::resource::{Body, Resource};
 use crate::catalog::{Catalog, Snapshot, Writer};
 use crate::history::History;
 use crate::model::retry::RetryPolicy;
@@ -60,14 +59,14 @@ pub struct ApiState {
 
 impl ApiState {
     /// A resource as it holds: an integration's deliveries wait no longer than the log keeps them.
-    fn shown(&self, resource: Resource) -> Resource {
-        match resource {
-            Resource::OutboundIntegration(mut one) if one.delivery_ttl > self.longest_wait => {
-                Arc::make_mut(&mut one).delivery_ttl = self.longest_wait;
-                Resource::OutboundIntegration(one)
-            }
-            other => other,
+    fn as_it_holds(&self, resource: &Resource) -> Resource {
+        let mut held = resource.clone();
+        if let Body::OutboundIntegration(one) = &mut held.body
+            && one.delivery_ttl > self.longest_wait
+        {
+            Arc::make_mut(one).delivery_ttl = self.longest_wait;
         }
+        held
     }
 
     /// The snapshot to answer from; 503 until the catalog was read once.
@@ -82,27 +81,7 @@ impl ApiState {
 
 /// The routes of the role `api`.
 pub fn admin(state: ApiState) -> Router {
-    Router::new()
-        .route("/api/v1/admin/organizations", get(organizations::list).post(organizations::create))
-        .route(
-            "/api/v1/admin/organizations/{orgId}",
-            get(organizations::one).put(organizations::replace).delete(organizations::delete),
-        )
-        .route("/api/v1/outbound-integrations", get(integrations::list).post(integrations::create))
-        .route(
-            "/api/v1/outbound-integrations/{id}",
-            get(integrations::one).put(integrations::replace).delete(integrations::delete),
-        )
-        .route(
-            "/api/v1/outbound-integrations/{id}/enable",
-            post(|state, id, params, headers| integrations::set_active(true, state, id, params, headers)),
-        )
-        .route(
-            "/api/v1/outbound-integrations/{id}/disable",
-            post(|state, id, params, headers| integrations::set_active(false, state, id, params, headers)),
-        )
-        .merge(history::routes())
-        .with_state(state)
+    resources::routes(&state).merge(history::routes().with_state(state))
 }
 
 /// Probes, metrics, and `routes`, those of the process's roles by their full paths, all under one access rule, with request

@@ -109,6 +109,11 @@ text_newtype!(
     identifier
 );
 text_newtype!(
+    /// A resource of the catalog, whatever its kind. `[A-Za-z0-9._:-]{1,128}`.
+    ResourceId,
+    identifier
+);
+text_newtype!(
     /// An event's type: `patient.created`, `PATIENT_REGISTERED`, `aws:s3`. Case-sensitive.
     EventType,
     event_type
@@ -134,6 +139,25 @@ text_newtype!(
     Label,
     label
 );
+
+impl ResourceId {
+    /// None sorts before it.
+    pub fn least() -> ResourceId {
+        ResourceId("-".into())
+    }
+}
+
+macro_rules! id_of_a_resource {
+    ($($name:ident),*) => {$(
+        impl From<&$name> for ResourceId {
+            fn from(id: &$name) -> Self {
+                ResourceId(Arc::clone(&id.0))
+            }
+        }
+    )*};
+}
+
+id_of_a_resource!(OrgId, Rid, IntegrationId);
 
 /// JSON strings as they are, whole numbers as their digits: producers send `648` and `"648"`.
 struct TextOrNumber(String);

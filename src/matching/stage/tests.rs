@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::catalog::samples::{integration, organization};
+use crate::catalog::{Key, Resource};
 use crate::model::pattern::EventPattern;
 use crate::model::time::Timestamp;
 use crate::stream::log::{self, LogError, Member, Membership, PartitionReader, Seat};
@@ -50,8 +51,8 @@ fn hears(id: &str, event_type: &str) -> OutboundIntegration {
 
 fn holding(position: i64, integrations: impl IntoIterator<Item = OutboundIntegration>) -> Snapshot {
     let mut snapshot = Snapshot::default();
-    snapshot.put_organization(organization("648"));
-    integrations.into_iter().for_each(|i| snapshot.put_integration(i));
+    snapshot.put(organization("648"));
+    integrations.into_iter().for_each(|i| snapshot.put(i));
     snapshot.advance(Offset(position));
     snapshot
 }
@@ -193,11 +194,11 @@ fn a_change_of_the_catalog_counts_from_the_next_event_on() {
     let mut stage = stage(holding(9, [hears("first", "t")]));
     assert_eq!(told(&map(&mut stage, &event("1", "t", &[]))), [(Topic::Deliveries, "first".to_owned())]);
     let mut next = (*stage.catalog.snapshot()).clone();
-    next.remove_integration(&hears("first", "t").id);
-    next.put_integration(hears("second", "*"));
+    next.remove(&Key::from(&hears("first", "t").id));
+    next.put(hears("second", "*"));
     stage.catalog.publish(next.clone());
     assert_eq!(told(&map(&mut stage, &event("2", "t", &[]))), [(Topic::Deliveries, "second".to_owned())]);
-    next.remove_organization(&organization("648").org_id);
+    next.remove(&Key::from(&organization("648").org_id));
     stage.catalog.publish(next);
     assert_eq!(told(&map(&mut stage, &event("3", "t", &[]))), [(Topic::Rejected, "unknown_org".to_owned())]);
 }
@@ -214,9 +215,9 @@ fn a_repeat_after_a_rebalance_is_known_by_what_was_recalled() {
 #[test]
 fn an_event_rejected_before_its_organisation_was_made_may_be_submitted_again() {
     let mut snapshot = holding(9, [hears("i", "t")]);
-    let mut late = organization("648");
-    late.created_at = Timestamp(NOW.0 + 1);
-    snapshot.put_organization(late);
+    let mut late = Resource::from(organization("648"));
+    late.revision.created_at = Timestamp(NOW.0 + 1);
+    snapshot.put(late);
     let mut stage = stage(snapshot);
     stage.recall(&event("1", "t", &[]));
     assert_eq!(told(&map(&mut stage, &event("1", "t", &[]))), [(Topic::Deliveries, "i".to_owned())]);
