@@ -31,6 +31,8 @@ pub enum Deed {
     Enable,
     Disable,
     Delete,
+    /// The secrets were sealed under another key.
+    Reseal,
 }
 
 /// The value of a record of the topic `audit`, whose key is the actor. Secrets in it are sealed.
@@ -68,6 +70,7 @@ impl Entry {
                 Action::SetActive(true) => Deed::Enable,
                 Action::SetActive(false) => Deed::Disable,
                 Action::Delete => Deed::Delete,
+                Action::Reseal => Deed::Reseal,
             },
             kind: change.key.kind.to_string(),
             id: change.key.id.to_string(),

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::catalog::kind::{Key, Kind};
 use crate::catalog::resource::{Resource, Revision};
+use crate::catalog::seal::Keyring;
 use crate::catalog::snapshot::Snapshot;
 use crate::catalog::{keep, merge};
 use crate::model::problem::Problem;
@@ -40,6 +41,8 @@ pub enum Action {
     Merge(Value),
     SetActive(bool),
     Delete,
+    /// Its secrets under the key that seals now.
+    Reseal,
 }
 
 /// Why a change is refused. Nothing was written.
@@ -87,15 +90,24 @@ impl Decision {
     }
 }
 
+/// What a decision rests on.
+#[derive(Clone, Copy, Debug)]
+pub struct Basis<'a> {
+    pub snapshot: &'a Snapshot,
+    pub now: Timestamp,
+    /// `None`: nothing can be sealed, so no secret is taken.
+    pub keyring: Option<&'a Keyring>,
+}
+
 /// Decides changes one after the other, each over what those before it leave; all are made or none is.
 ///
 /// # Errors
 /// The first change that is refused, by its place.
-pub fn decide(changes: &[Change], snapshot: &Snapshot, now: Timestamp) -> Result<Vec<Decision>, (usize, Refusal)> {
-    let mut after = snapshot.clone();
+pub fn decide(changes: &[Change], basis: Basis) -> Result<Vec<Decision>, (usize, Refusal)> {
+    let mut after = basis.snapshot.clone();
     let mut decisions = Vec::with_capacity(changes.len());
     for (at, change) in changes.iter().enumerate() {
-        let decision = change.decide(&after, now).map_err(|refusal| (at, refusal))?;
+        let decision = change.decide(Basis { snapshot: &after, ..basis }).map_err(|refusal| (at, refusal))?;
         match &decision {
             Decision::Put { is, .. } => after.put(is.clone()),
             Decision::Remove(_) => after.remove(&change.key),
@@ -107,24 +119,25 @@ pub fn decide(changes: &[Change], snapshot: &Snapshot, now: Timestamp) -> Result
 }
 
 impl Change {
-    pub fn decide(&self, snapshot: &Snapshot, now: Timestamp) -> Result<Decision, Refusal> {
+    fn decide(&self, basis: Basis) -> Result<Decision, Refusal> {
+        let Basis { snapshot, now, keyring } = basis;
         let was = snapshot.get(&self.key).cloned();
         if let Action::Create(json) = &self.action {
             if was.is_some() {
                 return Err(Refusal::Exists(self.key.clone()));
             }
             let first = Revision { version: 1, created_at: now, updated_at: now };
-            let is = self.read(json.clone(), None, snapshot)?;
+            let is = self.read(json.clone(), None, basis)?;
             return Ok(Decision::Put { was: None, is: is.revised(first) });
         }
         let was = was.ok_or_else(|| Refusal::NotFound(self.key.clone()))?;
         self.check_version(&was)?;
         let is = match &self.action {
-            Action::Create(json) | Action::Replace(json) => self.read(json.clone(), Some(&was), snapshot)?,
+            Action::Create(json) | Action::Replace(json) => self.read(json.clone(), Some(&was), basis)?,
             Action::Merge(patch) => {
                 let mut json = was.to_json();
                 merge::merge(&mut json, patch.clone());
-                self.read(json, Some(&was), snapshot)?
+                self.read(json, Some(&was), basis)?
             }
             Action::SetActive(active) => match was.active() {
                 None => return Err(Refusal::AlwaysActive(self.key.kind)),
@@ -132,6 +145,10 @@ impl Change {
                 Some(_) => was.with_active(*active),
             },
             Action::Delete => return self.delete(was, snapshot),
+            Action::Reseal => match keep::reseal(was.clone(), keyring).map_err(Refusal::Invalid)? {
+                is if is.body == was.body => return Ok(Decision::Unchanged(was)),
+                is => is,
+            },
         };
         Ok(Decision::Put { is: is.revised(next(&was, now)), was: Some(was) })
     }
@@ -156,10 +173,11 @@ impl Change {
     }
 
     /// The resource that `json` means, if it is valid in itself and fits the catalog.
-    fn read(&self, mut json: Value, was: Option<&Resource>, snapshot: &Snapshot) -> Result<Resource, Refusal> {
+    fn read(&self, mut json: Value, was: Option<&Resource>, basis: Basis) -> Result<Resource, Refusal> {
         keep::keep(self.key.kind, &mut json, was);
         let is = self.key.kind.read(json).map_err(Refusal::Invalid)?;
-        let mut problems = is.check(snapshot);
+        let is = keep::seal(is, basis.keyring).map_err(Refusal::Invalid)?;
+        let mut problems = is.check(basis.snapshot);
         if let Some(was) = was.filter(|was| was.org() != is.org()) {
             let owner = was.org().map_or_else(|| "none".to_owned(), |org| format!("`{org}`"));
             problems.push(Problem::new("orgId", format!("cannot be changed: its organization is {owner}")));

@@ -5,6 +5,8 @@ use serde_json::Value;
 use crate::catalog::fields::MASK;
 use crate::catalog::kind::Kind;
 use crate::catalog::resource::Resource;
+use crate::catalog::seal::{Keyring, Owner};
+use crate::model::problem::Problem;
 
 /// Fills in what `json` does not say.
 pub fn keep(kind: Kind, json: &mut Value, was: Option<&Resource>) {
@@ -29,6 +31,54 @@ pub fn mask(kind: Kind, json: &mut Value) {
     for path in kind.secrets() {
         each(json, path, &mut |secret| *secret = MASK.into());
     }
+}
+
+/// Seals every secret that is in clear, and sees to it that the others open.
+pub fn seal(resource: Resource, keyring: Option<&Keyring>) -> Result<Resource, Vec<Problem>> {
+    sealed(resource, |owner, text| match (keyring, Keyring::is_sealed(text)) {
+        (None, _) => Err("cannot be kept: TIDEGATE_SECRET_KEY is not set, so nothing can be sealed".to_owned()),
+        (Some(ring), true) => ring.open(owner, text).map(|_| None).map_err(|error| error.to_string()),
+        (Some(ring), false) => match ring.seal(owner, text) {
+            Some(sealed) => Ok(Some(sealed)),
+            None => Err("cannot be sealed: the system gives no randomness".to_owned()),
+        },
+    })
+}
+
+/// Seals every secret anew that is sealed under an older key.
+pub fn reseal(resource: Resource, keyring: Option<&Keyring>) -> Result<Resource, Vec<Problem>> {
+    let Some(ring) = keyring else { return Ok(resource) };
+    sealed(resource, |owner, text| match ring.is_current(text) {
+        true => Ok(None),
+        false => {
+            let clear = ring.open(owner, text).map_err(|error| error.to_string())?;
+            ring.seal(owner, &clear)
+                .map(Some)
+                .ok_or_else(|| "cannot be sealed: the system gives no randomness".to_owned())
+        }
+    })
+}
+
+/// The resource with each secret as `with` makes it; `None` leaves one as it is.
+fn sealed(
+    resource: Resource,
+    mut with: impl FnMut(Owner, &str) -> Result<Option<String>, String>,
+) -> Result<Resource, Vec<Problem>> {
+    let kind = resource.kind();
+    if kind.secrets().is_empty() {
+        return Ok(resource);
+    }
+    let org = resource.org().cloned();
+    let owner = Owner { kind, org: org.as_ref() };
+    let (mut json, mut problems) = (resource.to_json(), Vec::new());
+    for path in kind.secrets() {
+        each(&mut json, path, &mut |secret| match with(owner, secret.as_str().unwrap_or_default()) {
+            Ok(Some(sealed)) => *secret = sealed.into(),
+            Ok(None) => {}
+            Err(message) => problems.push(Problem::new(path.clone(), message)),
+        });
+    }
+    if problems.is_empty() { kind.read(json) } else { Err(problems) }
 }
 
 /// Does `with` to each text at the path: `channels[].secret`.

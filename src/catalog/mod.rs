@@ -16,6 +16,7 @@ pub mod resource;
 #[cfg(test)]
 pub mod samples;
 pub mod schema;
+pub mod seal;
 pub mod shared;
 pub mod snapshot;
 #[cfg(test)]

@@ -13,10 +13,11 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::catalog::audit::{Entry, Origin};
-use crate::catalog::change::{self, Change, Decision, Refusal};
+use crate::catalog::change::{self, Basis, Change, Decision, Refusal};
 use crate::catalog::follow::PARTITION;
 use crate::catalog::handle::{Awaited, Catalog};
 use crate::catalog::resource::Resource;
+use crate::catalog::seal::Keyring;
 use crate::model::record::{Headers, Output, Record, header};
 use crate::model::time::Clock;
 use crate::model::topic::Topic;
@@ -72,6 +73,7 @@ pub struct Writer {
     log: Arc<dyn Log>,
     catalog: Arc<Catalog>,
     clock: Arc<dyn Clock>,
+    keyring: Option<Arc<Keyring>>,
     limits: Limits,
     queue: Semaphore,
     /// Taken out while it is used: a write that is dropped half-way loses the seat, and the next one settles it.
@@ -104,7 +106,12 @@ struct Unsettled {
 impl Writer {
     pub fn new(log: Arc<dyn Log>, catalog: Arc<Catalog>, clock: Arc<dyn Clock>, limits: Limits) -> Self {
         let queue = Semaphore::new(limits.queue);
-        Writer { log, catalog, clock, limits, queue, seat: Mutex::new(None) }
+        Writer { log, catalog, clock, keyring: None, limits, queue, seat: Mutex::new(None) }
+    }
+
+    /// Without a key no secret is taken.
+    pub fn sealing_with(self, keyring: Option<Arc<Keyring>>) -> Self {
+        Writer { keyring, ..self }
     }
 
     /// Makes the change durable and visible in the own snapshot. The answer is the resource as it is now or, deleted, as it was.
@@ -200,7 +207,11 @@ impl Turn<'_> {
 
     /// Whoever has taken the seat meanwhile may have written what a refusal rests on; a commit would tell, a refusal does not.
     async fn decide(&self) -> Result<Result<Vec<Decision>, (usize, Refusal)>, LogError> {
-        let decide = || change::decide(self.changes, &self.writer.catalog.snapshot(), self.writer.clock.now());
+        let Writer { catalog, clock, keyring, .. } = self.writer;
+        let decide = || {
+            let snapshot = catalog.snapshot();
+            change::decide(self.changes, Basis { snapshot: &snapshot, now: clock.now(), keyring: keyring.as_deref() })
+        };
         match decide() {
             Ok(made) if !made.iter().all(Decision::is_unchanged) => Ok(Ok(made)),
             _ => {

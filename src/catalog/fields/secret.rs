@@ -4,30 +4,30 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use crate::catalog::seal::Keyring;
+
 /// What stands for a secret wherever one is read. Sent back, it means the one that is there.
 pub const MASK: &str = "***";
-/// What a sealed secret begins with: `sealed:<key id>:<base64>`.
-const SEALED: &str = "sealed:";
-
 /// A secret: in clear on its way from a client to the seal, sealed everywhere else.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// A secret in clear (1 to 4,096 characters), or sealed.
+    /// A secret in clear (1 to 4,096 bytes), or sealed.
     pub(super) fn parse(text: &str) -> Result<Secret, String> {
         if text == MASK {
             return Err(format!("is `{MASK}`, which stands for a secret that is there already, and there is none"));
         }
-        let longest = if text.starts_with(SEALED) { 8_192 } else { 4_096 };
+        let longest = if Keyring::is_sealed(text) { 8_192 } else { 4_096 };
         if text.is_empty() || text.len() > longest {
             return Err("must be 1 to 4096 characters long".to_owned());
         }
         Ok(Secret(text.to_owned()))
     }
 
-    pub fn is_sealed(&self) -> bool {
-        self.0.starts_with(SEALED)
+    /// As its record holds it.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 

@@ -14,6 +14,7 @@ use crate::catalog::fake::{Fault, SharedFake};
 use crate::catalog::kind::{Key, Kind};
 use crate::catalog::resource::Resource;
 use crate::catalog::samples::{integration, organization};
+use crate::catalog::seal::Keyring;
 use crate::catalog::writer::{Limits, WriteError, Writer};
 use crate::catalog::{Catalog, Follower};
 use crate::model::ids::Offset;
@@ -24,10 +25,10 @@ use crate::stream::log::LogError;
 const SOON: Duration = Duration::from_secs(5);
 
 /// One process with a catalog of its own on a shared log.
-struct Process {
-    log: SharedFake,
+pub struct Process {
+    pub log: SharedFake,
     catalog: Arc<Catalog>,
-    writer: Writer,
+    pub writer: Writer,
     clock: Arc<ManualClock>,
     follower: JoinHandle<Result<(), LogError>>,
     _running: DropGuard,
@@ -51,7 +52,7 @@ fn create(resource: Resource) -> Change {
     Change { key: resource.key(), condition: Condition::None, action: Action::Create(resource.to_json()) }
 }
 
-fn somebody() -> Origin {
+pub fn somebody() -> Origin {
     Origin { actor: "user:ada".to_owned(), address: None, request_id: None }
 }
 
@@ -81,6 +82,15 @@ fn org_key() -> Key {
 }
 
 impl Process {
+    /// With organisation 648, and these keys.
+    pub async fn sealing(log: &SharedFake, keyring: Option<Arc<Keyring>>) -> Self {
+        let process = process(log);
+        let process = Process { writer: process.writer.sealing_with(keyring), ..process };
+        // Another process may have made it.
+        let _ = process.write(create(org("648"))).await;
+        process
+    }
+
     async fn with_org(self) -> Self {
         self.write(create(org("648"))).await.unwrap();
         self
