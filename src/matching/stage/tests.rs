@@ -2,8 +2,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::catalog::samples::{integration, organization};
+use crate::catalog::samples::{integration, organization, unit};
 use crate::catalog::{Key, Resource};
+use crate::model::ids::Rid;
+use crate::model::integration::Scope;
 use crate::model::pattern::EventPattern;
 use crate::model::time::Timestamp;
 use crate::stream::log::{self, LogError, Member, Membership, PartitionReader, Seat};
@@ -201,6 +203,32 @@ fn a_change_of_the_catalog_counts_from_the_next_event_on() {
     next.remove(&Key::from(&organization("648").org_id));
     stage.catalog.publish(next);
     assert_eq!(told(&map(&mut stage, &event("3", "t", &[]))), [(Topic::Rejected, "unknown_org".to_owned())]);
+}
+
+#[test]
+fn an_event_of_a_unit_is_heard_by_whoever_hears_the_units_above() {
+    let mut snapshot = holding(9, []);
+    for (rid, parent) in [("ward", None), ("room", Some("ward")), ("bed", Some("room"))] {
+        snapshot.put(unit("648", rid, parent));
+    }
+    let of = |id: &str, rid: &str, scope| OutboundIntegration {
+        org_unit: Some(Rid::parse(rid).unwrap()),
+        scope,
+        ..hears(id, "t")
+    };
+    snapshot.put(of("all-of-ward", "ward", Scope::IncludeChildren));
+    snapshot.put(of("ward-alone", "ward", Scope::EntityOnly));
+    snapshot.put(of("all-of-bed", "bed", Scope::IncludeChildren));
+    let mut stage = stage(snapshot);
+    let mut heard = |id: &str, rid: &str| {
+        let mut all: Vec<_> =
+            told(&map(&mut stage, &event(id, "t", &[("ce_entityrid", rid)]))).into_iter().map(|(_, id)| id).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(heard("1", "bed"), ["all-of-bed", "all-of-ward"]);
+    assert_eq!(heard("2", "ward"), ["all-of-ward", "ward-alone"]);
+    assert_eq!(heard("3", "nowhere"), ["no_match"]);
 }
 
 #[test]
