@@ -2,6 +2,7 @@
 
 mod access;
 mod bad_input;
+mod collections;
 mod history;
 mod resources;
 
@@ -20,6 +21,7 @@ use tower::ServiceExt as _;
 
 use crate::api::{AdminKey, ApiState, Health, Part, admin, router};
 use crate::catalog::fake::SharedFake;
+use crate::catalog::seal::Keyring;
 use crate::catalog::writer::{Limits, Writer};
 use crate::catalog::{Catalog, Follower};
 use crate::history::History;
@@ -100,6 +102,8 @@ impl Api {
         let clock = Arc::new(ManualClock::at(Timestamp(1_763_712_930_250)));
         let limits = Limits { patience: std::time::Duration::from_secs(5), pause_ms: 0..=1, ..Limits::default() };
         let writer = Writer::new(Arc::new(log.clone()), Arc::clone(&catalog), clock, limits);
+        let keyring = Keyring::of("MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=", &[]).unwrap();
+        let writer = writer.sealing_with(Some(Arc::new(keyring)));
         let (topics, history) = (FakeLog::new(), Arc::new(History::elsewhere()));
         let well = Arc::new(Wellness(AtomicBool::new(true)));
         let state = ApiState {
