@@ -14,14 +14,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use clap::ValueEnum;
 use futures_util::FutureExt as _;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, AdminKey, ApiState};
+use crate::api::{self, AdminKey, ApiState, Credentials, Door};
 use crate::catalog::seal::Keyring;
 use crate::catalog::writer::Limits as WriterLimits;
 use crate::catalog::{Catalog, Follower, Writer};
@@ -317,7 +316,7 @@ impl Gateway {
         let state = ApiState {
             catalog: self.catalog.clone(),
             writer: Arc::new(writer),
-            admin_key,
+            credentials: Credentials { admin_key, catalog: self.catalog.clone(), clock: self.clock.clone() },
             retry: declared.retry.clone(),
             longest_wait: longest_wait(declared),
             log: self.log.clone(),
@@ -329,14 +328,14 @@ impl Gateway {
                 metrics.render()
             }),
         };
-        let mut routes = Router::new();
+        let mut door = Door::default();
         if roles.has(Role::Api) {
-            routes = routes.merge(api::admin(state.clone()));
+            api::admin(&mut door, &state);
         }
         if roles.has(Role::Ingest) {
-            routes = routes.merge(api::events::router(Arc::new(ingest)));
+            api::events::routes(&mut door, &Arc::new(ingest));
         }
-        let app = api::router(state, routes);
+        let app = api::router(door, &state);
         let stop = self.stop.clone();
         tasks.task(async move {
             let served = http::serve(listener, app, stop).await;

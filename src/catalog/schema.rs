@@ -37,11 +37,7 @@ fn sketch(kind: Kind) -> Value {
 
 fn schema(kind: Kind) -> Value {
     let mut schema = sketch(kind);
-    for (path, text) in kind.about() {
-        if let Some(Value::Object(field)) = at(&mut schema, path) {
-            field.insert("description".to_owned(), (*text).into());
-        }
-    }
+    describe(&mut schema, kind.about());
     for name in kind.hidden() {
         if let Some(Value::Object(fields)) = schema.get_mut("properties") {
             fields.shift_remove(*name);
@@ -68,6 +64,15 @@ fn schema(kind: Kind) -> Value {
     schema["title"] = kind.name().into();
     schema["examples"] = json!([example(kind)]);
     schema
+}
+
+/// Says what each field is, by its path.
+pub fn describe(schema: &mut Value, about: &[(&str, &str)]) {
+    for (path, text) in about {
+        if let Some(Value::Object(field)) = at(schema, path) {
+            field.insert("description".to_owned(), (*text).into());
+        }
+    }
 }
 
 /// The example, without what no client sends.

@@ -1,8 +1,10 @@
 //! Names and numbers that must not be mixed up. Parsed once, at the edge; holding one means that it is valid.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
@@ -188,6 +190,20 @@ impl<'de> Deserialize<'de> for TextOrNumber {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DeliveryId(pub Uuid);
+
+impl JsonSchema for DeliveryId {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "DeliveryId".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "format": "uuid"})
+    }
+}
 
 impl DeliveryId {
     pub fn parse(text: &str) -> Result<Self, IdError> {

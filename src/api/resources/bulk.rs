@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::Served;
 use crate::api::error::ApiError;
@@ -11,6 +12,7 @@ use crate::api::params::Params;
 use crate::catalog::audit::Origin;
 use crate::catalog::change::{Action, Change, Condition};
 use crate::catalog::fields::Fields;
+use crate::catalog::schema::describe;
 use crate::catalog::writer::WriteError;
 use crate::model::problem::Problem;
 
@@ -33,13 +35,26 @@ pub struct Done {
     unchanged: usize,
 }
 
+pub fn schema() -> Value {
+    let mut schema = Fields::sketch(ask);
+    describe(&mut schema, &[("action", "What is to be done with all of them."), ("ids", "Which: 500 at most.")]);
+    schema
+}
+
+pub fn answer() -> Value {
+    json!({"type": "object", "required": ["changed", "unchanged"], "properties": {
+        "changed": {"type": "integer", "description": "How many were changed."},
+        "unchanged": {"type": "integer", "description": "How many were so already."},
+    }})
+}
+
 pub async fn bulk(
     State(served): State<Served>,
     mut params: Params,
     by: Origin,
     JsonBody(body): JsonBody,
 ) -> Result<Json<Done>, ApiError> {
-    let org = params.org();
+    let org = served.owner(&mut params);
     params.finish()?;
     let (bulk, ids) = Fields::of(body).and_then(read).map_err(ApiError::invalid)?;
     let mut changes = Vec::with_capacity(ids.len());
@@ -58,17 +73,22 @@ pub async fn bulk(
     if !problems.is_empty() {
         return Err(ApiError::invalid(problems));
     }
-    let made = served.api.writer.write_all(&changes, &by).await.map_err(|error| told(error))?;
+    let made = served.api.writer.write_all(&changes, &by).await.map_err(told)?;
     let unchanged = made.iter().filter(|made| made.is_unchanged()).count();
     Ok(Json(Done { changed: made.len() - unchanged, unchanged }))
 }
 
 fn read(mut fields: Fields) -> Result<(Bulk, Vec<String>), Vec<Problem>> {
+    let asked = ask(&mut fields);
+    fields.finish(asked)
+}
+
+fn ask(fields: &mut Fields) -> Option<(Bulk, Vec<String>)> {
     fields.require("action");
     fields.require("ids");
     let bulk = fields.choice("action", BULKS);
     let ids = fields.list("ids", MOST, |id| Ok::<_, String>(id.to_owned()));
-    fields.finish(bulk.zip(ids))
+    bulk.zip(ids)
 }
 
 /// A refusal names the resource that it is of.

@@ -1,5 +1,6 @@
 //! Which resources of a collection a list shows.
 
+use crate::api::door::Param;
 use crate::api::listing::Listing;
 use crate::api::params::Params;
 use crate::catalog::kind::Kind;
@@ -30,6 +31,15 @@ impl Filter {
             && self.own.as_deref().is_none_or(|value| has(resource, value))
             && listing.takes(resource.name(), resource.labels())
     }
+}
+
+/// The parameters that `Filter` reads.
+pub fn params(kind: Kind) -> Vec<Param> {
+    let org = (kind != Kind::Organization).then(|| Param::text("orgId", "Those of this organization."));
+    let active =
+        kind.can_be_disabled().then(|| Param::flag("isActive", "Those that are enabled, or those that are not."));
+    let own = own_field(kind).map(|name| Param::text(name, "Those with exactly this value."));
+    org.into_iter().chain(active).chain(own).collect()
 }
 
 fn own_field(kind: Kind) -> Option<&'static str> {

@@ -142,7 +142,7 @@ pub async fn duplicate(
 
 impl Served {
     /// The organisation that the URL names.
-    fn owner(&self, params: &mut Params) -> Option<OrgId> {
+    pub(super) fn owner(&self, params: &mut Params) -> Option<OrgId> {
         (self.of.kind != Kind::Organization).then(|| params.org()).flatten()
     }
 

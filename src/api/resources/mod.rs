@@ -4,11 +4,11 @@ mod bulk;
 mod filter;
 mod handlers;
 
-use axum::Router;
-use axum::extract::FromRef;
-use axum::routing::{get, post};
+use serde_json::json;
 
-use crate::api::ApiState;
+use crate::api::door::{Access, Answer, Door, Param, delete, form, get, patch, post, put};
+use crate::api::spec::page;
+use crate::api::{ApiState, listing};
 use crate::catalog::kind::Kind;
 
 /// Where a kind is served, and as what a list of it is answered.
@@ -41,26 +41,86 @@ struct Served {
     of: &'static Collection,
 }
 
-impl FromRef<Served> for ApiState {
-    fn from_ref(served: &Served) -> ApiState {
-        served.api.clone()
+/// The routes of all collections.
+pub fn routes(door: &mut Door, api: &ApiState) {
+    for of in &COLLECTIONS {
+        collection_routes(door, Served { api: api.clone(), of });
     }
 }
 
-/// The routes of all collections.
-pub fn routes(api: &ApiState) -> Router {
-    COLLECTIONS.iter().map(|of| collection_routes(Served { api: api.clone(), of })).fold(Router::new(), Router::merge)
-}
+fn collection_routes(door: &mut Door, served: Served) {
+    let Collection { kind, path, items } = *served.of;
+    let (noun, tag, one) = (kind.noun(), kind.name(), format!("{path}/{{id}}"));
+    let admin = path.starts_with("/api/v1/admin/");
+    let (reads, changes) = if admin { (Access::Admin, Access::Admin) } else { (Access::Read, Access::Write) };
+    let org =
+        || (kind != Kind::Organization).then(|| Param::text("orgId", "The organization that it has to belong to."));
+    let whole = |status, about| Answer::json(status, about, form(kind.name()));
 
-fn collection_routes(served: Served) -> Router {
-    let path = served.of.path;
-    let one = format!("{path}/{{id}}");
-    let routes = Router::new()
-        .route(path, get(handlers::list).post(handlers::create))
-        .route(&one, get(handlers::one).put(handlers::replace).patch(handlers::merge).delete(handlers::delete))
-        .route(&format!("{path}/bulk"), post(bulk::bulk))
-        .route(&format!("{one}/duplicate"), post(handlers::duplicate))
-        .route(&format!("{one}/enable"), post(handlers::enable))
-        .route(&format!("{one}/disable"), post(handlers::disable));
-    routes.with_state(served)
+    let list = get(path, reads)
+        .says(tag, format!("A page of {noun}s, by id."))
+        .params(listing::params())
+        .params(filter::params(kind))
+        .answers(Answer::json(200, "A page.", page(items, kind.name())));
+    door.add(list, handlers::list, served.clone());
+    let create = post(path, changes)
+        .says(tag, format!("Makes one {noun}."))
+        .params(org())
+        .body(form(kind.name()))
+        .answers(whole(201, "Made, with its defaults."))
+        .fails(&[409]);
+    door.add(create, handlers::create, served.clone());
+    let read = get(&one, reads).says(tag, format!("One {noun}.")).params(org()).answers(whole(200, "As it is."));
+    door.add(read, handlers::one, served.clone());
+    let replace = put(&one, changes)
+        .says(tag, format!("Replaces one {noun}: what is left out gets its default; a secret sent as `***` stays."))
+        .params(org())
+        .body(form(kind.name()))
+        .answers(whole(200, "As it is now."))
+        .fails(&[409]);
+    door.add(replace, handlers::replace, served.clone());
+    let merge = patch(&one, changes)
+        .says(tag, format!("Changes fields of one {noun} (RFC 7396): `null` brings a default back."))
+        .params(org())
+        .body(json!({"type": "object"}))
+        .media(&["application/merge-patch+json", "application/json"])
+        .answers(whole(200, "As it is now."))
+        .fails(&[409]);
+    door.add(merge, handlers::merge, served.clone());
+    let gone = delete(&one, changes)
+        .says(tag, format!("Deletes one {noun} that nothing refers to."))
+        .params(org())
+        .answers(Answer::nothing(204, "Gone."))
+        .fails(&[409]);
+    door.add(gone, handlers::delete, served.clone());
+    let copy = post(format!("{one}/duplicate"), changes)
+        .says(
+            tag,
+            format!(
+                "Copies one {noun} under another id, disabled where it can be; the body changes fields of the copy."
+            ),
+        )
+        .params(org())
+        .may_have_body(json!({"type": "object"}))
+        .answers(whole(201, "The copy."))
+        .fails(&[409]);
+    door.add(copy, handlers::duplicate, served.clone());
+    let many = post(format!("{path}/bulk"), changes)
+        .says(tag, format!("Changes many {noun}s at once: all or none."))
+        .params(org())
+        .body(bulk::schema())
+        .answers(Answer::json(200, "How many.", bulk::answer()))
+        .fails(&[409]);
+    door.add(many, bulk::bulk, served.clone());
+    if kind.can_be_disabled() {
+        let switch = |word: &str, about: &str| {
+            post(format!("{one}/{word}"), changes)
+                .says(tag, format!("{about} one {noun}."))
+                .params(org())
+                .answers(whole(200, "As it is now."))
+                .fails(&[409])
+        };
+        door.add(switch("enable", "Enables"), handlers::enable, served.clone());
+        door.add(switch("disable", "Disables"), handlers::disable, served);
+    }
 }
