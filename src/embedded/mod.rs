@@ -1,6 +1,6 @@
 //! The log port on SQLite: one process, one file, durable. No broker: what shares it are the stages of one process.
 //!
-//! * `open` finds or makes the file, `store` reads it with `queries`, `write` is the one that writes it, `request` what that is asked for;
+//! * `open` says what makes the file one of ours, `store` reads it with `queries`, `write` is the one that writes it, `request` what that is asked for;
 //! * `rows` and `spans` say where a record stands and where partitions begin and end, `partitioner` which one a key is for;
 //! * `groups` shares partitions among members, `owners` knows who has which, `member` feeds one, `reader` reads without a group;
 //! * `view` reads it beside the process that has it;
@@ -75,9 +75,10 @@ impl EmbeddedLog {
     /// Opens the log in `dir`, made where it is missing, with the topics and the retention that are declared. `Fatal`: another
     /// process has it, it is damaged, read-only or not of this version, or its topics have other partitions.
     pub async fn open(dir: &Path, declared: &Declared, clock: Arc<dyn Clock>) -> Result<EmbeddedLog, LogError> {
-        let opened = open::open(dir, declared).await?;
+        let file = open::file(dir);
+        let opened = open::open(&file, declared).await?;
         let store = Arc::new(Store {
-            place: open::Place::of(dir),
+            file,
             spans: opened.spans,
             limits: declared
                 .topics()
@@ -137,7 +138,7 @@ impl EmbeddedLog {
 
     /// Deletes the log in `dir`, unless a process has it.
     pub fn erase(dir: &Path) -> Result<(), LogError> {
-        open::erase(dir)
+        Ok(open::file(dir).erase().map(drop)?)
     }
 
     fn stage(&self, name: &'static str, topic: Topic) -> Stage {

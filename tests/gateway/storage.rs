@@ -76,7 +76,7 @@ async fn killed_while_it_makes_its_folder() {
         let dir = setup.data().expect("a folder");
         let gateway = setup.spawn();
         // Some milliseconds into the making, each time a little later.
-        until("the folder is there", SOON, async || dir.join("lock").exists().then_some(())).await;
+        until("the folder is there", SOON, async || dir.join("log.db.lock").exists().then_some(())).await;
         let moment = std::time::Instant::now() + Duration::from_micros(n * 700);
         while std::time::Instant::now() < moment {
             std::hint::spin_loop();
@@ -108,7 +108,7 @@ async fn a_second_gateway_on_one_folder_ends_with_two_and_harms_nobody() {
     api.org("648").await;
     api.integration("a", &receiver.url("/a"), json!({})).await;
     let second = setup.another("second").run(SOON).await;
-    refused("a folder that is taken", &second, &["another gateway uses the data folder"]);
+    refused("a folder that is taken", &second, &["another process uses it", "TIDEGATE_DATA_DIR"]);
     api.publish(&event("e", "patient.created")).await;
     receiver.wait_events("/a", 1, SOON).await;
 }
