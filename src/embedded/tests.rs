@@ -15,11 +15,11 @@ use crate::stream::log::{Batch, Part, PartitionCommit};
 
 const DAY: i64 = 24 * 3_600 * 1_000;
 
-fn clock() -> Arc<ManualClock> {
+pub(super) fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::at(Timestamp(1_000 * DAY)))
 }
 
-async fn open(dir: &Path, clock: Arc<ManualClock>) -> Result<EmbeddedLog, LogError> {
+pub(super) async fn open(dir: &Path, clock: Arc<ManualClock>) -> Result<EmbeddedLog, LogError> {
     EmbeddedLog::open(dir, &Declared::built_in(Some("small")).unwrap(), clock).await
 }
 
@@ -32,23 +32,23 @@ async fn refusal(dir: &Path) -> String {
 }
 
 /// A statement on the file, by somebody else.
-async fn by_hand(dir: &Path, statement: &'static str) {
+pub(super) async fn by_hand(dir: &Path, statement: &'static str) {
     let mut file = SqliteConnectOptions::new().filename(dir.join("log.db")).connect().await.unwrap();
     sqlx::raw_sql(statement).execute(&mut file).await.unwrap();
 }
 
-fn output(topic: Topic, key: &str, value: Option<&str>) -> Output {
+pub(super) fn output(topic: Topic, key: &str, value: Option<&str>) -> Output {
     let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
     let record = Record { key: Some(bytes(key)), value: value.map(bytes), ..Record::default() };
     Output { topic, partition: Some(Partition(0)), record }
 }
 
-async fn append(log: &EmbeddedLog, topic: Topic, rows: &[(&str, Option<&str>)]) -> Vec<i64> {
+pub(super) async fn append(log: &EmbeddedLog, topic: Topic, rows: &[(&str, Option<&str>)]) -> Vec<i64> {
     let outputs = rows.iter().map(|(key, value)| output(topic, key, *value)).collect();
     log.append(outputs).await.unwrap().into_iter().map(|(_, offset)| offset.0).collect()
 }
 
-async fn keys(log: &EmbeddedLog, topic: Topic) -> Vec<(i64, String)> {
+pub(super) async fn keys(log: &EmbeddedLog, topic: Topic) -> Vec<(i64, String)> {
     let mut reader = log.read(topic, Partition(0), From::Start).await.unwrap();
     let Batch { records, .. } = reader.next(10_000, Duration::ZERO).await.unwrap();
     let key = |r: &Received| String::from_utf8_lossy(r.record.key.as_deref().unwrap_or_default()).into_owned();
@@ -90,7 +90,7 @@ async fn what_was_answered_is_there_when_the_file_is_opened_again() {
     assert_eq!((first.offset, first.metadata.as_str()), (Offset(2), "1;2;1;"));
 }
 
-fn membership() -> Membership {
+pub(super) fn membership() -> Membership {
     Membership { stage: "match", topic: Topic::Events, max_records: 100, max_bytes: 1 << 20 }
 }
 
