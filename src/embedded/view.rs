@@ -17,12 +17,10 @@ use crate::model::ids::{Offset, Partition};
 use crate::model::time::Timestamp;
 use crate::model::topic::Topic;
 use crate::sqlite::SqliteFile;
-use crate::stream::log::{Batch, LogError};
+use crate::stream::log::{Batch, LogError, READ_BYTES};
 
 /// Between two looks for news.
 const POLL: Duration = Duration::from_millis(250);
-/// A batch ends here although more records were asked for.
-const BATCH_BYTES: usize = 4 << 20;
 const READERS: u32 = 2;
 
 /// The log in the file of another process.
@@ -112,7 +110,7 @@ impl ViewReader {
 
     async fn look(&self, max: usize) -> Result<Batch, LogError> {
         let rows = self.base.row(self.position)..self.base.limit();
-        let stretch = stretch(&self.view.readers, (self.base, self.of.1), rows, (max, BATCH_BYTES)).await;
+        let stretch = stretch(&self.view.readers, (self.base, self.of.1), rows, (max, READ_BYTES)).await;
         let (records, _) = stretch.map_err(|e| self.view.fault(&e))?;
         let position = records.last().map_or(self.position, |r| r.offset.next());
         Ok(Batch { records, position })

@@ -17,10 +17,7 @@ use super::health::{Context, Plain, log_error};
 use crate::model::ids::{Offset, Partition};
 use crate::model::record::Received;
 use crate::model::topic::Topic;
-use crate::stream::log::{Batch, Follower, LogError};
-
-/// What was read ends here although more records were asked for.
-const BYTES: usize = 4 * 1024 * 1024;
+use crate::stream::log::{Batch, Follower, LogError, READ_BYTES};
 
 type Found = Result<Vec<(Topic, Partition, Batch)>, LogError>;
 
@@ -101,7 +98,7 @@ impl Following {
         let until = Instant::now() + wait;
         let mut records: BTreeMap<(Topic, Partition), Vec<Received>> = BTreeMap::new();
         let (mut count, mut bytes) = (0, 0);
-        while count < max && bytes < BYTES {
+        while count < max && bytes < READ_BYTES {
             let left = if count == 0 { until.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
             match self.consumer.poll(left) {
                 None => break,

@@ -9,7 +9,6 @@ mod codec;
 mod committer;
 mod config;
 mod consumer;
-mod credit;
 mod fetching;
 mod follower;
 mod group;

@@ -15,10 +15,8 @@ use super::codec::received;
 use super::health::{Context, Plain, log_error};
 use crate::model::ids::{Offset, Partition};
 use crate::model::topic::Topic;
-use crate::stream::log::{Batch, LogError, PartitionReader};
+use crate::stream::log::{Batch, LogError, PartitionReader, READ_BYTES};
 
-/// A batch ends here although more records were asked for.
-const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// How long a seek may take, which asks no broker.
 const SEEK: Duration = Duration::from_secs(1);
 
@@ -147,7 +145,7 @@ impl Reading {
         let mut batch = Batch { records: Vec::new(), position: self.position };
         let mut bytes = 0;
         let mut failed = None;
-        while batch.records.len() < max && bytes < BATCH_BYTES {
+        while batch.records.len() < max && bytes < READ_BYTES {
             let left =
                 if batch.records.is_empty() { until.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
             match self.consumer.poll(left) {
