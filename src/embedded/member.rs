@@ -158,7 +158,7 @@ impl Feeder {
                 order = self.orders.recv() => match order {
                     Some(order) => self.obey(order).await,
                     None => {
-                        let why = "the stage took no orders for too long, and its partitions were given to others";
+                        let why = "the membership has ended: the stage took no orders for too long, or its group broke";
                         self.tell(Signal::Failed(LogError::Unavailable(why.into()))).await;
                         break;
                     }
