@@ -1,6 +1,6 @@
 //! The store in one SQLite file of one process.
 //!
-//! `open` finds, locks and upgrades the file, `schema` is its tables, `write` puts rows in, `read` gets them out.
+//! `open` says what makes the file one of ours, `schema` is its tables, `write` puts rows in, `read` gets them out.
 
 mod open;
 mod read;
@@ -18,7 +18,6 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 use tokio::sync::{Mutex, MutexGuard};
 
-use self::open::Home;
 use self::read::{Conditions, List};
 use self::write::Statements;
 use super::rows::{Attempt, Batch, DeadLetter, Delivery, EventRow, Rejected, Skip};
@@ -27,6 +26,7 @@ use super::store::{
 };
 use crate::model::ids::{DeliveryId, Offset, Partition};
 use crate::model::topic::Topic;
+use crate::sqlite::SqliteFile;
 
 /// Of one event's or one delivery's rows.
 const MANY: i64 = 1_000;
@@ -36,7 +36,7 @@ const FEW: i64 = 10;
 const VACUUM: &str = "PRAGMA incremental_vacuum(2000)";
 
 pub struct SqliteStore {
-    home: Home,
+    file: SqliteFile,
     writer: Mutex<Writer>,
     readers: SqlitePool,
     statements: Statements,
@@ -53,9 +53,10 @@ impl SqliteStore {
     /// Opens the store in `path`, made where it is missing, readable by its owner alone. `log` names the log that it is of:
     /// another's store is refused, as is one that a process has, that is damaged or of a newer version.
     pub async fn open(path: &Path, log: &str) -> Result<SqliteStore, StoreError> {
-        let opened = open::open(path, log).await?;
+        let file = open::file(path);
+        let opened = open::open(&file, log).await?;
         Ok(SqliteStore {
-            home: Home::of(path),
+            file,
             writer: Mutex::new(Writer { connection: opened.writer, open: false }),
             readers: opened.readers,
             statements: Statements::new(),
@@ -65,7 +66,11 @@ impl SqliteStore {
 
     /// Deletes the store in `path`, unless a process has it; whether there was one.
     pub fn erase(path: &Path) -> Result<bool, StoreError> {
-        open::erase(path)
+        Ok(open::file(path).erase()?)
+    }
+
+    fn fault(&self, error: &sqlx::Error) -> StoreError {
+        self.file.fault(error).into()
     }
 
     /// The connection that writes, in no transaction.
@@ -90,7 +95,7 @@ impl SqliteStore {
         let has_more = items.len() > page.limit;
         items.truncate(page.limit);
         let counted = list.count(&conditions, COUNTED).build().fetch_one(&self.readers).await;
-        let total: i64 = counted.and_then(|row| row.try_get(0)).map_err(|e| self.home.error(&e))?;
+        let total: i64 = counted.and_then(|row| row.try_get(0)).map_err(|e| self.fault(&e))?;
         Ok(Listed { items, total: u64::try_from(total).unwrap_or(0), has_more })
     }
 
@@ -100,7 +105,7 @@ impl SqliteStore {
         read: fn(&SqliteRow) -> Result<T, sqlx::Error>,
     ) -> Result<Vec<T>, StoreError> {
         let rows = query.build().fetch_all(&self.readers).await;
-        rows.and_then(|rows| rows.iter().map(read).collect()).map_err(|e| self.home.error(&e))
+        rows.and_then(|rows| rows.iter().map(read).collect()).map_err(|e| self.fault(&e))
     }
 
     async fn one<T>(
@@ -109,7 +114,7 @@ impl SqliteStore {
         read: fn(&SqliteRow) -> Result<T, sqlx::Error>,
     ) -> Result<Option<T>, StoreError> {
         let row = query.build().fetch_optional(&self.readers).await;
-        row.and_then(|row| row.as_ref().map(read).transpose()).map_err(|e| self.home.error(&e))
+        row.and_then(|row| row.as_ref().map(read).transpose()).map_err(|e| self.fault(&e))
     }
 }
 
@@ -159,7 +164,7 @@ impl Store for SqliteStore {
             self.statements.write(&mut *connection, batch).await?;
             sqlx::raw_sql("COMMIT").execute(&mut *connection).await
         };
-        written.await.map_err(|e| self.home.error(&e))?;
+        written.await.map_err(|e| self.fault(&e))?;
         writer.open = false;
         Ok(())
     }
@@ -170,11 +175,11 @@ impl Store for SqliteStore {
             // Taken anew each time: what is to be written does not wait for all of it.
             let mut writer = self.writer().await;
             let done = sqlx::query(statement).bind(cutoff(&before)).bind(most).execute(&mut writer.connection).await;
-            gone += done.map_err(|e| self.home.error(&e))?.rows_affected();
+            gone += done.map_err(|e| self.fault(&e))?.rows_affected();
         }
         if gone > 0 {
             let mut writer = self.writer().await;
-            sqlx::raw_sql(VACUUM).execute(&mut writer.connection).await.map_err(|e| self.home.error(&e))?;
+            sqlx::raw_sql(VACUUM).execute(&mut writer.connection).await.map_err(|e| self.fault(&e))?;
         }
         Ok(gone)
     }
