@@ -1,13 +1,19 @@
 //! The command line: arguments, exit codes, what people see.
 
 mod bench;
+mod client;
+mod columns;
 mod completions;
 mod config;
+mod deliveries;
 mod dev;
 mod exit;
 mod history;
+mod logs;
+mod moment;
 mod output;
 mod publish;
+mod redrive;
 mod serve;
 mod tail;
 mod topology;
@@ -66,6 +72,8 @@ enum Command {
     Dev(dev::Dev),
     Publish(publish::Publish),
     Tail(tail::Command),
+    Logs(logs::Logs),
+    Redrive(redrive::Redrive),
     /// Show, check or create the topics
     Topology(topology::Topology),
     /// Make the history anew
@@ -85,6 +93,8 @@ pub fn main() -> ExitCode {
         Command::Dev(command) => dev::run(&cli.common, command),
         Command::Publish(command) => publish::run(&cli.common, command),
         Command::Tail(command) => tail::run(&cli.common, command),
+        Command::Logs(command) => logs::run(&cli.common, &command),
+        Command::Redrive(command) => redrive::run(&cli.common, &command),
         Command::Topology(command) => topology::run(&cli.common, &command),
         Command::History(command) => history::run(&cli.common, &command),
         Command::Config(command) => config::run(&cli.common, &command),

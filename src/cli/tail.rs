@@ -6,17 +6,17 @@ mod show;
 #[cfg(test)]
 mod tests;
 
-use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::Common;
 use super::exit::Exit;
+use super::moment::{FORMS, Moment};
 use super::serve::{exit, until_ended};
+use super::{Common, columns};
 use crate::app::view::View;
 use crate::config::{Config, Engine, Flags, Loaded};
-use crate::model::duration::DurationText;
 use crate::model::pattern::EventPattern;
 use crate::model::record::Received;
 use crate::model::time::{Clock as _, SystemClock, Timestamp};
@@ -60,7 +60,7 @@ pub(super) struct Command {
     /// Only with this outcome, status or reason, or with this number of an HTTP answer: `retry`, `dead`, `503`
     #[arg(short, long, value_name = "STATUS")]
     status: Option<String>,
-    /// Where to begin: `beginning`, `end`, a time in RFC 3339, or so long ago: `10m`
+    /// Where to begin: `beginning`, `end`, a time in RFC 3339, a day, or so long ago: `10m`
     #[arg(long, value_name = "WHEN", value_parser = when, conflicts_with = "count")]
     from: Option<When>,
     /// Begin with so many of the last records [default: 10]
@@ -107,8 +107,7 @@ impl What {
 enum When {
     Beginning,
     End,
-    At(Timestamp),
-    Ago(Duration),
+    At(Moment),
 }
 
 fn when(text: &str) -> Result<When, String> {
@@ -117,18 +116,14 @@ fn when(text: &str) -> Result<When, String> {
         "end" => return Ok(When::End),
         _ => {}
     }
-    let ago = text.trim_start_matches('-').parse().map(|DurationText(ago)| When::Ago(ago)).ok();
-    ago.or_else(|| Timestamp::parse(text).map(When::At)).ok_or_else(|| {
-        "must be `beginning`, `end`, a time such as 2026-11-20T08:15:30Z, or a duration such as 10m or 2h".to_owned()
-    })
+    Moment::find(text).map(When::At).ok_or_else(|| format!("must be `beginning`, `end`, {FORMS}"))
 }
 
 pub(super) fn run(common: &Common, command: Command) -> Result<(), Exit> {
     let config = engine(common.loaded(&Config::default(), Flags::new())?);
     let topic = command.topic.topic();
     let begin = command.begin(SystemClock.now());
-    let colours = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let style = Style { format: command.output, colours };
+    let style = Style { format: command.output, colours: columns::colours() };
     let filter = Filter {
         event_type: command.event_type,
         org: command.org,
@@ -158,11 +153,7 @@ impl Command {
             None => Begin::Last(usize::from(self.count.unwrap_or(LAST))),
             Some(When::Beginning) => Begin::Beginning,
             Some(When::End) => Begin::End,
-            Some(When::At(time)) => Begin::Since(time),
-            Some(When::Ago(ago)) => {
-                let ago = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
-                Begin::Since(Timestamp(now.0.saturating_sub(ago).max(0)))
-            }
+            Some(When::At(moment)) => Begin::Since(moment.start(now)),
         }
     }
 }
