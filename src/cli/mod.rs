@@ -110,10 +110,31 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// A configuration, and whether nobody named its engine.
+struct Here {
+    config: Config,
+    guessed: bool,
+}
+
 impl Common {
     /// The configuration with these flags and `more` on top.
     fn load(&self, more: Flags) -> Result<Config, Exit> {
         self.load_over(&Config::default(), more)
+    }
+
+    /// What runs here: where nobody names an engine and a log is in the data folder, it is `tidegate dev`.
+    fn here(&self) -> Result<Here, Exit> {
+        let loaded = self.loaded(&Config::default(), Flags::new())?;
+        let unsaid = loaded.is_default("engine") && loaded.is_default("kafka.brokers");
+        let shapeless = loaded.is_default("topology.profile");
+        let mut config = loaded.config;
+        let guessed = unsaid && config.data_dir.join("log.db").exists();
+        if guessed {
+            let dev = dev::defaults(self);
+            config.engine = dev.engine;
+            config.topology.profile = if shapeless { dev.topology.profile } else { config.topology.profile };
+        }
+        Ok(Here { config, guessed })
     }
 
     /// The same where a command has defaults of its own.

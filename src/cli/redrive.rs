@@ -34,7 +34,8 @@ const READ_AHEAD: usize = 64;
 /// Put dead letters back: each is the same delivery again, its attempts counted on
 #[derive(Args, Debug)]
 #[command(
-    long_about = "Put dead letters back: each is the same delivery again, under the same id, its attempts counted on.\n\n\
+    long_about = "Put dead letters back: each is the same delivery again, its attempts counted on. It keeps its id, by which a receiver \
+    knows a repeat.\n\n\
     They are named by the ids of their deliveries, or chosen by --all and what goes with it. One that is no longer dead is told, and \
     is no failure. The history is asked, which is a second or so behind.\n\n\
     The API key is TIDEGATE_ADMIN_KEY, else what `tidegate dev` keeps in the data folder (.tidegate/admin.key).",

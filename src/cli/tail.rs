@@ -14,16 +14,16 @@ use clap::{Args, ValueEnum};
 use super::exit::Exit;
 use super::moment::{FORMS, Moment};
 use super::serve::{exit, until_ended};
-use super::{Common, columns};
+use super::{Common, Here, columns};
 use crate::app::view::View;
-use crate::config::{Config, Engine, Flags, Loaded};
+use crate::config::Config;
 use crate::model::pattern::EventPattern;
 use crate::model::record::Received;
 use crate::model::time::{Clock as _, SystemClock, Timestamp};
 use crate::model::topic::Topic;
 use crate::stream::log::LogError;
 use facts::{Facts, Filter};
-use read::{Begin, Tail, Watcher};
+use read::{Begin, Ended, Tail, Watcher};
 use show::{Format, Style};
 
 /// Shown where nothing says from where on.
@@ -120,7 +120,11 @@ fn when(text: &str) -> Result<When, String> {
 }
 
 pub(super) fn run(common: &Common, command: Command) -> Result<(), Exit> {
-    let config = engine(common.loaded(&Config::default(), Flags::new())?);
+    let Here { config, guessed } = common.here()?;
+    if guessed {
+        let folder = config.data_dir.display();
+        eprintln!("tidegate: reading the embedded log in {folder}; --kafka host:port reads a Kafka");
+    }
     let topic = command.topic.topic();
     let begin = command.begin(SystemClock.now());
     let style = Style { format: command.output, colours: columns::colours() };
@@ -135,16 +139,33 @@ pub(super) fn run(common: &Common, command: Command) -> Result<(), Exit> {
     }
     let mut screen = Screen { out: BufWriter::new(io::stdout()), topic, filter, style, failed: None, away: false };
     until_ended(async {
-        let view = View::open(&config).await.map_err(exit)?;
-        let ended = Tail { view: &view, topic }.run(begin, !command.no_follow, &mut screen).await;
+        let ended = tail(&config, topic, (begin, !command.no_follow), &mut screen).await;
         let shown = screen.ended();
-        view.close(CLOSE_WITHIN).await;
-        ended.map_err(|error| match error {
-            LogError::Unavailable(why) => Exit::Unreachable(why),
-            other => Exit::failed(other),
-        })?;
-        shown
+        ended.and(shown)
     })
+}
+
+/// Goes on with the next log where one is started over (`tidegate dev --fresh`).
+async fn tail(
+    config: &Config,
+    topic: Topic,
+    (mut begin, follow): (Begin, bool),
+    watcher: &mut impl Watcher,
+) -> Result<(), Exit> {
+    loop {
+        let view = View::open(config).await.map_err(exit)?;
+        let ended = Tail { view: &view, topic }.run(begin, follow, watcher).await;
+        view.close(CLOSE_WITHIN).await;
+        match ended {
+            Ok(Ended::Enough) => return Ok(()),
+            Ok(Ended::Replaced) => {
+                watcher.replaced();
+                begin = Begin::Beginning;
+            }
+            Err(LogError::Unavailable(why)) => return Err(Exit::Unreachable(why)),
+            Err(other) => return Err(Exit::failed(other)),
+        }
+    }
 }
 
 impl Command {
@@ -156,20 +177,6 @@ impl Command {
             Some(When::At(moment)) => Begin::Since(moment.start(now)),
         }
     }
-}
-
-/// Where nobody names an engine and a log is in the data folder, `tidegate dev` is what runs here.
-fn engine(loaded: Loaded) -> Config {
-    let unsaid = loaded.is_default("engine") && loaded.is_default("kafka.brokers");
-    let mut config = loaded.config;
-    if unsaid && config.data_dir.join("log.db").exists() {
-        eprintln!(
-            "tidegate: reading the embedded log in {}; --kafka host:port reads a Kafka",
-            config.data_dir.display()
-        );
-        config.engine = Engine::Embedded;
-    }
-    config
 }
 
 /// Standard output, or what a test takes for it.
@@ -220,5 +227,9 @@ impl<W: Write> Watcher for Screen<W> {
         if !std::mem::replace(&mut self.away, true) {
             eprintln!("tidegate: {error}; trying again");
         }
+    }
+
+    fn replaced(&mut self) {
+        eprintln!("tidegate: the log was started over; what follows is in the new one");
     }
 }

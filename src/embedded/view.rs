@@ -3,6 +3,7 @@
 //! SQLite's write-ahead log lets readers see whole commits while another process writes. Nobody tells this process of news, so
 //! it looks a few times a second.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,6 +30,17 @@ const READERS: u32 = 2;
 pub struct View {
     place: Place,
     readers: SqlitePool,
+    file: Identity,
+}
+
+/// A file, whatever its name stands for now: device and inode.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Identity(u64, u64);
+
+impl Identity {
+    fn of(path: &Path) -> Option<Identity> {
+        std::fs::metadata(path).ok().map(|about| Identity(about.dev(), about.ino()))
+    }
 }
 
 /// Reads one partition of it.
@@ -43,19 +55,29 @@ impl View {
     /// Opens the log in `dir`. `Unavailable`: there is none.
     pub async fn open(dir: &Path) -> Result<View, LogError> {
         let place = Place::of(dir);
-        if !place.exists() {
+        let Some(file) = Identity::of(place.path()).filter(|_| place.exists()) else {
             return Err(LogError::Unavailable(format!(
                 "there is no log in {}: start `tidegate dev` here first, or name its folder with TIDEGATE_DATA_DIR",
                 dir.display()
             )));
-        }
+        };
         let options = SqliteConnectOptions::new().filename(place.path()).read_only(true).disable_statement_logging();
+        // Never opened anew: a file that was deleted keeps its inode for as long as it is open, so that no other gets it, and what
+        // took its name is not read in its place.
         let readers = SqlitePoolOptions::new()
+            .min_connections(READERS)
             .max_connections(READERS)
+            .idle_timeout(None)
+            .max_lifetime(None)
             .connect_with(options)
             .await
             .map_err(|e| place.error(&e))?;
-        Ok(View { place, readers })
+        Ok(View { place, readers, file })
+    }
+
+    /// Whether the log was started over: another file has its name. While none has, it is not.
+    pub fn is_replaced(&self) -> bool {
+        self.place.exists() && Identity::of(self.place.path()).is_some_and(|file| file != self.file)
     }
 
     /// How many partitions the topic has.
