@@ -43,7 +43,7 @@ const READ_AHEAD: usize = 64;
     tidegate redrive 01a1ffb3-2102-8879-8232-fe37ac38a16c\n  \
     tidegate redrive --all --integration bills --from 1h --dry-run\n  \
     tidegate redrive --all --integration bills --category http_5xx --yes\n  \
-    tidegate logs --status dead -n 500 -o json | jq -r 'select(.responseStatus == 503).id' | tidegate redrive -\n  \
+    tidegate logs --status dead -n 500 -o json | jq -r .id | tidegate redrive -\n  \
     tidegate tail dlq --from 1h --no-follow -o json | jq -r .headers.tg_delivery | tidegate redrive -\n\n\
     Exit codes: 0 all were put back or are no longer dead, 1 some could not be, 2 wrong usage or key, 3 no gateway answers, or its \
     history is away."
@@ -190,7 +190,8 @@ async fn put_back(api: Api, ids: BoxStream<'static, Result<String, String>>, cou
             match outcomes.next().await {
                 None => break Ok(()),
                 Some(Ok(outcome)) => told.happened(&mut totals, outcome),
-                Some(Err(exit)) => break Err(exit),
+                Some(Err(exit)) if totals == Totals::default() => break Err(exit),
+                Some(Err(exit)) => break Err(exit.and("; the same command goes on with the rest")),
             }
         };
         output::print(&told.summary(totals))?;
