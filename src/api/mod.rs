@@ -28,7 +28,7 @@ use axum::routing::{get, post};
 
 pub use auth::AdminKey;
 pub use error::{ApiError, Code};
-pub use history::Redrives;
+pub use history::{NO_LONGER_DEAD, Redrives};
 pub use probes::{Health, Part};
 
 use crate::catalog::resource::Resource;

@@ -3,6 +3,7 @@
 //! SQLite's write-ahead log lets readers see whole commits while another process writes. Nobody tells this process of news, so
 //! it looks a few times a second.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -28,6 +29,17 @@ const READERS: u32 = 2;
 pub struct View {
     file: SqliteFile,
     readers: SqlitePool,
+    identity: Identity,
+}
+
+/// A file, whatever its name stands for now: device and inode.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Identity(u64, u64);
+
+impl Identity {
+    fn of(path: &Path) -> Option<Identity> {
+        std::fs::metadata(path).ok().map(|about| Identity(about.dev(), about.ino()))
+    }
 }
 
 /// Reads one partition of it.
@@ -42,18 +54,23 @@ impl View {
     /// Opens the log in `dir`. `Unavailable`: there is none.
     pub async fn open(dir: &Path) -> Result<View, LogError> {
         let file = file(dir);
-        if !file.is_there() {
+        let Some(identity) = Identity::of(file.path()).filter(|_| file.is_there()) else {
             return Err(LogError::Unavailable(format!(
                 "there is no log in {}: start `tidegate dev` here first, or name its folder with TIDEGATE_DATA_DIR",
                 dir.display()
             )));
-        }
+        };
         let readers = file.look(READERS).await?;
-        Ok(View { file, readers })
+        Ok(View { file, readers, identity })
     }
 
     fn fault(&self, error: &sqlx::Error) -> LogError {
         self.file.fault(error).into()
+    }
+
+    /// Whether the log was started over: another file has its name. While none has, it is not.
+    pub fn is_replaced(&self) -> bool {
+        self.file.is_there() && Identity::of(self.file.path()).is_some_and(|file| file != self.identity)
     }
 
     /// How many partitions the topic has.

@@ -91,7 +91,14 @@ impl SqliteFile {
     }
 
     async fn readers(&self, connections: u32) -> Result<SqlitePool, Fault> {
-        let pool = SqlitePoolOptions::new().max_connections(connections).test_before_acquire(false);
+        // Never opened anew: a file that was deleted keeps its inode for as long as it is open, so that no other gets it, and what
+        // took its name is not read in its place.
+        let pool = SqlitePoolOptions::new()
+            .min_connections(connections)
+            .max_connections(connections)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false);
         pool.connect_with(self.reading(&self.path).read_only(true)).await.map_err(|e| self.fault(&e))
     }
 

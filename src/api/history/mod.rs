@@ -13,7 +13,7 @@ use axum::Router;
 use axum::routing::{get, post};
 use chrono::NaiveDate;
 
-pub use dlq::Redrives;
+pub use dlq::{NO_LONGER_DEAD, Redrives};
 
 use crate::api::ApiState;
 use crate::api::error::{ApiError, Code};
