@@ -31,7 +31,11 @@ const ASIDE: [(&str, Importers, &[&str]); 6] = [
     ("embedded", Importers::Only(&["app"]), &["stream", "model", "topology", "telemetry"]),
     ("config", Importers::Only(&["main", "cli", "app"]), &["model", "telemetry"]),
     ("topology", Importers::Only(&["main", "cli", "app", "kafka", "embedded"]), &["model"]),
-    ("bench", Importers::Only(&["main", "cli"]), &["app", "stream", "model", "topology", "telemetry", "config"]),
+    (
+        "bench",
+        Importers::Only(&["main", "cli"]),
+        &["app", "history", "stream", "model", "topology", "telemetry", "config"],
+    ),
     ("telemetry", Importers::All, &["model"]),
 ];
 

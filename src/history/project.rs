@@ -122,14 +122,17 @@ impl Project {
             if found.is_empty() {
                 continue;
             }
-            let mut batch = Batch::default();
+            let (mut batch, mut counts) = (Batch::default(), BTreeMap::new());
             for (topic, partition, read) in found {
                 read.records.iter().for_each(|received| batch.take(topic, received));
                 batch.offsets.insert((topic, partition), read.position);
-                counter!(HISTORY_RECORDS, "topic" => topic.name()).increment(read.records.len() as u64);
+                *counts.entry(topic).or_insert(0) += read.records.len() as u64;
             }
             // Only then is more read: what waits for the store is bounded.
             self.write(store, &batch).await;
+            for (topic, records) in counts {
+                counter!(HISTORY_RECORDS, "topic" => topic.name()).increment(records);
+            }
             positions.lock().unwrap_or_else(PoisonError::into_inner).extend(batch.offsets);
         }
     }

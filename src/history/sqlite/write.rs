@@ -1,17 +1,21 @@
 //! Rows into their tables, many a statement.
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use sqlx::{Arguments as _, AssertSqlSafe};
 
-use super::read::word;
-use crate::history::rows::{Attempt, Batch, DeadLetter, EventRow, Fact, Rejected, Skip};
+use super::kinds::{Kind, Kinds};
+use super::read::{self, word};
+use crate::history::rows::{Attempt, Batch, DeadLetter, EventRow, Rejected, Skip};
+use crate::history::standing::Standing;
+use crate::model::ids::DeliveryId;
 use crate::model::time::Timestamp;
 
 /// Rows that one statement inserts. Each size has its statement, prepared once.
-const CHUNKS: [usize; 2] = [32, 1];
+const CHUNKS: [usize; 3] = [64, 8, 1];
 
 /// What a delivery is about: whoever says it first.
 const ABOUT: [&str; 11] = [
@@ -42,16 +46,34 @@ const STATE: [&str; 9] = [
     "updated_at",
 ];
 
+/// An insert of so many rows at once, for each of `CHUNKS`.
 struct Statement {
-    insert: String,
     columns: usize,
-    conflict: String,
+    sized: [String; CHUNKS.len()],
+}
+
+impl Statement {
+    fn new(insert: String, columns: usize, conflict: &str) -> Statement {
+        let one = format!("({})", vec!["?"; columns].join(","));
+        let sized = CHUNKS.map(|size| format!("{insert} VALUES {} {conflict}", vec![one.as_str(); size].join(",")));
+        Statement { columns, sized }
+    }
+}
+
+/// A delivery as it is to be in its row.
+struct Written {
+    id: DeliveryId,
+    kind: i64,
+    standing: Standing,
 }
 
 /// The statements, put together once.
 pub(super) struct Statements {
     events: Statement,
-    facts: Statement,
+    /// Of rows that are new, or of which how they stand has changed: indexes of what never changes are left alone.
+    standing: Statement,
+    /// Of rows of which all may have changed.
+    all: Statement,
     attempts: Statement,
     skips: Statement,
     dead: Statement,
@@ -60,9 +82,11 @@ pub(super) struct Statements {
 
 impl Statements {
     pub(super) fn new() -> Statements {
+        let standing = [&TRIED[..], &["tried"], &STATE, &["step", "step_record", "kind"]].concat();
         Statements {
             events: events(),
-            facts: facts(),
+            standing: deliveries(&standing),
+            all: deliveries(of_deliveries().get(1..).unwrap_or_default()),
             attempts: attempts(),
             skips: skips(),
             dead: dead(),
@@ -70,9 +94,18 @@ impl Statements {
         }
     }
 
-    pub(super) async fn write(&self, to: &mut SqliteConnection, batch: &Batch) -> Result<(), sqlx::Error> {
-        insert(to, &self.events, &batch.events, event).await?;
-        insert(to, &self.facts, &batch.facts, fact).await?;
+    pub(super) async fn write(
+        &self,
+        to: &mut SqliteConnection,
+        batch: &Batch,
+        kinds: &mut Kinds,
+    ) -> Result<(), sqlx::Error> {
+        let mut events = Vec::with_capacity(batch.events.len());
+        for row in &batch.events {
+            events.push((row, kinds.id(to, Kind::of_event(row)).await?));
+        }
+        insert(to, &self.events, &events, event).await?;
+        self.deliveries(to, batch, kinds).await?;
         insert(to, &self.attempts, &batch.attempts, attempt).await?;
         insert(to, &self.skips, &batch.skips, skip).await?;
         insert(to, &self.dead, &batch.dead, dead_letter).await?;
@@ -87,6 +120,51 @@ impl Statements {
         }
         Ok(())
     }
+
+    /// Facts about one delivery become one row, which is written if that changes it.
+    async fn deliveries(&self, to: &mut SqliteConnection, batch: &Batch, kinds: &mut Kinds) -> Result<(), sqlx::Error> {
+        let mut told: BTreeMap<DeliveryId, Standing> = BTreeMap::new();
+        for fact in &batch.facts {
+            match told.entry(fact.id) {
+                Entry::Vacant(entry) => drop(entry.insert(Standing::from(fact))),
+                Entry::Occupied(mut entry) => entry.get_mut().learn(Standing::from(fact)),
+            }
+        }
+        if told.is_empty() {
+            return Ok(());
+        }
+        let (mut standing, mut all) = (Vec::with_capacity(told.len()), Vec::new());
+        for (id, known) in known(to, told.keys()).await? {
+            let Some(new) = told.remove(&id) else { continue };
+            let mut merged = known.clone();
+            merged.learn(new);
+            if merged == known {
+                continue;
+            }
+            let same = (&merged.about, merged.created_at) == (&known.about, known.created_at);
+            let kind = kinds.id(to, Kind::of_delivery(&merged)).await?;
+            let rows = if same { &mut standing } else { &mut all };
+            rows.push(Written { id, kind, standing: merged });
+        }
+        for (id, new) in told {
+            standing.push(Written { id, kind: kinds.id(to, Kind::of_delivery(&new)).await?, standing: new });
+        }
+        insert(to, &self.standing, &standing, delivery).await?;
+        insert(to, &self.all, &all, delivery).await
+    }
+}
+
+/// How those of these deliveries stand that have a row.
+async fn known(
+    to: &mut SqliteConnection,
+    ids: impl Iterator<Item = &DeliveryId>,
+) -> Result<Vec<(DeliveryId, Standing)>, sqlx::Error> {
+    let ids: Vec<String> = ids.map(|id| format!("\"{id}\"")).collect();
+    let rows = sqlx::query("SELECT * FROM deliveries WHERE id IN (SELECT value FROM json_each(?))")
+        .bind(format!("[{}]", ids.join(",")))
+        .fetch_all(to)
+        .await?;
+    rows.iter().map(read::standing).collect()
 }
 
 async fn insert<T>(
@@ -95,9 +173,7 @@ async fn insert<T>(
     mut rows: &[T],
     bind: fn(&T, &mut SqliteArguments) -> Result<(), BoxDynError>,
 ) -> Result<(), sqlx::Error> {
-    for size in CHUNKS {
-        let one = format!("({})", vec!["?"; statement.columns].join(","));
-        let sql = format!("{} VALUES {} {}", statement.insert, vec![one.as_str(); size].join(","), statement.conflict);
+    for (size, sql) in CHUNKS.into_iter().zip(&statement.sized) {
         while rows.len() >= size {
             let (chunk, rest) = rows.split_at(size);
             let mut values = SqliteArguments::default();
@@ -130,55 +206,40 @@ fn events() -> Statement {
         "record",
         "content_type",
         "payload",
+        "kind",
     ];
     let set: Vec<String> = columns[3..].iter().map(|c| format!("{c} = excluded.{c}")).collect();
-    Statement {
-        insert: format!("INSERT INTO events ({})", columns.join(",")),
-        columns: columns.len(),
-        conflict: format!(
+    Statement::new(
+        format!("INSERT INTO events ({})", columns.join(",")),
+        columns.len(),
+        &format!(
             "ON CONFLICT (org, source, id) DO UPDATE SET {} WHERE
              (excluded.at, excluded.partition, excluded.record) < (events.at, events.partition, events.record)",
             set.join(",")
         ),
-    }
+    )
 }
 
-/// Facts come in any order; the row says what the latest says, and what any says where only one does.
-fn facts() -> Statement {
-    let columns = [&["id"], &ABOUT[..], &TRIED, &["tried"], &STATE, &["created_at", "step", "step_record"]].concat();
-    let mut set = String::from("created_at = min(deliveries.created_at, excluded.created_at)");
-    for c in ABOUT {
-        let _ = write!(set, ", {c} = coalesce(deliveries.{c}, excluded.{c})");
-    }
-    for c in TRIED {
-        let _ = write!(
-            set,
-            ", {c} = CASE WHEN excluded.tried >= deliveries.tried THEN coalesce(excluded.{c}, deliveries.{c})
-               ELSE coalesce(deliveries.{c}, excluded.{c}) END"
-        );
-    }
-    set.push_str(", tried = max(deliveries.tried, excluded.tried)");
-    for c in STATE.iter().chain(&["step", "step_record"]) {
-        let _ = write!(
-            set,
-            ", {c} = CASE WHEN (excluded.step, excluded.step_record) >= (deliveries.step, deliveries.step_record)
-               THEN excluded.{c} ELSE deliveries.{c} END"
-        );
-    }
-    Statement {
-        insert: format!("INSERT INTO deliveries ({})", columns.join(",")),
-        columns: columns.len(),
-        conflict: format!("ON CONFLICT (id) DO UPDATE SET {set}"),
-    }
+/// All that a row says of a delivery.
+fn of_deliveries() -> Vec<&'static str> {
+    [&["id"], &ABOUT[..], &["created_at"], &TRIED, &["tried"], &STATE, &["step", "step_record", "kind"]].concat()
+}
+
+/// New rows, and those of which `changing` is to be as it is here. An index is written again where a column of it is named,
+/// changed or not.
+fn deliveries(changing: &[&str]) -> Statement {
+    let columns = of_deliveries();
+    let set: Vec<String> = changing.iter().map(|c| format!("{c} = excluded.{c}")).collect();
+    Statement::new(
+        format!("INSERT INTO deliveries ({})", columns.join(",")),
+        columns.len(),
+        &format!("ON CONFLICT (id) DO UPDATE SET {}", set.join(",")),
+    )
 }
 
 /// A record written again replaces itself.
 fn replacing(table: &str, columns: &[&str]) -> Statement {
-    Statement {
-        insert: format!("INSERT OR REPLACE INTO {table} ({})", columns.join(",")),
-        columns: columns.len(),
-        conflict: String::new(),
-    }
+    Statement::new(format!("INSERT OR REPLACE INTO {table} ({})", columns.join(",")), columns.len(), "")
 }
 
 fn attempts() -> Statement {
@@ -213,13 +274,12 @@ fn skips() -> Statement {
 }
 
 fn dead() -> Statement {
-    Statement {
-        insert: "INSERT INTO dead_letters (delivery, partition, record, at)".into(),
-        columns: 4,
-        conflict: "ON CONFLICT (delivery) DO UPDATE SET partition = excluded.partition, record = excluded.record, at = excluded.at
-                   WHERE (excluded.at, excluded.record) > (dead_letters.at, dead_letters.record)"
-            .into(),
-    }
+    Statement::new(
+        "INSERT INTO dead_letters (delivery, partition, record, at)".into(),
+        4,
+        "ON CONFLICT (delivery) DO UPDATE SET partition = excluded.partition, record = excluded.record, at = excluded.at
+                   WHERE (excluded.at, excluded.record) > (dead_letters.at, dead_letters.record)",
+    )
 }
 
 fn rejected() -> Statement {
@@ -248,7 +308,7 @@ fn ms(at: Option<Timestamp>) -> Option<i64> {
     at.map(|at| at.0)
 }
 
-fn event(row: &EventRow, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
+fn event((row, kind): &(&EventRow, i64), to: &mut SqliteArguments) -> Result<(), BoxDynError> {
     for text in [&row.org, &row.source, &row.id, &row.event_type] {
         to.add(text.as_str())?;
     }
@@ -267,12 +327,13 @@ fn event(row: &EventRow, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
     to.add(row.place.partition.0)?;
     to.add(row.place.offset.0)?;
     to.add(row.content_type.as_str())?;
-    to.add(row.payload.as_deref())
+    to.add(row.payload.as_deref())?;
+    to.add(*kind)
 }
 
-fn fact(row: &Fact, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
-    to.add(row.id.to_string())?;
-    let about = &row.about;
+fn delivery(row: &Written, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
+    let Written { id, kind, standing: Standing { about, tried, tried_at, state, rank, created_at, updated_at } } = row;
+    to.add(id.to_string())?;
     let texts = [
         &about.org,
         &about.event_id,
@@ -287,14 +348,12 @@ fn fact(row: &Fact, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
         &about.trigger,
     ];
     texts.into_iter().try_for_each(|text| to.add(text.as_deref()))?;
-    let tried = row.tried.as_ref();
-    to.add(tried.and_then(|t| t.integration_name.as_deref()))?;
-    to.add(tried.and_then(|t| t.target_url.as_deref()))?;
-    to.add(tried.and_then(|t| t.http_method.as_deref()))?;
-    to.add(tried.and_then(|t| t.max_attempts))?;
-    // Attempts of one delivery lie in one partition, where a later one has a higher offset.
-    to.add(tried.map_or(-1, |_| row.rank.offset))?;
-    let state = &row.state;
+    to.add(created_at.0)?;
+    to.add(tried.integration_name.as_deref())?;
+    to.add(tried.target_url.as_deref())?;
+    to.add(tried.http_method.as_deref())?;
+    to.add(tried.max_attempts)?;
+    to.add(*tried_at)?;
     to.add(state.status.as_str())?;
     to.add(state.category.map(|c| c.as_str()))?;
     to.add(state.error.as_deref())?;
@@ -303,10 +362,10 @@ fn fact(row: &Fact, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
     to.add(state.attempts)?;
     to.add(ms(state.next_attempt_at))?;
     to.add(ms(state.delivered_at))?;
-    to.add(row.at.0)?;
-    to.add(row.at.0)?;
-    to.add(row.rank.step)?;
-    to.add(row.rank.offset)
+    to.add(updated_at.0)?;
+    to.add(rank.step)?;
+    to.add(rank.offset)?;
+    to.add(*kind)
 }
 
 fn attempt(row: &Attempt, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
