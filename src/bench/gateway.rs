@@ -194,14 +194,20 @@ impl Gateway {
         }
     }
 
-    /// The body of an answer of status 200.
+    /// The body of an answer of status 200. Tried again for as long as the history is being opened.
     pub async fn get(&self, path: &str) -> anyhow::Result<String> {
-        let request = self.http.get(format!("http://{}{path}", self.address)).header("x-api-key", &self.setup.key);
-        let answer = request.send().await?;
-        let status = answer.status();
-        let body = answer.text().await?;
-        ensure!(status == StatusCode::OK, "{path} answered {status}: {body}");
-        Ok(body)
+        let (url, begun) = (format!("http://{}{path}", self.address), Instant::now());
+        loop {
+            let answer = self.http.get(&url).header("x-api-key", &self.setup.key).send().await?;
+            let status = answer.status();
+            let body = answer.text().await?;
+            if status == StatusCode::OK {
+                return Ok(body);
+            }
+            let again = status == StatusCode::SERVICE_UNAVAILABLE && begun.elapsed() < Duration::from_secs(30);
+            ensure!(again, "{path} answered {status}: {body}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
 
     /// How many deliveries a filter lets through, counted up to 100,000.

@@ -82,7 +82,7 @@ impl Extent {
         backlog: 50_000,
         fan: 5_000,
         history: 25_000,
-        logs: 200_000,
+        logs: 100_000,
         settle: Duration::from_secs(1),
         stream: Duration::from_secs(4),
         publish: Duration::from_secs(2),

@@ -51,6 +51,8 @@ impl Measuring {
         self.fill(&setup.folder.join("history.db"), now).await?;
         self.progress.step("a large history: pages");
         let gateway = setup.start().await?;
+        // The history may be opened a moment after the rest is ready.
+        gateway.logs("eventId=none").await?;
         for (name, query) in self.queries(now) {
             let asked = ask(&gateway, (name, &query)).await.with_context(|| format!("{name}: {query}"))?;
             self.extra.pages.push(asked);
@@ -74,9 +76,10 @@ impl Measuring {
     fn queries(&self, now: Timestamp) -> Vec<(&'static str, String)> {
         let some = self.extent.logs / 3;
         let one = sample(some, (self.extent.logs, now));
+        let elsewhere = (integration(some) + 1) % TYPES;
         let of = |value: Option<String>| value.unwrap_or_default();
         let about = one.about;
-        let (org, integration, kind) = (of(about.org), of(about.integration_id), of(about.event_type));
+        let (org, bills, kind) = (of(about.org), of(about.integration_id), of(about.event_type));
         let day = |before: i64| Timestamp(now.0 - before * 86_400_000).to_string();
         vec![
             ("newest", String::new()),
@@ -88,12 +91,12 @@ impl Measuring {
             ("dead letters", "status=FAILED,ABANDONED".into()),
             ("org and status", format!("orgId={org}&status=SUCCESS")),
             ("org and status, few", format!("orgId={org}&status=FAILED")),
-            ("integration", format!("integrationId={integration}")),
-            ("integration and status, few", format!("integrationId={integration}&status=RETRYING")),
+            ("integration", format!("integrationId={bills}")),
+            ("integration and status, few", format!("integrationId={bills}&status=RETRYING")),
             ("org and type", format!("orgId={org}&eventType={kind}")),
             ("org, status and type", format!("orgId={org}&status=SUCCESS&eventType={kind}")),
             ("org, status and type, few", format!("orgId={org}&status=ABANDONED&eventType={kind}")),
-            ("org and type that never meet", format!("orgId={org}&eventType=kind.{}", (some + 1) % TYPES)),
+            ("org and type that never meet", format!("orgId={org}&eventType=kind.{elsewhere}")),
             ("error category", "errorCategory=TIMEOUT".into()),
             ("error category and type", format!("errorCategory=HTTP_5XX&eventType={kind}")),
             ("dates", format!("startDate={}&endDate={}", day(12), day(11))),
@@ -128,8 +131,7 @@ fn sample(n: u32, (rows, now): (u32, Timestamp)) -> Fact {
     };
     let age = SPAN.as_millis() as i64 * i64::from(rows - n) / i64::from(rows);
     let at = Timestamp(now.0 - age);
-    // As an integration is of one organisation and hears one type.
-    let integration = n.wrapping_mul(2_654_435_761) / 7 % INTEGRATIONS;
+    let integration = integration(n);
     let text = |text: String| Some(text);
     let id = DeliveryId(uuid::Uuid::new_v8((u128::from(at.0.unsigned_abs()) << 80 | u128::from(n)).to_be_bytes()));
     Fact {
@@ -168,6 +170,11 @@ fn sample(n: u32, (rows, now): (u32, Timestamp)) -> Fact {
     }
 }
 
+/// Of delivery `n`. It is of one organisation and hears one type.
+fn integration(n: u32) -> u32 {
+    n.wrapping_mul(2_654_435_761) / 7 % INTEGRATIONS
+}
+
 async fn ask(gateway: &Gateway, (name, query): (&'static str, &str)) -> anyhow::Result<Asked> {
     let query = query.replace(' ', "%20");
     let path = format!("/api/v1/logs?limit=50&{query}");
@@ -176,7 +183,7 @@ async fn ask(gateway: &Gateway, (name, query): (&'static str, &str)) -> anyhow::
         gateway.get(&path).await.map(|_| begun.elapsed())
     };
     let first = page().await?;
-    let mut all = Histogram::<u64>::new(3)?;
+    let mut all = Histogram::<u64>::new_with_bounds(1, 60_000_000, 3)?;
     for _ in 0..TIMES {
         all.saturating_record(u64::try_from(page().await?.as_micros()).unwrap_or(u64::MAX));
     }

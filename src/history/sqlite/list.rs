@@ -247,10 +247,13 @@ impl List {
         let alone = matches!(sources, [one] if !each(one));
         let (most, inner, outer) = if alone { (page.limit + 1, page.skip, 0) } else { (whole, 0, page.skip) };
         let after = page.after.as_ref();
-        let mut query =
-            Query(QueryBuilder::new(format!("SELECT {} FROM {} WHERE rowid IN (", self.columns, self.table)));
-        for (at, source) in sources.iter().enumerate() {
-            query.0.push(if at == 0 { "SELECT * FROM (" } else { ") UNION ALL SELECT * FROM (" });
+        // Candidates are sorted by their keys alone; then the page's rows are read.
+        let List { columns, table, at, id, .. } = self;
+        let mut query = Query(QueryBuilder::new(format!(
+            "SELECT {columns} FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE rowid IN ("
+        )));
+        for (n, source) in sources.iter().enumerate() {
+            query.0.push(if n == 0 { "SELECT * FROM (" } else { ") UNION ALL SELECT * FROM (" });
             match source {
                 Source::Kinds(kinds) if each(source) => self.of_each(&mut query, kinds, (conditions, after, most)),
                 _ => {
@@ -263,6 +266,7 @@ impl List {
         query.0.push("))");
         // One more than asked for tells whether there are more.
         self.order(&mut query, (page.limit + 1, outer));
+        query.0.push(format!(") ORDER BY {at} DESC, {id} DESC"));
         query.0
     }
 

@@ -1,13 +1,14 @@
 //! The store in one SQLite file of one process.
 //!
-//! `open` finds, locks and upgrades the file, `schema` is its tables, `write` puts rows in, `list` finds those of a filter by way
-//! of their `kinds`, `read` gets them out.
+//! `open` finds, locks and upgrades the file, `schema` is its tables, `write` and `tables` put rows in, `list` finds those of a
+//! filter by way of their `kinds`, `read` gets them out.
 
 mod kinds;
 mod list;
 mod open;
 mod read;
 mod schema;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -36,6 +37,9 @@ use crate::model::topic::Topic;
 const MANY: i64 = 1_000;
 /// Events that share an id are told apart from a few.
 const FEW: i64 = 10;
+/// Kinds of which no row is left.
+const UNUSED: &str = "DELETE FROM kinds WHERE NOT EXISTS (SELECT 1 FROM deliveries WHERE kind = kinds.id)
+  AND NOT EXISTS (SELECT 1 FROM events WHERE kind = kinds.id)";
 /// Pages that are given back to the file system after rows were deleted.
 const VACUUM: &str = "PRAGMA incremental_vacuum(2000)";
 
@@ -197,6 +201,8 @@ impl Store for SqliteStore {
         }
         if gone > 0 {
             let mut writer = self.writer().await;
+            writer.kinds.forget();
+            sqlx::raw_sql(UNUSED).execute(&mut writer.connection).await.map_err(|e| self.home.error(&e))?;
             sqlx::raw_sql(VACUUM).execute(&mut writer.connection).await.map_err(|e| self.home.error(&e))?;
         }
         Ok(gone)

@@ -185,53 +185,39 @@ async fn plan(store: &SqliteStore, query: QueryBuilder<Sqlite>) -> String {
     rows.iter().map(|row| row.try_get::<String, _>("detail").unwrap()).collect::<Vec<_>>().join("; ")
 }
 
-/// Each filter alone, and with each other one.
+/// Every combination.
 fn filters() -> Vec<DeliveryFilter> {
-    use DeliveryStatus::{Abandoned, Failed, Pending};
     let some = |text: &str| Some(text.to_owned());
-    let none = DeliveryFilter::default;
-    let single = [
-        none(),
-        DeliveryFilter { org: OrgId::parse("648").ok(), ..none() },
-        DeliveryFilter { statuses: vec![Failed], ..none() },
-        DeliveryFilter { statuses: vec![Failed, Abandoned], ..none() },
-        DeliveryFilter { statuses: vec![Pending, Failed, Abandoned], ..none() },
-        DeliveryFilter { integration_id: some("bills"), ..none() },
-        DeliveryFilter { event_type: some("t"), ..none() },
-        DeliveryFilter { category: Some(ErrorCategory::Timeout), ..none() },
-        DeliveryFilter { since: Some(Timestamp(1)), until: Some(Timestamp(2)), ..none() },
-        DeliveryFilter { event_id: some("1"), ..none() },
-        DeliveryFilter { entity_id: some("e"), ..none() },
-        DeliveryFilter { correlation_id: some("c"), ..none() },
-        DeliveryFilter { search: some("s"), ..none() },
-    ];
-    let both = |a: &DeliveryFilter, b: &DeliveryFilter| DeliveryFilter {
-        org: a.org.clone().or(b.org.clone()),
-        statuses: if a.statuses.is_empty() { b.statuses.clone() } else { a.statuses.clone() },
-        integration_id: a.integration_id.clone().or(b.integration_id.clone()),
-        event_type: a.event_type.clone().or(b.event_type.clone()),
-        event_id: a.event_id.clone().or(b.event_id.clone()),
-        entity_id: a.entity_id.clone().or(b.entity_id.clone()),
-        correlation_id: a.correlation_id.clone().or(b.correlation_id.clone()),
-        category: a.category.or(b.category),
-        since: a.since.or(b.since),
-        until: a.until.or(b.until),
-        search: a.search.clone().or(b.search.clone()),
+    let filter = |bits: u32| {
+        let on = |bit: u32| bits & (1 << bit) != 0;
+        let statuses = [DeliveryStatus::Failed, DeliveryStatus::Abandoned];
+        DeliveryFilter {
+            org: OrgId::parse("648").ok().filter(|_| on(0)),
+            statuses: statuses.into_iter().take(if on(1) { 2 } else { 0 }).collect(),
+            integration_id: some("bills").filter(|_| on(2)),
+            event_type: some("t").filter(|_| on(3)),
+            category: on(4).then_some(ErrorCategory::Timeout),
+            event_id: some("1").filter(|_| on(5)),
+            entity_id: some("e").filter(|_| on(6)),
+            correlation_id: some("c").filter(|_| on(7)),
+            since: on(8).then_some(Timestamp(1)),
+            until: on(8).then_some(Timestamp(2)),
+            search: some("s").filter(|_| on(9)),
+        }
     };
-    let pairs =
-        |all: &[DeliveryFilter]| -> Vec<_> { all.iter().flat_map(|a| single.iter().map(|b| both(a, b))).collect() };
-    pairs(&pairs(&single))
+    (0..1 << 10).map(filter).collect()
 }
 
-/// The statements of a filter's pages and counts: with few kinds and many, few rows and many, first page and behind a cursor.
+/// The statements of a filter's pages and count: with few kinds and many, few rows and many, first page and behind a cursor.
 fn statements(list: &List, conditions: &Conditions) -> Vec<QueryBuilder<Sqlite>> {
-    let mut all = vec![list.kinds(conditions)];
-    for kinds in [vec![1, 2], (0..3_000).collect()] {
-        let sources = conditions.sources(list, kinds);
-        all.push(list.count(conditions, &sources, COUNTED));
-        for after in [None, Some(crate::history::store::Cursor { at: Timestamp(1), id: "x".into() })] {
-            let page = Page { after, ..page() };
-            all.extend([7, COUNTED].map(|total| list.page(conditions, (&sources, total), &page)));
+    let mut all = vec![list.kinds(conditions), list.count(conditions, &conditions.sources(list, vec![1]), COUNTED)];
+    let cursor = crate::history::store::Cursor { at: Timestamp(1), id: "x".into() };
+    for (kinds, total, after) in [(2, 7, None), (3_000, 7, Some(cursor)), (3_000, COUNTED, None)] {
+        let sources = conditions.sources(list, (0..kinds).collect());
+        let page = Page { after, ..page() };
+        all.push(list.page(conditions, (&sources, total), &page));
+        if !conditions.by_kind() {
+            break;
         }
     }
     all
@@ -250,7 +236,6 @@ fn reads_a_table(plan: &str) -> bool {
 async fn no_combination_of_filters_reads_the_table_row_by_row() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await.unwrap();
-    let mut seen = std::collections::HashSet::new();
     let mut wrong = Vec::new();
     let of_events = |f: &DeliveryFilter| EventFilter {
         org: f.org.clone(),
@@ -262,21 +247,20 @@ async fn no_combination_of_filters_reads_the_table_row_by_row() {
         search: f.search.clone(),
     };
     for filter in filters() {
-        let lists =
-            [(&list::DELIVERIES, list::deliveries(&filter)), (&list::EVENTS, list::events(&of_events(&filter)))];
+        let mut lists = vec![(&list::DELIVERIES, list::deliveries(&filter))];
+        if filter.statuses.is_empty() && filter.integration_id.is_none() && filter.category.is_none() {
+            lists.push((&list::EVENTS, list::events(&of_events(&filter))));
+        }
         for (list, conditions) in lists {
             for query in statements(list, &conditions) {
                 let sql = query.sql().as_str().to_owned();
-                if seen.insert(sql.clone()) {
-                    let plan = plan(&store, query).await;
-                    if reads_a_table(&plan) {
-                        wrong.push(format!("{sql}: {plan}"));
-                    }
+                let plan = plan(&store, query).await;
+                if reads_a_table(&plan) {
+                    wrong.push(format!("{sql}: {plan}"));
                 }
             }
         }
     }
-    assert!(seen.len() > 1_000, "{}", seen.len());
     assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong[..wrong.len().min(5)].join("\n"));
     let query =
         list::REJECTED.page(&list::rejected(&RejectedFilter::default()), (&[list::Source::Columns], 1), &page());
@@ -306,11 +290,35 @@ async fn an_entity_of_few_deliveries_is_not_looked_for_among_all_of_its_organisa
         (wide, "deliveries_kind"),
     ];
     for (filter, index) in cases {
-        for query in statements(&list::DELIVERIES, &list::deliveries(&filter)).into_iter().skip(1).take(2) {
+        for query in statements(&list::DELIVERIES, &list::deliveries(&filter)).into_iter().skip(1) {
             let plan = plan(&store, query).await;
             assert!(plan.split([' ', ';']).any(|word| word == index), "{index}: {filter:?}: {plan}");
         }
     }
+}
+
+#[tokio::test]
+async fn kinds_do_not_pile_up_and_a_number_that_is_gone_is_not_given_to_a_row() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await.unwrap();
+    let write = async |n| {
+        let facts = vec![fact(n, 3, DeliveryStatus::Pending)];
+        store.write(&Batch { facts, ..Batch::default() }).await.unwrap();
+    };
+    let pending = DeliveryFilter { statuses: vec![DeliveryStatus::Pending], ..DeliveryFilter::default() };
+    let all = async |pending: &DeliveryFilter| {
+        let mut kinds = list::DELIVERIES.kinds(&list::deliveries(pending));
+        let kinds: Vec<i64> = store.all(&mut kinds, |row| row.try_get(0)).await.unwrap();
+        (kinds.len(), store.deliveries(pending, &page()).await.unwrap().total)
+    };
+    write(1).await;
+    assert_eq!(all(&pending).await, (1, 1));
+    let never = Timestamp(i64::MIN);
+    let old = Cutoffs { events: never, deliveries: Timestamp(1_000), attempts: never, bodies: never };
+    assert_eq!(store.prune(old, 10).await.unwrap(), 1);
+    assert_eq!(all(&pending).await, (0, 0));
+    write(2).await;
+    assert_eq!(all(&pending).await, (1, 1));
 }
 
 /// Each way of finding a page finds what the plainest one finds.

@@ -1,78 +1,28 @@
-//! Rows into their tables, many a statement.
+//! A batch into the tables: what belongs to one row is brought together first.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use sqlx::error::BoxDynError;
-use sqlx::sqlite::{SqliteArguments, SqliteConnection};
-use sqlx::{Arguments as _, AssertSqlSafe};
+use sqlx::sqlite::SqliteConnection;
 
 use super::kinds::{Kind, Kinds};
-use super::read::{self, word};
-use crate::history::rows::{Attempt, Batch, DeadLetter, EventRow, Rejected, Skip};
+use super::read;
+use super::tables::{self, Statement, insert};
+use crate::history::rows::Batch;
 use crate::history::standing::Standing;
 use crate::model::ids::DeliveryId;
-use crate::model::time::Timestamp;
-
-/// Rows that one statement inserts. Each size has its statement, prepared once.
-const CHUNKS: [usize; 3] = [64, 8, 1];
-
-/// What a delivery is about: whoever says it first.
-const ABOUT: [&str; 11] = [
-    "org",
-    "event_id",
-    "source",
-    "type",
-    "entity_id",
-    "entity_rid",
-    "correlation_id",
-    "trace_id",
-    "integration_id",
-    "action_name",
-    "trigger_type",
-];
-/// What the latest attempt says.
-const TRIED: [&str; 4] = ["integration_name", "target_url", "http_method", "max_attempts"];
-/// What the latest fact says.
-const STATE: [&str; 9] = [
-    "status",
-    "category",
-    "error",
-    "response_status",
-    "duration_ms",
-    "attempts",
-    "next_attempt_at",
-    "delivered_at",
-    "updated_at",
-];
-
-/// An insert of so many rows at once, for each of `CHUNKS`.
-struct Statement {
-    columns: usize,
-    sized: [String; CHUNKS.len()],
-}
-
-impl Statement {
-    fn new(insert: String, columns: usize, conflict: &str) -> Statement {
-        let one = format!("({})", vec!["?"; columns].join(","));
-        let sized = CHUNKS.map(|size| format!("{insert} VALUES {} {conflict}", vec![one.as_str(); size].join(",")));
-        Statement { columns, sized }
-    }
-}
 
 /// A delivery as it is to be in its row.
-struct Written {
-    id: DeliveryId,
-    kind: i64,
-    standing: Standing,
+pub(super) struct Written {
+    pub(super) id: DeliveryId,
+    pub(super) kind: i64,
+    pub(super) standing: Standing,
 }
 
 /// The statements, put together once.
 pub(super) struct Statements {
     events: Statement,
-    /// Of rows that are new, or of which how they stand has changed: indexes of what never changes are left alone.
     standing: Statement,
-    /// Of rows of which all may have changed.
     all: Statement,
     attempts: Statement,
     skips: Statement,
@@ -82,15 +32,14 @@ pub(super) struct Statements {
 
 impl Statements {
     pub(super) fn new() -> Statements {
-        let standing = [&TRIED[..], &["tried"], &STATE, &["step", "step_record", "kind"]].concat();
         Statements {
-            events: events(),
-            standing: deliveries(&standing),
-            all: deliveries(of_deliveries().get(1..).unwrap_or_default()),
-            attempts: attempts(),
-            skips: skips(),
-            dead: dead(),
-            rejected: rejected(),
+            events: tables::events(),
+            standing: tables::standing(),
+            all: tables::all_of_deliveries(),
+            attempts: tables::attempts(),
+            skips: tables::skips(),
+            dead: tables::dead(),
+            rejected: tables::rejected(),
         }
     }
 
@@ -104,12 +53,12 @@ impl Statements {
         for row in &batch.events {
             events.push((row, kinds.id(to, Kind::of_event(row)).await?));
         }
-        insert(to, &self.events, &events, event).await?;
+        insert(to, &self.events, &events, tables::event).await?;
         self.deliveries(to, batch, kinds).await?;
-        insert(to, &self.attempts, &batch.attempts, attempt).await?;
-        insert(to, &self.skips, &batch.skips, skip).await?;
-        insert(to, &self.dead, &batch.dead, dead_letter).await?;
-        insert(to, &self.rejected, &batch.rejected, rejection).await?;
+        insert(to, &self.attempts, &batch.attempts, tables::attempt).await?;
+        insert(to, &self.skips, &batch.skips, tables::skip).await?;
+        insert(to, &self.dead, &batch.dead, tables::dead_letter).await?;
+        insert(to, &self.rejected, &batch.rejected, tables::rejection).await?;
         for ((topic, partition), next) in &batch.offsets {
             sqlx::query("INSERT INTO offsets VALUES (?, ?, ?) ON CONFLICT (topic, partition) DO UPDATE SET next = excluded.next")
                 .bind(topic.name())
@@ -149,8 +98,8 @@ impl Statements {
         for (id, new) in told {
             standing.push(Written { id, kind: kinds.id(to, Kind::of_delivery(&new)).await?, standing: new });
         }
-        insert(to, &self.standing, &standing, delivery).await?;
-        insert(to, &self.all, &all, delivery).await
+        insert(to, &self.standing, &standing, tables::delivery).await?;
+        insert(to, &self.all, &all, tables::delivery).await
     }
 }
 
@@ -165,261 +114,4 @@ async fn known(
         .fetch_all(to)
         .await?;
     rows.iter().map(read::standing).collect()
-}
-
-async fn insert<T>(
-    to: &mut SqliteConnection,
-    statement: &Statement,
-    mut rows: &[T],
-    bind: fn(&T, &mut SqliteArguments) -> Result<(), BoxDynError>,
-) -> Result<(), sqlx::Error> {
-    for (size, sql) in CHUNKS.into_iter().zip(&statement.sized) {
-        while rows.len() >= size {
-            let (chunk, rest) = rows.split_at(size);
-            let mut values = SqliteArguments::default();
-            values.reserve(statement.columns * size, 0);
-            chunk.iter().try_for_each(|row| bind(row, &mut values)).map_err(sqlx::Error::Encode)?;
-            sqlx::query_with(AssertSqlSafe(sql.as_str()), values).execute(&mut *to).await?;
-            rows = rest;
-        }
-    }
-    Ok(())
-}
-
-/// Of repeats the first in the log stays, whichever is read first.
-fn events() -> Statement {
-    let columns = [
-        "org",
-        "source",
-        "id",
-        "type",
-        "entity_id",
-        "entity_rid",
-        "correlation_id",
-        "causation_id",
-        "namespace",
-        "dataschema",
-        "trace_id",
-        "time",
-        "at",
-        "partition",
-        "record",
-        "content_type",
-        "payload",
-        "kind",
-    ];
-    let set: Vec<String> = columns[3..].iter().map(|c| format!("{c} = excluded.{c}")).collect();
-    Statement::new(
-        format!("INSERT INTO events ({})", columns.join(",")),
-        columns.len(),
-        &format!(
-            "ON CONFLICT (org, source, id) DO UPDATE SET {} WHERE
-             (excluded.at, excluded.partition, excluded.record) < (events.at, events.partition, events.record)",
-            set.join(",")
-        ),
-    )
-}
-
-/// All that a row says of a delivery.
-fn of_deliveries() -> Vec<&'static str> {
-    [&["id"], &ABOUT[..], &["created_at"], &TRIED, &["tried"], &STATE, &["step", "step_record", "kind"]].concat()
-}
-
-/// New rows, and those of which `changing` is to be as it is here. An index is written again where a column of it is named,
-/// changed or not.
-fn deliveries(changing: &[&str]) -> Statement {
-    let columns = of_deliveries();
-    let set: Vec<String> = changing.iter().map(|c| format!("{c} = excluded.{c}")).collect();
-    Statement::new(
-        format!("INSERT INTO deliveries ({})", columns.join(",")),
-        columns.len(),
-        &format!("ON CONFLICT (id) DO UPDATE SET {}", set.join(",")),
-    )
-}
-
-/// A record written again replaces itself.
-fn replacing(table: &str, columns: &[&str]) -> Statement {
-    Statement::new(format!("INSERT OR REPLACE INTO {table} ({})", columns.join(",")), columns.len(), "")
-}
-
-fn attempts() -> Statement {
-    replacing(
-        "attempts",
-        &[
-            "partition",
-            "record",
-            "delivery",
-            "at",
-            "kind",
-            "attempt",
-            "outcome",
-            "status",
-            "started_at",
-            "duration_ms",
-            "next_attempt_at",
-            "category",
-            "error",
-            "response_status",
-            "response_encoding",
-            "response_truncated",
-            "response_headers",
-            "response_body",
-        ],
-    )
-}
-
-fn skips() -> Statement {
-    let columns = ["partition", "record", "at", "org", "source", "event_id", "integration_id", "delivery", "reason"];
-    replacing("skips", &columns)
-}
-
-fn dead() -> Statement {
-    Statement::new(
-        "INSERT INTO dead_letters (delivery, partition, record, at)".into(),
-        4,
-        "ON CONFLICT (delivery) DO UPDATE SET partition = excluded.partition, record = excluded.record, at = excluded.at
-                   WHERE (excluded.at, excluded.record) > (dead_letters.at, dead_letters.record)",
-    )
-}
-
-fn rejected() -> Statement {
-    replacing(
-        "rejected",
-        &[
-            "partition",
-            "record",
-            "at",
-            "stage",
-            "reason",
-            "message",
-            "topic",
-            "from_partition",
-            "from_record",
-            "org",
-            "event_id",
-            "type",
-            "headers",
-            "value",
-        ],
-    )
-}
-
-fn ms(at: Option<Timestamp>) -> Option<i64> {
-    at.map(|at| at.0)
-}
-
-fn event((row, kind): &(&EventRow, i64), to: &mut SqliteArguments) -> Result<(), BoxDynError> {
-    for text in [&row.org, &row.source, &row.id, &row.event_type] {
-        to.add(text.as_str())?;
-    }
-    let optional = [
-        &row.entity_id,
-        &row.entity_rid,
-        &row.correlation_id,
-        &row.causation_id,
-        &row.namespace,
-        &row.dataschema,
-        &row.trace_id,
-    ];
-    optional.into_iter().try_for_each(|text| to.add(text.as_deref()))?;
-    to.add(row.time.0)?;
-    to.add(row.at.0)?;
-    to.add(row.place.partition.0)?;
-    to.add(row.place.offset.0)?;
-    to.add(row.content_type.as_str())?;
-    to.add(row.payload.as_deref())?;
-    to.add(*kind)
-}
-
-fn delivery(row: &Written, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
-    let Written { id, kind, standing: Standing { about, tried, tried_at, state, rank, created_at, updated_at } } = row;
-    to.add(id.to_string())?;
-    let texts = [
-        &about.org,
-        &about.event_id,
-        &about.source,
-        &about.event_type,
-        &about.entity_id,
-        &about.entity_rid,
-        &about.correlation_id,
-        &about.trace_id,
-        &about.integration_id,
-        &about.action,
-        &about.trigger,
-    ];
-    texts.into_iter().try_for_each(|text| to.add(text.as_deref()))?;
-    to.add(created_at.0)?;
-    to.add(tried.integration_name.as_deref())?;
-    to.add(tried.target_url.as_deref())?;
-    to.add(tried.http_method.as_deref())?;
-    to.add(tried.max_attempts)?;
-    to.add(*tried_at)?;
-    to.add(state.status.as_str())?;
-    to.add(state.category.map(|c| c.as_str()))?;
-    to.add(state.error.as_deref())?;
-    to.add(state.response_status)?;
-    to.add(state.duration_ms)?;
-    to.add(state.attempts)?;
-    to.add(ms(state.next_attempt_at))?;
-    to.add(ms(state.delivered_at))?;
-    to.add(updated_at.0)?;
-    to.add(rank.step)?;
-    to.add(rank.offset)?;
-    to.add(*kind)
-}
-
-fn attempt(row: &Attempt, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
-    to.add(row.place.partition.0)?;
-    to.add(row.place.offset.0)?;
-    to.add(row.delivery.to_string())?;
-    to.add(row.at.0)?;
-    to.add(word(&row.kind))?;
-    to.add(row.attempt)?;
-    to.add(word(&row.outcome))?;
-    to.add(row.status.as_str())?;
-    to.add(row.started_at.0)?;
-    to.add(row.duration_ms)?;
-    to.add(ms(row.next_attempt_at))?;
-    to.add(row.category.map(|c| c.as_str()))?;
-    to.add(row.error.as_deref())?;
-    to.add(row.response_status)?;
-    to.add(row.response_encoding.as_deref())?;
-    to.add(row.response_truncated)?;
-    to.add(row.response_headers.as_deref())?;
-    to.add(row.response_body.as_deref())
-}
-
-fn skip(row: &Skip, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
-    to.add(row.place.partition.0)?;
-    to.add(row.place.offset.0)?;
-    to.add(row.at.0)?;
-    to.add(row.org.as_str())?;
-    to.add(row.source.as_str())?;
-    to.add(row.event_id.as_str())?;
-    to.add(row.integration_id.as_deref())?;
-    to.add(row.delivery.map(|id| id.to_string()))?;
-    to.add(row.reason.as_str())
-}
-
-fn dead_letter(row: &DeadLetter, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
-    to.add(row.delivery.to_string())?;
-    to.add(row.place.partition.0)?;
-    to.add(row.place.offset.0)?;
-    to.add(row.at.0)
-}
-
-fn rejection(row: &Rejected, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
-    to.add(row.place.partition.0)?;
-    to.add(row.place.offset.0)?;
-    to.add(row.at.0)?;
-    for text in [&row.stage, &row.reason, &row.message, &row.topic] {
-        to.add(text.as_str())?;
-    }
-    to.add(row.from.partition.0)?;
-    to.add(row.from.offset.0)?;
-    for text in [&row.org, &row.event_id, &row.event_type] {
-        to.add(text.as_deref())?;
-    }
-    to.add(row.headers.as_str())?;
-    to.add(row.value.as_deref())
 }
