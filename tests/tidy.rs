@@ -32,7 +32,11 @@ const ASIDE: [(&str, Importers, &[&str]); 7] = [
     ("sqlite", Importers::Only(&["embedded", "history"]), &[]),
     ("config", Importers::Only(&["main", "cli", "app"]), &["model", "telemetry"]),
     ("topology", Importers::Only(&["main", "cli", "app", "kafka", "embedded"]), &["model"]),
-    ("bench", Importers::Only(&["main", "cli"]), &["app", "stream", "model", "topology", "telemetry", "config"]),
+    (
+        "bench",
+        Importers::Only(&["main", "cli"]),
+        &["app", "history", "stream", "model", "topology", "telemetry", "config"],
+    ),
     ("telemetry", Importers::All, &["model"]),
 ];
 
