@@ -15,6 +15,7 @@ pub mod kafka;
 pub mod lanes;
 pub mod matching;
 pub mod model;
+pub mod sqlite;
 pub mod stream;
 pub mod telemetry;
 pub mod topology;

@@ -26,12 +26,17 @@ const LEVELS: [&[&str]; 8] = [
 ];
 
 /// Rooms beside the levels: who may import them, and what they may import themselves.
-const ASIDE: [(&str, Importers, &[&str]); 6] = [
+const ASIDE: [(&str, Importers, &[&str]); 7] = [
     ("kafka", Importers::Only(&["app"]), &["stream", "model", "topology", "telemetry"]),
-    ("embedded", Importers::Only(&["app"]), &["stream", "model", "topology", "telemetry"]),
+    ("embedded", Importers::Only(&["app"]), &["sqlite", "stream", "model", "topology", "telemetry"]),
+    ("sqlite", Importers::Only(&["embedded", "history"]), &[]),
     ("config", Importers::Only(&["main", "cli", "app"]), &["model", "telemetry"]),
     ("topology", Importers::Only(&["main", "cli", "app", "kafka", "embedded"]), &["model"]),
-    ("bench", Importers::Only(&["main", "cli"]), &["app", "stream", "model", "topology", "telemetry", "config"]),
+    (
+        "bench",
+        Importers::Only(&["main", "cli"]),
+        &["app", "history", "stream", "model", "topology", "telemetry", "config"],
+    ),
     ("telemetry", Importers::All, &["model"]),
 ];
 

@@ -27,7 +27,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 
 pub use door::{AdminKey, Credentials, Door};
 pub use error::{ApiError, Code};
-pub use history::Redrives;
+pub use history::{NO_LONGER_DEAD, Redrives};
 pub use probes::{Health, Part};
 
 use crate::api::door::{Access, Known, identify};

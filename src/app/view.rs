@@ -74,6 +74,14 @@ impl View {
         }))
     }
 
+    /// Whether the log was started over, so that this is a view of what was deleted.
+    pub fn is_replaced(&self) -> bool {
+        match &self.0 {
+            Kind::Kafka(_) => false,
+            Kind::Embedded(view) => view.is_replaced(),
+        }
+    }
+
     /// Says goodbye, within this time.
     pub async fn close(&self, within: Duration) {
         if let Kind::Kafka(log) = &self.0 {
@@ -96,13 +104,21 @@ impl Reader {
 pub(crate) mod tests {
     use std::path::Path;
     use std::sync::Arc;
+    use std::time::Duration;
 
-    use crate::embedded::EmbeddedLog;
+    pub(crate) use crate::embedded::EmbeddedLog;
     use crate::model::time::ManualClock;
     use crate::topology::Declared;
 
     /// A gateway's log, as the gateway has it open.
     pub(crate) async fn writer(dir: &Path, clock: Arc<ManualClock>) -> EmbeddedLog {
         EmbeddedLog::open(dir, &Declared::built_in(Some("small")).unwrap(), clock).await.unwrap()
+    }
+
+    /// The next log in the folder, its old one deleted.
+    pub(crate) async fn start_over(old: &EmbeddedLog, dir: &Path, clock: Arc<ManualClock>) -> EmbeddedLog {
+        assert!(old.close(Duration::from_secs(30)).await);
+        EmbeddedLog::erase(dir).unwrap();
+        writer(dir, clock).await
     }
 }

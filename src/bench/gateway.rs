@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 
 use crate::bench::broker::Broker;
 use crate::bench::sample::{FAN, INTEGRATIONS, ORG};
+use crate::telemetry::metrics::HISTORY_RECORDS;
 
 /// How the child is told what it needs.
 #[derive(Clone, Debug)]
@@ -25,7 +26,14 @@ pub struct Setup {
     pub folder: PathBuf,
     /// As `TIDEGATE_ENGINE` names it.
     engine: &'static str,
+    roles: &'static str,
 }
+
+/// Every role but `project`, which the bare pipeline has nothing like.
+const PLAIN: &str = "ingest,match,deliver,api";
+const EVERY: &str = "ingest,match,deliver,api,project";
+/// Keeps history and answers from it.
+const HISTORY: &str = "api,project";
 
 /// A running `tidegate serve`. Killed when dropped.
 pub struct Gateway {
@@ -51,7 +59,28 @@ impl Setup {
         let folder = std::env::temp_dir().join(&prefix);
         std::fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         let key = uuid::Uuid::new_v4().simple().to_string();
-        Ok(Setup { brokers: broker.brokers.clone(), prefix, key, flags, folder, engine: "kafka" })
+        Ok(Setup { brokers: broker.brokers.clone(), prefix, key, flags, folder, engine: "kafka", roles: PLAIN })
+    }
+
+    fn beside(&self, name: &str) -> anyhow::Result<Setup> {
+        let folder = self.folder.join(name);
+        std::fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+        Ok(Setup { folder, ..self.clone() })
+    }
+
+    /// With every role, on topics of its own.
+    pub fn with_history(&self, prefix: String) -> anyhow::Result<Setup> {
+        Ok(Setup { prefix, roles: EVERY, ..self.beside("history")? })
+    }
+
+    /// Makes history anew from the same topics, and does nothing else.
+    pub fn rebuilding(&self) -> anyhow::Result<Setup> {
+        Ok(Setup { roles: HISTORY, ..self.beside("rebuilt")? })
+    }
+
+    /// Answers from a history that is in its folder already.
+    pub fn answering(&self) -> anyhow::Result<Setup> {
+        Ok(Setup { roles: HISTORY, engine: "embedded", ..self.beside("logs")? })
     }
 
     /// The same on the embedded engine, which keeps its file in the folder.
@@ -96,10 +125,9 @@ impl Setup {
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
     }
 
-    /// Starts the gateway with every role but `project`, which the bare pipeline has nothing like, and waits until it is ready.
-    /// It makes its topics where they are missing.
+    /// Starts the gateway with its roles and waits until it is ready. It makes its topics where they are missing.
     pub async fn start(&self) -> anyhow::Result<Gateway> {
-        self.start_as(&["--roles", "ingest,match,deliver,api"]).await
+        self.start_as(&["--roles", self.roles]).await
     }
 
     /// Starts an instance that takes events in and does nothing else with them.
@@ -164,6 +192,38 @@ impl Gateway {
             ensure!(again, "{path} answered {status}: {}", answer.text().await.unwrap_or_default());
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+    }
+
+    /// The body of an answer of status 200. Tried again for as long as the history is being opened.
+    pub async fn get(&self, path: &str) -> anyhow::Result<String> {
+        let (url, begun) = (format!("http://{}{path}", self.address), Instant::now());
+        loop {
+            let answer = self.http.get(&url).header("x-api-key", &self.setup.key).send().await?;
+            let status = answer.status();
+            let body = answer.text().await?;
+            if status == StatusCode::OK {
+                return Ok(body);
+            }
+            let again = status == StatusCode::SERVICE_UNAVAILABLE && begun.elapsed() < Duration::from_secs(30);
+            ensure!(again, "{path} answered {status}: {body}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// How many deliveries a filter lets through, counted up to 100,000.
+    pub async fn logs(&self, filter: &str) -> anyhow::Result<u64> {
+        let body: Value = serde_json::from_str(&self.get(&format!("/api/v1/logs?limit=1&{filter}")).await?)?;
+        body.get("total").and_then(Value::as_u64).context("a page of deliveries has no total")
+    }
+
+    /// Records that are in the history by this process.
+    pub async fn projected(&self) -> anyhow::Result<u64> {
+        let samples = self.get("/metrics").await?;
+        let of = samples.lines().filter_map(|line| {
+            let value = line.strip_prefix(HISTORY_RECORDS)?.rsplit(' ').next()?;
+            value.parse::<f64>().ok()
+        });
+        Ok(of.sum::<f64>() as u64)
     }
 
     pub fn key(&self) -> &str {

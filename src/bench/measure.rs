@@ -1,6 +1,9 @@
 //! The course of a run: which system does what, in which order, and what is kept of it.
 
 mod embedded;
+mod history;
+mod logs;
+mod rows;
 
 use std::ops::Range;
 use std::sync::mpsc;
@@ -15,11 +18,10 @@ use crate::bench::gateway::{Gateway, Setup, Usage};
 use crate::bench::load::{Pace, Sender};
 use crate::bench::progress::Progress;
 use crate::bench::receiver::{Receiver, Tally};
-use crate::bench::report::{Latency, Report, Row, Target, Unit, median, thousands};
+use crate::bench::report::Report;
 use crate::bench::rest::{Publishing, publish};
 use crate::bench::sample::Kind;
 use crate::bench::{Extent, Options};
-use crate::model::time::{Clock as _, SystemClock};
 use crate::model::topic::Topic;
 
 /// Nothing arrives for so long: something is wrong.
@@ -49,26 +51,40 @@ struct Extra {
     cpu: Vec<f64>,
     /// Deliveries a second on the embedded engine.
     embedded: Option<f64>,
+    /// MiB at most, of a gateway with every role.
+    peak_of_all: f64,
+    /// Rows a second, when history is made anew.
+    projection: Option<f64>,
+    /// How long a page of deliveries took, by filter.
+    pages: Vec<logs::Asked>,
 }
 
 /// A run under way.
 struct Measuring {
     broker: Broker,
-    prefixes: [String; 2],
+    prefixes: [String; 3],
     receiver: Receiver,
     extent: Extent,
     /// `None`: the bare pipeline alone.
-    gateway: Option<Setup>,
+    gateway: Option<Setups>,
     progress: Progress,
     next_number: u64,
     bare: Figures,
     gated: Figures,
+    with_history: Figures,
     extra: Extra,
 }
 
-/// Prefixes of the bare pipeline's topics and the gateway's.
-pub fn prefixes(prefix: &str) -> [String; 2] {
-    [format!("{prefix}.bare"), format!("{prefix}.gateway")]
+/// What the bare pipeline is beside, and what has history as well, on topics of its own.
+#[derive(Clone)]
+struct Setups {
+    plain: Setup,
+    with_history: Setup,
+}
+
+/// Prefixes of the bare pipeline's topics, the gateway's, and those of the gateway with history.
+pub fn prefixes(prefix: &str) -> [String; 3] {
+    [format!("{prefix}.bare"), format!("{prefix}.gateway"), format!("{prefix}.history")]
 }
 
 /// A system at work.
@@ -80,12 +96,15 @@ enum Running {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum System {
     Bare,
+    /// With every role but `project`, which the bare pipeline has nothing like.
     Gateway,
+    /// With every role.
+    WithHistory,
 }
 
 /// The whole course. Dropped half-way it leaves topics behind, and nothing else.
 pub async fn measure(options: &Options, broker: &Broker, prefix: &str, extent: Extent) -> anyhow::Result<Report> {
-    let steps = if options.bare { 2 + 3 * extent.rounds } else { 7 + 7 * extent.rounds };
+    let steps = if options.bare { 2 + 3 * extent.rounds } else { 11 + 8 * extent.rounds };
     let progress = Progress::new(u64::from(steps));
     let prefixes = prefixes(prefix);
     progress.step("creating topics");
@@ -93,7 +112,11 @@ pub async fn measure(options: &Options, broker: &Broker, prefix: &str, extent: E
     broker.create_topics(&prefixes[0], &topics).await?;
     let gateway = match options.bare {
         true => None,
-        false => Some(Setup::new(broker, prefixes[1].clone(), options.flags.clone())?),
+        false => {
+            let plain = Setup::new(broker, prefixes[1].clone(), options.flags.clone())?;
+            let with_history = plain.with_history(prefixes[2].clone())?;
+            Some(Setups { plain, with_history })
+        }
     };
     let measuring = Measuring {
         broker: broker.clone(),
@@ -105,6 +128,7 @@ pub async fn measure(options: &Options, broker: &Broker, prefix: &str, extent: E
         next_number: 0,
         bare: Figures::default(),
         gated: Figures::default(),
+        with_history: Figures::default(),
         extra: Extra::default(),
     };
     measuring.run().await
@@ -113,22 +137,25 @@ pub async fn measure(options: &Options, broker: &Broker, prefix: &str, extent: E
 impl Measuring {
     async fn run(mut self) -> anyhow::Result<Report> {
         self.warm_up().await?;
-        if let Some(setup) = self.gateway.clone() {
-            self.set_up(&setup).await?;
+        if let Some(setups) = self.gateway.clone() {
+            self.set_up(&setups).await?;
         }
         for round in 1..=self.extent.rounds {
             self.round(System::Bare, round).await.context("the bare pipeline")?;
             if self.gateway.is_some() {
                 self.round(System::Gateway, round).await.context("the gateway")?;
+                self.history_round(round).await.context("the gateway with history")?;
             }
         }
         if self.gateway.is_some() {
+            self.projection().await.context("projection")?;
+            self.logs().await.context("a page of deliveries")?;
             self.publishing().await.context("REST publish")?;
             self.embedded().await.context("the embedded engine")?;
         }
-        if let Some(setup) = &self.gateway {
+        if let Some(setups) = &self.gateway {
             // Its log is of use after a failure only; a folder left in the way of nothing is no reason to fail.
-            let _ = std::fs::remove_dir_all(&setup.folder);
+            let _ = std::fs::remove_dir_all(&setups.plain.folder);
         }
         Ok(self.report())
     }
@@ -142,13 +169,16 @@ impl Measuring {
     }
 
     /// The organisation and its integrations; what the gateway takes when it does nothing.
-    async fn set_up(&mut self, setup: &Setup) -> anyhow::Result<()> {
+    async fn set_up(&mut self, setups: &Setups) -> anyhow::Result<()> {
         self.progress.step("gateway: creating integrations, then idle");
-        let gateway = setup.start().await?;
-        gateway.configure(self.receiver.address).await?;
-        tokio::time::sleep(self.extent.settle).await;
-        self.extra.idle = Some(gateway.usage().resident);
-        gateway.stop().await?;
+        for setup in [&setups.plain, &setups.with_history] {
+            let gateway = setup.start().await?;
+            gateway.configure(self.receiver.address).await?;
+            tokio::time::sleep(self.extent.settle).await;
+            // The last one has every role.
+            self.extra.idle = Some(gateway.usage().resident);
+            gateway.stop().await?;
+        }
         Ok(())
     }
 
@@ -210,8 +240,8 @@ impl Measuring {
     }
 
     async fn publishing(&mut self) -> anyhow::Result<()> {
-        let Some(setup) = &self.gateway else { return Ok(()) };
-        let gateway = setup.start_ingest().await?;
+        let Some(setups) = &self.gateway else { return Ok(()) };
+        let gateway = setups.plain.start_ingest().await?;
         let mut publishing = Publishing {
             address: gateway.address,
             key: gateway.key().to_owned(),
@@ -246,17 +276,26 @@ impl Measuring {
     }
 
     fn prefix(&self, system: System) -> &str {
-        let [bare, gateway] = &self.prefixes;
-        if system == System::Bare { bare } else { gateway }
+        let [bare, gateway, with_history] = &self.prefixes;
+        match system {
+            System::Bare => bare,
+            System::Gateway => gateway,
+            System::WithHistory => with_history,
+        }
     }
 
     fn figures(&mut self, system: System) -> &mut Figures {
-        if system == System::Bare { &mut self.bare } else { &mut self.gated }
+        match system {
+            System::Bare => &mut self.bare,
+            System::Gateway => &mut self.gated,
+            System::WithHistory => &mut self.with_history,
+        }
     }
 
     async fn start(&self, system: System) -> anyhow::Result<Running> {
         match (system, &self.gateway) {
-            (System::Gateway, Some(setup)) => Ok(Running::Gateway(setup.start().await?)),
+            (System::Gateway, Some(setups)) => Ok(Running::Gateway(setups.plain.start().await?)),
+            (System::WithHistory, Some(setups)) => Ok(Running::Gateway(setups.with_history.start().await?)),
             _ => {
                 let url = format!("http://{}/bare", self.receiver.address);
                 Ok(Running::Bare(Bare::start(&self.broker, self.prefix(System::Bare), &url)?))
@@ -285,92 +324,7 @@ impl System {
         match self {
             System::Bare => "bare pipeline",
             System::Gateway => "gateway",
+            System::WithHistory => "gateway with history",
         }
-    }
-}
-
-impl Measuring {
-    fn report(self) -> Report {
-        let gated = self.gateway.is_some();
-        let mut rows = self.throughput();
-        let mut latencies = Vec::new();
-        for (at, (rate, p50, p99)) in STREAMS.into_iter().enumerate() {
-            let of = |figures: &Figures, name: &str| {
-                figures.latency.get(at).map(|h| Latency::of(format!("{name} at {}/s", thousands(rate.into())), h))
-            };
-            let (gateway, bare) = (of(&self.gated, "gateway"), of(&self.bare, "bare"));
-            for (name, target, value) in
-                [("p50", p50, (|l| l.p50_ms) as fn(&Latency) -> f64), ("p99", p99, |l| l.p99_ms)]
-            {
-                let row = Row::new(
-                    format!("event to answered delivery, {}/s, {name}", thousands(rate.into())),
-                    Unit::Milliseconds,
-                );
-                let row = row.gateway(gateway.as_ref().map(value)).bare(bare.as_ref().map(value));
-                rows.push(row.target(Target::AtMost(target)));
-            }
-            latencies.extend(gateway.into_iter().chain(bare));
-        }
-        if gated {
-            rows.extend(self.of_the_gateway());
-        }
-        Report {
-            version: env!("CARGO_PKG_VERSION"),
-            at: SystemClock.now().to_string(),
-            brokers: self.broker.brokers.clone(),
-            cpus: std::thread::available_parallelism().map_or(1, usize::from),
-            seconds: 0.0,
-            rows,
-            latencies,
-            notes: self.notes(),
-        }
-    }
-
-    fn throughput(&self) -> Vec<Row> {
-        let share = Target::ShareOfBare { share: 0.7, floor: 20_000.0, where_bare: 29_000.0 };
-        let backlog = Row::new("deliveries, 1 KiB, from a backlog", Unit::PerSecond)
-            .gateway(median(self.gated.backlog.clone()))
-            .bare(median(self.bare.backlog.clone()))
-            .target(share);
-        vec![backlog]
-    }
-
-    fn of_the_gateway(&self) -> [Row; 7] {
-        let extra = &self.extra;
-        [
-            Row::new("deliveries, each event to ten", Unit::PerSecond)
-                .gateway(median(extra.fan.clone()))
-                .target(Target::AtLeast(15_000.0)),
-            Row::new("REST publish, 64 connections, one event each", Unit::PerSecond)
-                .gateway(extra.single)
-                .target(Target::AtLeast(8_000.0)),
-            Row::new("REST publish, 64 connections, batches of 100", Unit::PerSecond)
-                .gateway(extra.batch)
-                .target(Target::AtLeast(50_000.0)),
-            Row::new("deliveries from a backlog, embedded engine", Unit::PerSecond)
-                .gateway(extra.embedded)
-                .target(Target::AtLeast(5_000.0)),
-            Row::new("memory, idle", Unit::MiB).gateway(extra.idle).target(Target::AtMost(60.0)),
-            Row::new("memory, at most", Unit::MiB).gateway(Some(extra.peak)).target(Target::AtMost(300.0)),
-            Row::new("CPU for one delivery", Unit::Microseconds).gateway(median(extra.cpu.clone())),
-        ]
-    }
-
-    fn notes(&self) -> Vec<String> {
-        let list = |values: &[f64]| values.iter().map(|v| format!("{v:.0}")).collect::<Vec<_>>().join(", ");
-        let mut notes = vec![format!("backlog by round, bare: {}", list(&self.bare.backlog))];
-        if self.gateway.is_some() {
-            notes.push(format!("backlog by round, gateway: {}", list(&self.gated.backlog)));
-            notes.push(format!("backlog by round, ten deliveries an event: {}", list(&self.extra.fan)));
-            notes.push("REST publish is to an instance with the role `ingest` alone".to_owned());
-        }
-        let repeats = self.bare.repeats + self.gated.repeats;
-        notes.push(format!("every event arrived; {repeats} deliveries came more than once"));
-        notes.push(format!(
-            "the broker was warmed up with {} events; the first {} s of each stream are left out",
-            self.extent.warm_up,
-            self.extent.settle.as_secs()
-        ));
-        notes
     }
 }

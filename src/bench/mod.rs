@@ -37,7 +37,7 @@ pub struct Options {
     pub prefix: String,
     /// The bare pipeline alone.
     pub bare: bool,
-    /// Within a minute, less exact.
+    /// In a minute and a half, less exact.
     pub quick: bool,
 }
 
@@ -52,6 +52,10 @@ struct Extent {
     backlog: u64,
     /// Events of the fan-out; ten deliveries each.
     fan: u64,
+    /// Events of a backlog that history is to catch up with.
+    history: u64,
+    /// Deliveries in the store whose pages are asked for.
+    logs: u32,
     /// Before a steady stream or the REST load is measured.
     settle: Duration,
     /// Of a steady stream.
@@ -66,6 +70,8 @@ impl Extent {
         warm_up: 150_000,
         backlog: 100_000,
         fan: 10_000,
+        history: 50_000,
+        logs: 1_000_000,
         settle: Duration::from_secs(2),
         stream: Duration::from_secs(5),
         publish: Duration::from_secs(5),
@@ -75,6 +81,8 @@ impl Extent {
         warm_up: 60_000,
         backlog: 50_000,
         fan: 5_000,
+        history: 25_000,
+        logs: 100_000,
         settle: Duration::from_secs(1),
         stream: Duration::from_secs(4),
         publish: Duration::from_secs(2),

@@ -11,7 +11,7 @@ use crate::model::ids::{Offset, Partition};
 use crate::model::record::{Output, Received, Record};
 use crate::model::time::Timestamp;
 use crate::model::topic::Topic;
-use crate::stream::log::{Batch, From, Log, LogError, Member, Membership, PartitionReader, Seat, SeatError};
+use crate::stream::log::{Batch, Follower, From, Log, LogError, Member, Membership, PartitionReader, Seat, SeatError};
 
 /// How long a log that is silent lets a ping wait.
 const PING: Duration = Duration::from_secs(2);
@@ -219,6 +219,10 @@ impl Log for SharedFake {
             From::At(offset) => offset.0 as usize,
         };
         Ok(Box::new(FakeReader { log: Arc::clone(&self.0), at }))
+    }
+
+    async fn follow(&self, _: Vec<(Topic, Partition, Offset)>) -> Result<Box<dyn Follower>, LogError> {
+        unused()
     }
 
     async fn end(&self, _: Topic, _: Partition) -> Result<Offset, LogError> {

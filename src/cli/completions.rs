@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn what_a_command_has_to_say_is_not_hidden_by_its_line_in_the_list() {
         let cli = Cli::command();
-        for command in ["publish", "tail", "bench"] {
+        for command in ["publish", "tail", "logs", "redrive", "bench"] {
             let command = cli.find_subcommand(command).unwrap();
             let (short, long) =
                 (command.get_about().unwrap().to_string(), command.get_long_about().unwrap().to_string());
@@ -68,7 +68,7 @@ mod tests {
     fn no_shell_is_left_without_a_command() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let script = String::from_utf8(script(shell)).unwrap();
-            for command in ["serve", "topology", "completions"] {
+            for command in ["serve", "logs", "redrive", "topology", "completions"] {
                 assert!(script.contains(command), "{shell:?} does not know {command}");
             }
         }

@@ -1,13 +1,19 @@
 //! The command line: arguments, exit codes, what people see.
 
 mod bench;
+mod client;
+mod columns;
 mod completions;
 mod config;
+mod deliveries;
 mod dev;
 mod exit;
 mod history;
+mod logs;
+mod moment;
 mod output;
 mod publish;
+mod redrive;
 mod serve;
 mod tail;
 mod topology;
@@ -66,6 +72,8 @@ enum Command {
     Dev(dev::Dev),
     Publish(publish::Publish),
     Tail(tail::Command),
+    Logs(logs::Logs),
+    Redrive(redrive::Redrive),
     /// Show, check or create the topics
     Topology(topology::Topology),
     /// Make the history anew
@@ -85,6 +93,8 @@ pub fn main() -> ExitCode {
         Command::Dev(command) => dev::run(&cli.common, command),
         Command::Publish(command) => publish::run(&cli.common, command),
         Command::Tail(command) => tail::run(&cli.common, command),
+        Command::Logs(command) => logs::run(&cli.common, &command),
+        Command::Redrive(command) => redrive::run(&cli.common, &command),
         Command::Topology(command) => topology::run(&cli.common, &command),
         Command::History(command) => history::run(&cli.common, &command),
         Command::Config(command) => config::run(&cli.common, &command),
@@ -100,10 +110,31 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// A configuration, and whether nobody named its engine.
+struct Here {
+    config: Config,
+    guessed: bool,
+}
+
 impl Common {
     /// The configuration with these flags and `more` on top.
     fn load(&self, more: Flags) -> Result<Config, Exit> {
         self.load_over(&Config::default(), more)
+    }
+
+    /// What runs here: where nobody names an engine and a log is in the data folder, it is `tidegate dev`.
+    fn here(&self) -> Result<Here, Exit> {
+        let loaded = self.loaded(&Config::default(), Flags::new())?;
+        let unsaid = loaded.is_default("engine") && loaded.is_default("kafka.brokers");
+        let shapeless = loaded.is_default("topology.profile");
+        let mut config = loaded.config;
+        let guessed = unsaid && config.data_dir.join("log.db").exists();
+        if guessed {
+            let dev = dev::defaults(self);
+            config.engine = dev.engine;
+            config.topology.profile = if shapeless { dev.topology.profile } else { config.topology.profile };
+        }
+        Ok(Here { config, guessed })
     }
 
     /// The same where a command has defaults of its own.

@@ -1,15 +1,36 @@
 //! What commands write for people and for pipes: text that cannot do anything to a terminal, and the end of a pipe.
 
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::exit::Exit;
 
+/// Between two lines about how far it is, where there is no terminal for a bar.
+pub(super) const EVERY: Duration = Duration::from_secs(10);
+
+/// A bar on standard error, which only a terminal gets.
+pub(super) fn bar(bar: ProgressBar, template: &str) -> ProgressBar {
+    let terminal = std::io::stderr().is_terminal();
+    bar.set_draw_target(if terminal { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() });
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    bar.set_style(style.progress_chars("━╸─"));
+    bar
+}
+
 /// Writes to standard output. A pipe that was closed (`| head`) has what it wanted: that ends a command quietly.
 pub(super) fn print(text: &str) -> Result<(), Exit> {
+    print_more(text).map(drop)
+}
+
+/// The same where more would follow; false: nobody wants more.
+pub(super) fn print_more(text: &str) -> Result<bool, Exit> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Exit::Failed(format!("standard output: {e}"))),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(e) => Err(Exit::Failed(format!("standard output: {e}"))),
     }
 }
 
@@ -29,6 +50,20 @@ pub(super) fn printable(text: &str) -> String {
 /// The same on one line.
 pub(super) fn one_line(text: &str) -> String {
     printable(text).replace('\n', "\\n")
+}
+
+/// JSON on one line that does nothing to a terminal: it lets DEL and the controls from U+0080 on stand in a text as they are,
+/// which a terminal obeys; line breaks stand only between its values, where they mean nothing.
+pub(super) fn harmless(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '\n' | '\r' | '\t' => {}
+            c if c.is_control() => shown.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => shown.push(c),
+        }
+    }
+    shown
 }
 
 #[cfg(test)]

@@ -19,13 +19,14 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Common;
+use super::client::{Api, Reach};
 use super::exit::Exit;
 use super::output;
 use super::serve::{stop_on_signal, until_ended};
-use crate::config::{Config, Flags};
+use crate::config::Flags;
 use crate::model::duration::DurationText;
 use crate::model::problem::not_json;
-use send::{Address, Gateway, Stop};
+use send::{Gateway, Stop};
 
 /// Publish events to a running gateway: one by flags, or JSON lines from a file or a pipe
 #[derive(Args, Debug)]
@@ -66,9 +67,8 @@ pub(super) struct Publish {
     /// Id of the one event: publishing it again changes nothing [default: a new one]
     #[arg(long, value_name = "ID", requires = "event_type")]
     id: Option<String>,
-    /// Address of the gateway
-    #[arg(long, value_name = "URL", env = "TIDEGATE_API", default_value = "http://127.0.0.1:8080")]
-    api: String,
+    #[command(flatten)]
+    reach: Reach,
     /// Batches under way at once
     #[arg(long, value_name = "COUNT", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
     in_flight: u8,
@@ -85,13 +85,13 @@ pub(super) struct Publish {
 
 pub(super) fn run(common: &Common, command: Publish) -> Result<(), Exit> {
     let config = common.load(Flags::new())?;
-    let key = key(&config)?;
+    let api = command.reach.api(&config)?;
     let stop = CancellationToken::new();
     until_ended(async {
         let publishing = async {
             match command.event_type {
-                Some(_) => one(&command, key, stop.clone()).await,
-                None => run::lines(&command, key, &stop).await,
+                Some(_) => one(&command, api, stop.clone()).await,
+                None => run::lines(&command, api, &stop).await,
             }
         };
         tokio::select! {
@@ -102,28 +102,11 @@ pub(super) fn run(common: &Common, command: Publish) -> Result<(), Exit> {
     })
 }
 
-/// The key of the configuration, else the one that `tidegate dev` made.
-fn key(config: &Config) -> Result<String, Exit> {
-    if let Some(key) = &config.admin_key {
-        return Ok(key.clone());
-    }
-    let path = config.data_dir.join("admin.key");
-    match fs::read_to_string(&path) {
-        Ok(key) if !key.trim().is_empty() => Ok(key.trim().to_owned()),
-        _ => Err(Exit::Usage(format!(
-            "no API key: set TIDEGATE_ADMIN_KEY to that of the gateway, or run this beside the data folder of `tidegate dev` \
-             ({} is not there)",
-            path.display()
-        ))),
-    }
-}
-
-async fn one(command: &Publish, key: String, stop: CancellationToken) -> Result<(), Exit> {
+async fn one(command: &Publish, api: Api, stop: CancellationToken) -> Result<(), Exit> {
     let id = command.id.clone().unwrap_or_else(|| Uuid::now_v7().to_string());
     let event = event(command, &id)?;
     let told = |why: &str| eprintln!("tidegate: the gateway takes nothing now ({why}); trying again");
-    let address = Address { api: &command.api, org: command.org.as_deref(), key };
-    let gateway = Gateway::new(address, command.patience(), stop, told)?;
+    let gateway = Gateway::new((api, command.org.as_deref()), command.patience(), stop, told);
     match gateway.one(event).await {
         Ok(Ok(())) => output::print(&format!("accepted {}\n", output::one_line(&id))),
         Ok(Err(refused)) => Err(Exit::Failed(format!("refused: {}", told::told(&refused)))),

@@ -6,24 +6,24 @@ mod show;
 #[cfg(test)]
 mod tests;
 
-use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::Common;
 use super::exit::Exit;
+use super::moment::{FORMS, Moment};
 use super::serve::{exit, until_ended};
+use super::{Common, Here, columns};
 use crate::app::view::View;
-use crate::config::{Config, Engine, Flags, Loaded};
-use crate::model::duration::DurationText;
+use crate::config::Config;
 use crate::model::pattern::EventPattern;
 use crate::model::record::Received;
 use crate::model::time::{Clock as _, SystemClock, Timestamp};
 use crate::model::topic::Topic;
 use crate::stream::log::LogError;
 use facts::{Facts, Filter};
-use read::{Begin, Tail, Watcher};
+use read::{Begin, Ended, Tail, Watcher};
 use show::{Format, Style};
 
 /// Shown where nothing says from where on.
@@ -60,7 +60,7 @@ pub(super) struct Command {
     /// Only with this outcome, status or reason, or with this number of an HTTP answer: `retry`, `dead`, `503`
     #[arg(short, long, value_name = "STATUS")]
     status: Option<String>,
-    /// Where to begin: `beginning`, `end`, a time in RFC 3339, or so long ago: `10m`
+    /// Where to begin: `beginning`, `end`, a time in RFC 3339, a day, or so long ago: `10m`
     #[arg(long, value_name = "WHEN", value_parser = when, conflicts_with = "count")]
     from: Option<When>,
     /// Begin with so many of the last records [default: 10]
@@ -107,8 +107,7 @@ impl What {
 enum When {
     Beginning,
     End,
-    At(Timestamp),
-    Ago(Duration),
+    At(Moment),
 }
 
 fn when(text: &str) -> Result<When, String> {
@@ -117,18 +116,18 @@ fn when(text: &str) -> Result<When, String> {
         "end" => return Ok(When::End),
         _ => {}
     }
-    let ago = text.trim_start_matches('-').parse().map(|DurationText(ago)| When::Ago(ago)).ok();
-    ago.or_else(|| Timestamp::parse(text).map(When::At)).ok_or_else(|| {
-        "must be `beginning`, `end`, a time such as 2026-11-20T08:15:30Z, or a duration such as 10m or 2h".to_owned()
-    })
+    Moment::find(text).map(When::At).ok_or_else(|| format!("must be `beginning`, `end`, {FORMS}"))
 }
 
 pub(super) fn run(common: &Common, command: Command) -> Result<(), Exit> {
-    let config = engine(common.loaded(&Config::default(), Flags::new())?);
+    let Here { config, guessed } = common.here()?;
+    if guessed {
+        let folder = config.data_dir.display();
+        eprintln!("tidegate: reading the embedded log in {folder}; --kafka host:port reads a Kafka");
+    }
     let topic = command.topic.topic();
     let begin = command.begin(SystemClock.now());
-    let colours = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let style = Style { format: command.output, colours };
+    let style = Style { format: command.output, colours: columns::colours() };
     let filter = Filter {
         event_type: command.event_type,
         org: command.org,
@@ -140,16 +139,33 @@ pub(super) fn run(common: &Common, command: Command) -> Result<(), Exit> {
     }
     let mut screen = Screen { out: BufWriter::new(io::stdout()), topic, filter, style, failed: None, away: false };
     until_ended(async {
-        let view = View::open(&config).await.map_err(exit)?;
-        let ended = Tail { view: &view, topic }.run(begin, !command.no_follow, &mut screen).await;
+        let ended = tail(&config, topic, (begin, !command.no_follow), &mut screen).await;
         let shown = screen.ended();
-        view.close(CLOSE_WITHIN).await;
-        ended.map_err(|error| match error {
-            LogError::Unavailable(why) => Exit::Unreachable(why),
-            other => Exit::failed(other),
-        })?;
-        shown
+        ended.and(shown)
     })
+}
+
+/// Goes on with the next log where one is started over (`tidegate dev --fresh`).
+async fn tail(
+    config: &Config,
+    topic: Topic,
+    (mut begin, follow): (Begin, bool),
+    watcher: &mut impl Watcher,
+) -> Result<(), Exit> {
+    loop {
+        let view = View::open(config).await.map_err(exit)?;
+        let ended = Tail { view: &view, topic }.run(begin, follow, watcher).await;
+        view.close(CLOSE_WITHIN).await;
+        match ended {
+            Ok(Ended::Enough) => return Ok(()),
+            Ok(Ended::Replaced) => {
+                watcher.replaced();
+                begin = Begin::Beginning;
+            }
+            Err(LogError::Unavailable(why)) => return Err(Exit::Unreachable(why)),
+            Err(other) => return Err(Exit::failed(other)),
+        }
+    }
 }
 
 impl Command {
@@ -158,27 +174,9 @@ impl Command {
             None => Begin::Last(usize::from(self.count.unwrap_or(LAST))),
             Some(When::Beginning) => Begin::Beginning,
             Some(When::End) => Begin::End,
-            Some(When::At(time)) => Begin::Since(time),
-            Some(When::Ago(ago)) => {
-                let ago = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
-                Begin::Since(Timestamp(now.0.saturating_sub(ago).max(0)))
-            }
+            Some(When::At(moment)) => Begin::Since(moment.start(now)),
         }
     }
-}
-
-/// Where nobody names an engine and a log is in the data folder, `tidegate dev` is what runs here.
-fn engine(loaded: Loaded) -> Config {
-    let unsaid = loaded.is_default("engine") && loaded.is_default("kafka.brokers");
-    let mut config = loaded.config;
-    if unsaid && config.data_dir.join("log.db").exists() {
-        eprintln!(
-            "tidegate: reading the embedded log in {}; --kafka host:port reads a Kafka",
-            config.data_dir.display()
-        );
-        config.engine = Engine::Embedded;
-    }
-    config
 }
 
 /// Standard output, or what a test takes for it.
@@ -229,5 +227,9 @@ impl<W: Write> Watcher for Screen<W> {
         if !std::mem::replace(&mut self.away, true) {
             eprintln!("tidegate: {error}; trying again");
         }
+    }
+
+    fn replaced(&mut self) {
+        eprintln!("tidegate: the log was started over; what follows is in the new one");
     }
 }

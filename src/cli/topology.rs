@@ -1,13 +1,17 @@
 //! `tidegate topology describe|check|create`.
 
+use std::collections::BTreeMap;
+
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::exit::Exit;
 use super::serve::exit;
-use super::{Common, runtime};
+use super::{Common, Here, output, runtime};
 use crate::app::reach;
-use crate::config::{Config, Engine, Flags};
-use crate::topology::{self, Difference, Finding, check, report};
+use crate::app::view::View;
+use crate::config::{Config, Engine};
+use crate::model::topic::Topic;
+use crate::topology::{self, Declared, Difference, Finding, Site, check, report};
 
 /// Show, check or create the topics
 #[derive(Args, Debug)]
@@ -22,7 +26,7 @@ pub(super) struct Topology {
 
 #[derive(Subcommand, Clone, Debug)]
 enum Action {
-    /// The flow, its stages and topics; asks no broker
+    /// The flow, its stages and topics; asks no broker, and knows the embedded log by its file
     Describe {
         /// How to show it
         #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -41,20 +45,42 @@ enum Format {
 }
 
 pub(super) fn run(common: &Common, command: &Topology) -> Result<(), Exit> {
-    let config = common.load(Flags::new())?;
+    let Here { config, .. } = common.here()?;
     let declared = reach::declared(&config).map_err(exit)?;
     match &command.action {
-        Action::Describe { format: Format::Text } => {
-            print!("{}", topology::text(&declared, &config.kafka.topic_prefix))
-        }
-        Action::Describe { format: Format::Mermaid } => {
-            print!("{}", topology::mermaid(&declared, &config.kafka.topic_prefix));
-        }
+        Action::Describe { format } => describe(&config, declared, *format)?,
         Action::Check | Action::Create if config.engine == Engine::Embedded => return Err(needless(&config)),
         Action::Check => runtime()?.block_on(compare(&config, &declared))?,
         Action::Create => runtime()?.block_on(create(&config, &declared))?,
     }
     Ok(())
+}
+
+fn describe(config: &Config, declared: Declared, format: Format) -> Result<(), Exit> {
+    let file = config.data_dir.join("log.db");
+    let (declared, site) = match config.engine {
+        Engine::Kafka => (declared, Site::Kafka { prefix: &config.kafka.topic_prefix }),
+        Engine::Embedded => (as_there(config, declared)?, Site::Embedded { file: &file }),
+    };
+    output::print(&match format {
+        Format::Text => topology::text(&declared, site),
+        Format::Mermaid => topology::mermaid(&declared, site),
+    })
+}
+
+/// A log that is there has the partitions that it was made with. Where none is, it would be made as declared.
+fn as_there(config: &Config, declared: Declared) -> Result<Declared, Exit> {
+    let there = runtime()?.block_on(async {
+        let view = View::open(config).await.ok()?;
+        let mut there = BTreeMap::new();
+        for topic in Topic::ALL {
+            // A topic that is newer than the log is made when the gateway starts.
+            let partitions = view.partitions(topic).await.ok().and_then(|count| u32::try_from(count).ok());
+            there.extend(partitions.map(|count| (topic, count)));
+        }
+        Some(there)
+    });
+    Ok(declared.with_partitions(&there.unwrap_or_default()))
 }
 
 /// Only Kafka's topics are somebody else's.
@@ -66,7 +92,7 @@ fn needless(config: &Config) -> Exit {
     ))
 }
 
-async fn compare(config: &Config, declared: &crate::topology::Declared) -> Result<(), Exit> {
+async fn compare(config: &Config, declared: &Declared) -> Result<(), Exit> {
     let admin = reach::admin(config).await.map_err(exit)?;
     let actual = admin.actual(&config.kafka.topic_prefix).await.map_err(|e| exit(reach::admin_error(e)))?;
     let findings = check(declared, &actual);
@@ -92,7 +118,7 @@ fn verdict(findings: &[Finding], topics: usize) -> Result<String, Exit> {
     }
 }
 
-async fn create(config: &Config, declared: &crate::topology::Declared) -> Result<(), Exit> {
+async fn create(config: &Config, declared: &Declared) -> Result<(), Exit> {
     let admin = reach::admin(config).await.map_err(exit)?;
     let prefix = &config.kafka.topic_prefix;
     let created = admin.create_missing(declared, prefix).await.map_err(|e| exit(reach::admin_error(e)))?;

@@ -50,6 +50,20 @@ const OTHERS: &[&str] = &["TIDEGATE_API"];
 /// What names a value's place where that is the command line.
 pub(super) const FLAG: &str = "the command line";
 
+/// Keys that have a flag, and what people type for them.
+const FLAGS: &[(&str, &str)] = &[
+    ("listen", "--listen"),
+    ("engine", "--kafka"),
+    ("kafka.brokers", "--kafka"),
+    ("kafka.topic_prefix", "--prefix"),
+    ("topology.file", "--topology"),
+    ("topology.profile", "--profile"),
+];
+
+pub(super) fn flag_of(key: &str) -> Option<&'static str> {
+    FLAGS.iter().find(|(name, _)| *name == key).map(|(_, flag)| *flag)
+}
+
 const PROPERTY: &str = "TIDEGATE_KAFKA__PROPERTIES__";
 
 /// Settings found in the environment: (variable, key, value), in rising strength.
@@ -151,6 +165,7 @@ impl Provider for Single {
 pub(super) fn explain(error: figment::Error) -> String {
     let lines = error.into_iter().map(|e| {
         let place = match (&e.metadata, e.path.join(".")) {
+            (Some(m), path) if m.name == FLAG => flag_of(&path).map_or(path, str::to_owned),
             (Some(m), path) => {
                 let source = m.source.as_ref().map_or_else(|| m.name.to_string(), |s| s.to_string());
                 if path.is_empty() { source } else { format!("{source}: `{path}`") }

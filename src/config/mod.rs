@@ -161,21 +161,24 @@ pub fn load(
         figment = figment.merge(keys::Single { origin: keys::FLAG.into(), path: (*path).into(), value: value.clone() });
     }
     let config: Config = figment.extract().map_err(|e| ConfigError(keys::explain(e)))?;
-    check(&config)?;
+    check(&config, |key, variable| keys::flag_of(key).filter(|_| flags.contains_key(key)).unwrap_or(variable))?;
     let settings = origin::settings(&figment)?;
     Ok(Loaded { config, warnings, settings })
 }
 
-fn check(config: &Config) -> Result<(), ConfigError> {
+/// `name`: what people typed to set a key that this variable may set too.
+fn check(config: &Config, name: impl Fn(&str, &'static str) -> &'static str) -> Result<(), ConfigError> {
     let prefix = &config.kafka.topic_prefix;
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
     if prefix.is_empty() || prefix.len() > 200 || !prefix.bytes().all(legal) {
         return Err(ConfigError(format!(
-            "KAFKA_TOPIC_PREFIX `{prefix}`: must be 1-200 of A-Z a-z 0-9 . _ - (what Kafka takes in a topic name)"
+            "{} `{prefix}`: must be 1-200 of A-Z a-z 0-9 . _ - (what Kafka takes in a topic name)",
+            name("kafka.topic_prefix", "KAFKA_TOPIC_PREFIX")
         )));
     }
     if config.kafka.brokers.split(',').any(|b| b.trim().is_empty()) {
-        return Err(ConfigError("KAFKA_BROKERS: must be `host:port`, several separated by commas".into()));
+        let name = name("kafka.brokers", "KAFKA_BROKERS");
+        return Err(ConfigError(format!("{name}: must be `host:port`, several separated by commas")));
     }
     if let Some(name) = &config.instance
         && (name.is_empty() || name.len() > 128 || !name.bytes().all(legal))

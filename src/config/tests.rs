@@ -77,6 +77,14 @@ fn bad_values_are_refused_with_their_name() {
 }
 
 #[test]
+fn what_was_typed_as_a_flag_is_not_called_a_variable() {
+    for (key, bad, flag) in [("kafka.topic_prefix", "a b", "--prefix"), ("kafka.brokers", ",", "--kafka")] {
+        let error = loaded("", &[], &Flags::from([(key, bad.to_owned())])).err().unwrap();
+        assert!(error.starts_with(flag), "{error}");
+    }
+}
+
+#[test]
 fn kafka_enabled_names_the_engine_and_a_contradiction_is_refused() {
     let engine = |env: &[(&str, &str)]| loaded("", env, &Flags::new()).map(|loaded| loaded.config.engine);
     for (enabled, meant) in [("false", Engine::Embedded), ("0", Engine::Embedded), ("True", Engine::Kafka)] {
@@ -106,7 +114,7 @@ fn an_address_may_be_a_name_and_a_wrong_one_is_shown_with_an_example() {
     assert_eq!(listen("[::1]:8081").as_deref(), Ok("[::1]:8081"));
     for wrong in ["nowhere", "8080", ":8080", "localhost:http", "localhost:99999", "::1:8080", "a b:80"] {
         let error = listen(wrong).unwrap_err();
-        for said in ["the command line", "listen", &format!("`{wrong}`"), "127.0.0.1:8080"] {
+        for said in ["--listen: ", &format!("`{wrong}`"), "127.0.0.1:8080"] {
             assert!(error.contains(said), "{wrong} does not say {said}: {error}");
         }
     }

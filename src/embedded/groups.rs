@@ -81,7 +81,11 @@ impl Group {
             while let Ok(event) = events.try_recv() {
                 self.take(event);
             }
-            if stop.run_until_cancelled(self.rebalance()).await.is_none() {
+            let mut balanced = Some(false);
+            while balanced == Some(false) {
+                balanced = stop.run_until_cancelled(self.rebalance()).await;
+            }
+            if balanced.is_none() {
                 return;
             }
         }
@@ -106,22 +110,31 @@ impl Group {
         self.lag.forget(partition);
     }
 
-    /// Takes what one has too much of, then gives what nobody has.
-    async fn rebalance(&mut self) {
-        let Ok(partitions) = self.store.spans.partitions(self.topic) else { return };
+    /// Takes what one has too much of, then gives what nobody has. False where a member was put out, whose share is to be given
+    /// to others.
+    async fn rebalance(&mut self) -> bool {
+        let Ok(partitions) = self.store.spans.partitions(self.topic) else { return true };
         let members: Vec<MemberId> = self.members.keys().copied().collect();
         let held = self.held.iter().map(|(p, (m, _))| (*p, *m)).collect();
         let plan = shares(partitions, &members, &held);
         let moving: Vec<_> =
             self.held.iter().filter(|(p, (m, _))| plan.get(p) != Some(m)).map(|(p, h)| (*p, *h)).collect();
-        self.revoke(&moving).await;
+        let mut deaf = self.revoke(&moving).await;
         let free: Vec<_> = plan.into_iter().filter(|(p, _)| !self.held.contains_key(p)).collect();
         if !free.is_empty() {
-            self.assign(free).await;
+            deaf.extend(self.assign(free).await);
         }
+        let all_heard = deaf.is_empty();
+        for member in deaf {
+            // It has left, or hangs. Without its orders it would not know what it has: it is told that it is out, and joins again.
+            tracing::error!(stage = self.stage, "a member of the stage takes no orders; its partitions go to others");
+            self.take(Event::Leave(member));
+        }
+        all_heard
     }
 
-    async fn revoke(&mut self, moving: &[(Partition, (MemberId, Epoch))]) {
+    /// Gives back who took no word of it.
+    async fn revoke(&mut self, moving: &[(Partition, (MemberId, Epoch))]) -> Vec<MemberId> {
         let mut losers: BTreeMap<MemberId, Vec<(Partition, Epoch)>> = BTreeMap::new();
         for (partition, (member, epoch)) in moving {
             losers.entry(*member).or_default().push((*partition, *epoch));
@@ -132,22 +145,29 @@ impl Group {
             Some(async move {
                 let (drained, done) = Drained::new();
                 let order = Order::Revoke { partitions, until, drained };
-                if timeout_at(until, orders.send(order)).await.is_ok_and(|sent| sent.is_ok()) {
+                let heard = timeout_at(until, orders.send(order)).await.is_ok_and(|sent| sent.is_ok());
+                if heard {
                     // Either way it is over: drained, or out of time.
                     let _ = timeout_at(until, done).await;
                 }
+                (!heard).then_some(member)
             })
         });
-        join_all(drains).await;
+        let deaf = join_all(drains).await.into_iter().flatten().collect();
         for (partition, (_, epoch)) in moving {
             self.give_up(*partition, *epoch);
         }
+        deaf
     }
 
-    async fn assign(&mut self, free: Vec<(Partition, MemberId)>) {
+    /// Gives back who took no word of it.
+    async fn assign(&mut self, free: Vec<(Partition, MemberId)>) -> Vec<MemberId> {
         let committed = match self.committed().await {
             Ok(committed) => committed,
-            Err(error) => return self.fail(free.iter().map(|(_, member)| *member), &error).await,
+            Err(error) => {
+                self.fail(free.iter().map(|(_, member)| *member), &error).await;
+                return Vec::new();
+            }
         };
         let mut given: BTreeMap<MemberId, Vec<Assignment>> = BTreeMap::new();
         for (partition, member) in free {
@@ -163,13 +183,14 @@ impl Group {
             self.held.insert(partition, (member, epoch));
             given.entry(member).or_default().push(Assignment { partition, epoch, committed });
         }
+        let mut deaf = Vec::new();
         for (member, assignments) in given {
             let Some(orders) = self.members.get(&member) else { continue };
-            // One that takes no orders has left, and is about to say so, or hangs and keeps what it was given.
-            if timeout(DRAIN, orders.send(Order::Assign(assignments))).await.is_err() {
-                tracing::error!(stage = self.stage, "a member of the stage takes no orders");
+            if !timeout(DRAIN, orders.send(Order::Assign(assignments))).await.is_ok_and(|sent| sent.is_ok()) {
+                deaf.push(member);
             }
         }
+        deaf
     }
 
     /// Tells members that it will not work; they get nothing until they join again.
@@ -246,6 +267,39 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::embedded::tests::{clock, open};
+
+    #[tokio::test]
+    async fn what_a_member_never_hears_of_is_not_kept_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = open(dir.path(), clock()).await.unwrap();
+        let (stage, topic) = ("match", Topic::Events);
+        let owners = Arc::<Owners>::default();
+        let (deaf, hearing) = (MemberId(1), MemberId(2));
+        let (hears_not, orders) = mpsc::channel(ORDERS);
+        drop(orders);
+        let (hears, mut orders) = mpsc::channel(ORDERS);
+        let epochs: Vec<_> = (0..3).map(|p| (Partition(p), owners.grant(Partition(p)))).collect();
+        let mut group = Group {
+            stage,
+            topic,
+            store: log.store.clone(),
+            requests: log.requests.clone(),
+            owners: owners.clone(),
+            lag: Arc::new(Lag::new(stage.to_owned(), topic.name().to_owned())),
+            members: BTreeMap::from([(deaf, hears_not), (hearing, hears)]),
+            held: epochs.iter().map(|(p, e)| (*p, (deaf, *e))).collect(),
+        };
+        assert!(!group.rebalance().await, "it is at rest with a member that hears nothing");
+        assert!(group.rebalance().await);
+        assert!(group.held.len() == 3 && group.held.values().all(|(member, _)| *member == hearing), "{:?}", group.held);
+        assert!(epochs.iter().all(|(p, epoch)| !owners.holds(*p, *epoch)), "a zombie acts");
+        let mut told = BTreeSet::new();
+        while let Ok(Order::Assign(assignments)) = orders.try_recv() {
+            told.extend(assignments.iter().map(|a| a.partition));
+        }
+        assert_eq!(told.len(), 3);
+    }
 
     proptest! {
         #[test]

@@ -114,8 +114,8 @@ impl Keeper {
         .bind(oldest)
         .fetch_all(&self.store.readers)
         .await
-        .map_err(|e| self.store.place.error(&e))?;
-        rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(|e| self.store.place.error(&e))
+        .map_err(|e| self.store.fault(&e))?;
+        rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(|e| self.store.fault(&e))
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -18,7 +18,8 @@ use super::store::Store;
 use crate::model::ids::{Offset, Partition};
 use crate::model::topic::Topic;
 use crate::stream::lag::Lag;
-use crate::stream::log::{Committer, Credit, Epoch, Flushed, LogError, Part, Signal};
+use crate::stream::log::{Committer, Epoch, Flushed, LogError, Part, Signal};
+use crate::stream::room::Room;
 use crate::telemetry::metrics::LOG_SKIPPED;
 
 /// Records and bytes of one signal, at most.
@@ -27,51 +28,8 @@ const BATCH_BYTES: usize = 1 << 20;
 /// Before a read or a write that failed is tried again.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Records and bytes that were handed out and not given back. One record may overshoot the bytes.
-#[derive(Debug)]
-pub(super) struct Room {
-    max: (usize, usize),
-    used: Mutex<(usize, usize)>,
-    freed: Notify,
-}
-
-impl Room {
-    pub(super) fn new(max_records: usize, max_bytes: usize) -> Room {
-        Room { max: (max_records.max(1), max_bytes.max(1)), used: Mutex::default(), freed: Notify::new() }
-    }
-
-    fn used(&self) -> MutexGuard<'_, (usize, usize)> {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Records and bytes that may be handed out now.
-    fn left(&self) -> (usize, usize) {
-        let (records, bytes) = *self.used();
-        (self.max.0.saturating_sub(records), self.max.1.saturating_sub(bytes))
-    }
-
-    fn take(&self, records: usize, bytes: usize) {
-        let mut used = self.used();
-        *used = (used.0 + records, used.1 + bytes);
-    }
-}
-
 /// Ends the membership when the last handle is dropped.
 pub(super) type Leave = Arc<DropGuard>;
-
-pub(super) struct EmbeddedCredit {
-    pub(super) room: Arc<Room>,
-    pub(super) _leave: Leave,
-}
-
-impl Credit for EmbeddedCredit {
-    fn release(&self, records: usize, bytes: usize) {
-        let mut used = self.room.used();
-        *used = (used.0.saturating_sub(records), used.1.saturating_sub(bytes));
-        drop(used);
-        self.room.freed.notify_one();
-    }
-}
 
 pub(super) struct EmbeddedCommitter {
     pub(super) stage: &'static str,
@@ -104,6 +62,8 @@ impl Committer for EmbeddedCommitter {
         }
     }
 
+    /// Whoever gives a partition to another lives in this process and has voided the epoch before: no member, however long it hung,
+    /// needs a sign of life to be sure of itself. Its signals may come late; what it does between is refused here and by the writer.
     fn may_act(&self, partition: Partition, epoch: Epoch) -> bool {
         self.owners.holds(partition, epoch)
     }
@@ -197,10 +157,14 @@ impl Feeder {
                 () = stop.cancelled() => break,
                 order = self.orders.recv() => match order {
                     Some(order) => self.obey(order).await,
-                    None => break,
+                    None => {
+                        let why = "the membership has ended: the stage took no orders for too long, or its group broke";
+                        self.tell(Signal::Failed(LogError::Unavailable(why.into()))).await;
+                        break;
+                    }
                 },
                 _ = self.moved.changed(), if idle => {}
-                () = self.room.freed.notified(), if idle => {}
+                () = self.room.freed(), if idle => {}
                 () = tokio::time::sleep(pause), if !idle => {}
             }
         }

@@ -1,8 +1,8 @@
 //! The log port on SQLite: one process, one file, durable. No broker: what shares it are the stages of one process.
 //!
-//! * `open` finds or makes the file, `store` reads it with `queries`, `write` is the one that writes it, `request` what that is asked for;
+//! * `open` says what makes the file one of ours, `store` reads it with `queries`, `write` is the one that writes it, `request` what that is asked for;
 //! * `rows` and `spans` say where a record stands and where partitions begin and end, `partitioner` which one a key is for;
-//! * `groups` shares partitions among members, `owners` knows who has which, `member` feeds one, `reader` reads without a group;
+//! * `groups` shares partitions among members, `owners` knows who has which, `member` feeds one, `reader` reads one or many without a group;
 //! * `view` reads it beside the process that has it;
 //! * `keep` forgets what retention and compaction allow.
 
@@ -34,9 +34,9 @@ use tokio_util::task::TaskTracker;
 
 use self::groups::{EVENTS, Event, Group, MemberId, ORDERS};
 use self::keep::Keeper;
-use self::member::{EmbeddedCommitter, EmbeddedCredit, Feeder, Leaving, Room, Wires};
+use self::member::{EmbeddedCommitter, Feeder, Leaving, Wires};
 use self::owners::Owners;
-use self::reader::EmbeddedReader;
+use self::reader::{EmbeddedFollower, EmbeddedReader};
 use self::request::{QUEUE, Request, Requests};
 use self::store::Store;
 pub use self::view::{View, ViewReader};
@@ -46,7 +46,8 @@ use crate::model::record::{Output, Received};
 use crate::model::time::Clock;
 use crate::model::topic::Topic;
 use crate::stream::lag::Lag;
-use crate::stream::log::{From, Log, LogError, Member, Membership, PartitionReader, Seat, SeatError, Signal};
+use crate::stream::log::{Follower, From, Log, LogError, Member, Membership, PartitionReader, Seat, SeatError, Signal};
+use crate::stream::room::{Room, RoomCredit};
 use crate::topology::Declared;
 
 /// Signals that may wait for a stage; what they carry is bounded by its credit.
@@ -75,9 +76,10 @@ impl EmbeddedLog {
     /// Opens the log in `dir`, made where it is missing, with the topics and the retention that are declared. `Fatal`: another
     /// process has it, it is damaged, read-only or not of this version, or its topics have other partitions.
     pub async fn open(dir: &Path, declared: &Declared, clock: Arc<dyn Clock>) -> Result<EmbeddedLog, LogError> {
-        let opened = open::open(dir, declared).await?;
+        let file = open::file(dir);
+        let opened = open::open(&file, declared).await?;
         let store = Arc::new(Store {
-            place: open::Place::of(dir),
+            file,
             spans: opened.spans,
             limits: declared
                 .topics()
@@ -137,7 +139,7 @@ impl EmbeddedLog {
 
     /// Deletes the log in `dir`, unless a process has it.
     pub fn erase(dir: &Path) -> Result<(), LogError> {
-        open::erase(dir)
+        Ok(open::file(dir).erase().map(drop)?)
     }
 
     fn stage(&self, name: &'static str, topic: Topic) -> Stage {
@@ -200,11 +202,7 @@ impl Log for EmbeddedLog {
             turn: tokio::sync::Mutex::default(),
             _leave: leave.clone(),
         };
-        Ok(Member {
-            signals: inbox,
-            committer: Arc::new(committer),
-            credit: Arc::new(EmbeddedCredit { room, _leave: leave }),
-        })
+        Ok(Member { signals: inbox, committer: Arc::new(committer), credit: Arc::new(RoomCredit { room, leave }) })
     }
 
     async fn read(&self, topic: Topic, partition: Partition, from: From) -> Result<Box<dyn PartitionReader>, LogError> {
@@ -213,8 +211,11 @@ impl Log for EmbeddedLog {
             From::At(offset) => offset,
             From::Time(time) => self.store.at_time(topic, partition, time).await?,
         };
-        let moved = self.store.spans.watch(topic)?;
-        Ok(Box::new(EmbeddedReader { store: self.store.clone(), topic, partition, position, moved }))
+        Ok(Box::new(EmbeddedReader(EmbeddedFollower::new(&self.store, vec![(topic, partition, position)])?)))
+    }
+
+    async fn follow(&self, places: Vec<(Topic, Partition, Offset)>) -> Result<Box<dyn Follower>, LogError> {
+        Ok(Box::new(EmbeddedFollower::new(&self.store, places)?))
     }
 
     async fn end(&self, topic: Topic, partition: Partition) -> Result<Offset, LogError> {

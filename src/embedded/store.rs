@@ -9,7 +9,6 @@ use futures_util::{FutureExt as _, TryStreamExt as _};
 use sqlx::Row as _;
 use sqlx::sqlite::SqlitePool;
 
-use super::open::Place;
 use super::queries::{not_older, stretch};
 use super::request::{Request, Requests};
 use super::rows::received;
@@ -18,12 +17,13 @@ use crate::model::ids::{Offset, Partition};
 use crate::model::record::{Received, Record};
 use crate::model::time::{Clock, Timestamp};
 use crate::model::topic::Topic;
+use crate::sqlite::SqliteFile;
 use crate::stream::log::{Batch, Committed, LogError};
 
 const PING: Duration = Duration::from_secs(2);
 
 pub(super) struct Store {
-    pub(super) place: Place,
+    pub(super) file: SqliteFile,
     pub(super) spans: Spans,
     /// Bytes that a record of each topic may have, in the order of `Topic::ALL`.
     pub(super) limits: Vec<usize>,
@@ -36,9 +36,13 @@ pub(super) struct Store {
 }
 
 impl Store {
+    pub(super) fn fault(&self, error: &sqlx::Error) -> LogError {
+        self.file.fault(error).into()
+    }
+
     /// Keeps what went wrong with a write.
     pub(super) fn failed(&self, error: &sqlx::Error) -> LogError {
-        self.keep_failure(self.place.error(error))
+        self.keep_failure(self.fault(error))
     }
 
     fn keep_failure(&self, error: LogError) -> LogError {
@@ -104,7 +108,7 @@ impl Store {
         }
         let rows = base.row(from)..base.row(end);
         let stretch = stretch(&self.readers, (base, partition), rows, (records, bytes)).await;
-        let (records, more) = stretch.map_err(|e| self.place.error(&e))?;
+        let (records, more) = stretch.map_err(|e| self.fault(&e))?;
         let last = records.last().filter(|_| more).map(|r| r.offset.next());
         // Retention may have come in between.
         let start = self.spans.start(topic, partition)?;
@@ -126,7 +130,7 @@ impl Store {
             .bind(base.row(to))
             .fetch_one(&self.readers)
             .await;
-        counted.and_then(|row| row.try_get(0)).map_err(|e| self.place.error(&e))
+        counted.and_then(|row| row.try_get(0)).map_err(|e| self.fault(&e))
     }
 
     /// The offset of the first record that is not older, else the end.
@@ -134,7 +138,7 @@ impl Store {
         let base = self.spans.base(topic, partition)?;
         let (start, end) = (self.spans.start(topic, partition)?, self.spans.end(topic, partition)?);
         let found = not_older(&self.readers, base, base.row(start)..base.row(end), at).await;
-        Ok(found.map_err(|e| self.place.error(&e))?.unwrap_or(end))
+        Ok(found.map_err(|e| self.fault(&e))?.unwrap_or(end))
     }
 
     /// The offsets that a stage has committed.
@@ -143,12 +147,12 @@ impl Store {
             .bind(stage)
             .fetch_all(&self.readers)
             .await
-            .map_err(|e| self.place.error(&e))?;
+            .map_err(|e| self.fault(&e))?;
         let one = |row: sqlx::sqlite::SqliteRow| {
             let committed = Committed { offset: Offset(row.try_get(1)?), metadata: row.try_get(2)? };
             Ok((Partition(row.try_get(0)?), committed))
         };
-        rows.into_iter().map(one).collect::<Result<_, sqlx::Error>>().map_err(|e| self.place.error(&e))
+        rows.into_iter().map(one).collect::<Result<_, sqlx::Error>>().map_err(|e| self.fault(&e))
     }
 
     /// The last record of each key, tombstones left out, in the order of their offsets.
@@ -162,8 +166,8 @@ impl Store {
         .bind(base.row(self.spans.end(topic, partition)?))
         .fetch(&self.readers);
         let mut table = Vec::new();
-        while let Some(row) = rows.try_next().await.map_err(|e| self.place.error(&e))? {
-            table.push(received(&row, base, partition).map_err(|e| self.place.error(&e))?);
+        while let Some(row) = rows.try_next().await.map_err(|e| self.fault(&e))? {
+            table.push(received(&row, base, partition).map_err(|e| self.fault(&e))?);
         }
         Ok(table)
     }

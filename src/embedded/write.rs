@@ -326,3 +326,6 @@ fn values(rows: &[(i64, &Record)], at: Timestamp) -> Result<SqliteArguments, sql
     }
     Ok(values)
 }
+
+#[cfg(test)]
+mod tests;

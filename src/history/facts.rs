@@ -33,8 +33,7 @@ fn rank(attempts: u32, step: Step, offset: Offset) -> Rank {
 impl Batch {
     /// Adds what the record tells.
     pub fn take(&mut self, topic: Topic, received: &Received) {
-        self.records += 1;
-        self.bytes += received.record.size();
+        *self.records.entry(topic).or_insert(0) += 1;
         let told = match topic {
             Topic::Events => event(received).map(|row| self.events.push(row)),
             Topic::Deliveries => delivery(received).map(|fact| self.facts.push(fact)),

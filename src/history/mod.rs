@@ -1,14 +1,15 @@
 //! What happened, to be asked for: events, deliveries, attempts, what was skipped, rejected or died. Everything is in the topics;
 //! the store holds what people query, and is made again from them. No delivery ever waits for it.
 //!
-//! * `facts` turns a record into `rows`, `project` follows the topics and writes them, `store` is what a store can do,
-//!   `sqlite` does it in one file, `handle` is where the API finds it.
+//! * `facts` turns a record into `rows`, `project` follows the topics and writes them, `standing` is what facts about one
+//!   delivery come to, `store` is what a store can do, `sqlite` does it in one file, `handle` is where the API finds it.
 
 pub mod facts;
 pub mod handle;
 pub mod project;
 pub mod rows;
 pub mod sqlite;
+pub mod standing;
 pub mod store;
 #[cfg(test)]
 mod tests;

@@ -17,14 +17,16 @@ use super::store::{Retention, Store, StoreError};
 use crate::model::ids::{Offset, Partition};
 use crate::model::time::Clock;
 use crate::model::topic::Topic;
-use crate::stream::log::{Log, LogError};
+use crate::stream::log::{Follower, Log, LogError};
 use crate::telemetry::metrics::{
     HISTORY_LAG, HISTORY_PRUNED, HISTORY_RECORDS, HISTORY_UNREADABLE, HISTORY_WRITE_SECONDS, LOG_SKIPPED,
 };
 
 const TOPICS: [Topic; 5] = [Topic::Events, Topic::Deliveries, Topic::Attempts, Topic::Dlq, Topic::Rejected];
 /// Records of one transaction, about; their bytes are bounded by what the log reads at once, some MiB.
-const MAX_RECORDS: usize = 2_000;
+const MAX_RECORDS: usize = 4_000;
+/// Of them, how many are read without a look at whether more can be written.
+const AT_ONCE: usize = 50;
 /// How long one look at a log that has nothing new lasts.
 const WAIT: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -117,28 +119,24 @@ impl Project {
             }
         }
         let mut follower = self.log.follow(places).await?;
+        let mut ready = None;
         loop {
-            let found = follower.next(MAX_RECORDS, WAIT).await?;
-            if found.is_empty() {
-                continue;
-            }
-            let mut batch = Batch::default();
-            for (topic, partition, read) in found {
-                read.records.iter().for_each(|received| batch.take(topic, received));
-                batch.offsets.insert((topic, partition), read.position);
-                counter!(HISTORY_RECORDS, "topic" => topic.name()).increment(read.records.len() as u64);
-            }
-            // Only then is more read: what waits for the store is bounded.
-            self.write(store, &batch).await;
-            positions.lock().unwrap_or_else(PoisonError::into_inner).extend(batch.offsets);
+            // While one batch is written the next is read, no more than that: what waits for the store is bounded.
+            let (read, ()) = tokio::join!(next(&mut *follower), self.write(store, ready.take(), positions));
+            ready = Some(read?);
         }
     }
 
-    async fn write(&self, store: &dyn Store, batch: &Batch) {
+    async fn write(&self, store: &dyn Store, batch: Option<Batch>, positions: &Positions) {
+        let Some(batch) = batch.filter(|batch| !batch.offsets.is_empty()) else { return };
         let began = Instant::now();
-        self.until_done("the history is not written", || store.write(batch)).await;
+        self.until_done("the history is not written", || store.write(&batch)).await;
         histogram!(HISTORY_WRITE_SECONDS).record(began.elapsed().as_secs_f64());
         counter!(HISTORY_UNREADABLE).increment(batch.unreadable as u64);
+        for (topic, records) in batch.records {
+            counter!(HISTORY_RECORDS, "topic" => topic.name()).increment(records);
+        }
+        positions.lock().unwrap_or_else(PoisonError::into_inner).extend(batch.offsets);
     }
 
     /// Retention, and how far history is behind.
@@ -172,6 +170,19 @@ impl Project {
             }
         }
     }
+}
+
+/// What is new, as rows.
+async fn next(follower: &mut dyn Follower) -> Result<Batch, LogError> {
+    let mut batch = Batch::default();
+    for (topic, partition, read) in follower.next(MAX_RECORDS, WAIT).await? {
+        for records in read.records.chunks(AT_ONCE) {
+            records.iter().for_each(|received| batch.take(topic, received));
+            tokio::task::yield_now().await;
+        }
+        batch.offsets.insert((topic, partition), read.position);
+    }
+    Ok(batch)
 }
 
 /// Retention has deleted what was not read yet, or the topic was made anew.

@@ -211,9 +211,8 @@ pub struct Batch {
     pub dead: Vec<DeadLetter>,
     pub rejected: Vec<Rejected>,
     pub offsets: BTreeMap<(Topic, Partition), Offset>,
-    /// Records that it was made of, and their bytes.
-    pub records: usize,
-    pub bytes: usize,
+    /// Records that it was made of.
+    pub records: BTreeMap<Topic, u64>,
     /// Of those, records that tell nothing: not an event, not JSON. Where that matters `rejected` has them.
     pub unreadable: usize,
 }

@@ -11,7 +11,6 @@ use tokio::sync::mpsc;
 use super::Engine;
 use super::codec::received;
 use super::committer::{KafkaCommitter, Writer};
-use super::credit::{KafkaCredit, Room};
 use super::group::{Group, Held, RESERVED_SIGNALS, Reading, State};
 use super::health::{Context, log_error};
 use super::ownership::Ownership;
@@ -20,6 +19,7 @@ use crate::model::ids::{Offset, Partition};
 use crate::model::topic::Topic;
 use crate::stream::lag::Lag;
 use crate::stream::log::{Assignment, LogError, Member, Membership, Signal};
+use crate::stream::room::{Room, RoomCredit};
 use crate::telemetry::metrics::{LOG_SKIPPED, REJOINS};
 
 /// Records that one round of polling may gather before they are handed out.
@@ -96,7 +96,7 @@ pub(super) fn join(engine: &Arc<Engine>, membership: &Membership) -> Result<Memb
     Ok(Member {
         signals,
         committer: Arc::new(KafkaCommitter { jobs, own, _leave: leave.clone() }),
-        credit: Arc::new(KafkaCredit { room, _leave: leave }),
+        credit: Arc::new(RoomCredit { room, leave }),
     })
 }
 

@@ -16,7 +16,6 @@ use rdkafka::types::RDKafkaRespErr;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot::error::TryRecvError;
 
-use super::credit::Room;
 use super::health::{Context, Hooks};
 use super::metadata::Metadata;
 use super::ownership::Ownership;
@@ -24,6 +23,7 @@ use crate::model::ids::{Offset, Partition};
 use crate::model::record::Received;
 use crate::stream::lag::Lag;
 use crate::stream::log::{Drained, Epoch, Signal};
+use crate::stream::room::Room;
 
 /// Left free in the channel of signals, for those that carry no records.
 pub(super) const RESERVED_SIGNALS: usize = 64;

@@ -1,17 +1,15 @@
 //! The log port on Kafka, through librdkafka.
 //!
 //! * `consumer` polls for a group, with `group` for rebalances, `positions` for where to begin, `ownership` for what is still
-//!   this member's, `credit` for the bound;
+//!   this member's;
 //! * `committer` holds the commit rule, `transaction` the producer below it and below a `seat`;
-//! * `producer` appends, `reader` reads a partition, `follower` many, `table` loads one, `metadata` answers questions.
+//! * `producer` appends, `reader` reads partitions without a group, `table` loads one, `metadata` answers questions.
 
 mod codec;
 mod committer;
 mod config;
 mod consumer;
-mod credit;
 mod fetching;
-mod follower;
 mod group;
 mod health;
 mod metadata;
@@ -33,11 +31,10 @@ use tokio::sync::oneshot;
 pub use config::{KafkaConfig, MAX_MESSAGE_BYTES};
 
 use self::config::Names;
-use self::follower::KafkaFollower;
 use self::health::Health;
 use self::metadata::Metadata;
 use self::producer::Appender;
-use self::reader::KafkaReader;
+use self::reader::{KafkaFollower, KafkaReader};
 use self::threads::Threads;
 use crate::model::ids::{Offset, Partition};
 use crate::model::record::Output;

@@ -1,12 +1,14 @@
-//! Reads one partition without a group. Each reader has a consumer and a thread of its own: assigning at an offset is cheap,
-//! and none of librdkafka's blocking calls reaches an async thread.
+//! Reads partitions without a group: one, or many by one consumer. Each reader has a consumer and a thread of its own: assigning at
+//! an offset is cheap, and none of librdkafka's blocking calls reaches an async thread.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::Message as _;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::sync::{mpsc, oneshot};
 
@@ -14,25 +16,68 @@ use super::Engine;
 use super::codec::received;
 use super::health::{Context, Plain, log_error};
 use crate::model::ids::{Offset, Partition};
+use crate::model::record::Received;
 use crate::model::topic::Topic;
-use crate::stream::log::{Batch, LogError, PartitionReader};
+use crate::stream::log::{Batch, Follower, LogError, PartitionReader, READ_BYTES};
 
-/// A batch ends here although more records were asked for.
-const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// How long a seek may take, which asks no broker.
 const SEEK: Duration = Duration::from_secs(1);
-
-enum Command {
-    Next { max: usize, wait: Duration, reply: oneshot::Sender<Result<Batch, LogError>> },
-    Seek { offset: Offset, reply: oneshot::Sender<Result<(), LogError>> },
-}
-
 /// Commands that may wait: one is asked, another may be left by a caller that gave up.
 const COMMANDS: usize = 2;
 
-/// The handle; dropping it ends the thread and the consumer.
+type Place = (Topic, Partition, Offset);
+type Found = Vec<(Topic, Partition, Batch)>;
+type Reply<T> = oneshot::Sender<Result<T, LogError>>;
+
+enum Command {
+    Next { max: usize, wait: Duration, reply: Reply<Found> },
+    Seek { offset: Offset, reply: Reply<()> },
+}
+
+/// Reads many partitions. Dropping it ends the thread and the consumer.
+pub(super) struct KafkaFollower(mpsc::Sender<Command>);
+
+/// Reads one partition.
 pub(super) struct KafkaReader {
-    commands: mpsc::Sender<Command>,
+    follower: KafkaFollower,
+    /// The next offset to be handed out.
+    position: Offset,
+}
+
+#[derive(Clone, Copy)]
+enum Pace {
+    /// Somebody waits for what comes.
+    Prompt,
+    Relaxed,
+}
+
+impl KafkaFollower {
+    /// Opens the partitions at these offsets.
+    pub(super) async fn open(engine: &Arc<Engine>, places: Vec<Place>) -> Result<KafkaFollower, LogError> {
+        KafkaFollower::at(engine, Pace::Relaxed, places).await
+    }
+
+    async fn at(engine: &Arc<Engine>, pace: Pace, places: Vec<Place>) -> Result<KafkaFollower, LogError> {
+        let (commands, queue) = mpsc::channel(COMMANDS);
+        let (tx, opened) = oneshot::channel();
+        let shared = engine.clone();
+        engine.threads.spawn("kafka-reader", move || match Reading::open(shared, pace, places) {
+            Ok(reading) => {
+                if tx.send(Ok(())).is_ok() {
+                    reading.run(queue);
+                }
+            }
+            Err(error) => drop(tx.send(Err(error))),
+        })?;
+        opened.await.unwrap_or_else(|_| Err(gone()))?;
+        Ok(KafkaFollower(commands))
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, LogError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(command(reply)).await.map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
 }
 
 impl KafkaReader {
@@ -43,24 +88,8 @@ impl KafkaReader {
         partition: Partition,
         offset: Offset,
     ) -> Result<KafkaReader, LogError> {
-        let (commands, queue) = mpsc::channel(COMMANDS);
-        let (tx, opened) = oneshot::channel();
-        let shared = engine.clone();
-        engine.threads.spawn("kafka-reader", move || match Reading::open(shared, topic, partition, offset) {
-            Ok(reading) => {
-                if tx.send(Ok(())).is_ok() {
-                    reading.run(queue);
-                }
-            }
-            Err(error) => drop(tx.send(Err(error))),
-        })?;
-        opened.await.unwrap_or_else(|_| Err(gone()))?;
-        Ok(KafkaReader { commands })
-    }
-
-    async fn ask<T>(&self, command: Command, answer: oneshot::Receiver<Result<T, LogError>>) -> Result<T, LogError> {
-        self.commands.send(command).await.map_err(|_| gone())?;
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        let follower = KafkaFollower::at(engine, Pace::Prompt, vec![(topic, partition, offset)]).await?;
+        Ok(KafkaReader { follower, position: offset })
     }
 }
 
@@ -69,71 +98,75 @@ fn gone() -> LogError {
 }
 
 #[async_trait]
+impl Follower for KafkaFollower {
+    async fn next(&mut self, max: usize, wait: Duration) -> Result<Found, LogError> {
+        self.ask(|reply| Command::Next { max, wait, reply }).await
+    }
+}
+
+#[async_trait]
 impl PartitionReader for KafkaReader {
     async fn next(&mut self, max: usize, wait: Duration) -> Result<Batch, LogError> {
-        let (reply, answer) = oneshot::channel();
-        self.ask(Command::Next { max, wait, reply }, answer).await
+        let found = self.follower.next(max, wait).await?.pop();
+        let batch = found.map_or(Batch { records: Vec::new(), position: self.position }, |(.., batch)| batch);
+        self.position = batch.position;
+        Ok(batch)
     }
 
     async fn seek(&mut self, offset: Offset) -> Result<(), LogError> {
-        let (reply, answer) = oneshot::channel();
-        self.ask(Command::Seek { offset, reply }, answer).await
+        self.follower.ask(|reply| Command::Seek { offset, reply }).await?;
+        self.position = offset;
+        Ok(())
     }
 }
 
 struct Reading {
     engine: Arc<Engine>,
-    topic: Topic,
-    partition: Partition,
+    pace: Pace,
     consumer: BaseConsumer<Context<Plain>>,
-    /// The next offset to be read.
-    position: Offset,
+    topics: HashMap<String, Topic>,
+    /// The next offset of each partition.
+    positions: BTreeMap<(Topic, Partition), Offset>,
 }
 
 impl Reading {
-    fn open(engine: Arc<Engine>, topic: Topic, partition: Partition, offset: Offset) -> Result<Reading, LogError> {
+    fn open(engine: Arc<Engine>, pace: Pace, places: Vec<Place>) -> Result<Reading, LogError> {
+        let config = match pace {
+            Pace::Prompt => engine.config.reader(),
+            Pace::Relaxed => engine.config.follower(),
+        };
         let context = Context::new("reader", &engine.health, Plain);
-        let consumer = engine
-            .config
-            .reader()
-            .create_with_context(context)
-            .map_err(|e| log_error(&e, "the reader", &engine.health))?;
-        let reading = Reading { engine, topic, partition, consumer, position: offset };
-        reading.at(offset).and_then(|at| reading.consumer.assign(&at)).map_err(|e| reading.error(&e))?;
+        let made = config.create_with_context(context);
+        let consumer = made.map_err(|e| log_error(&e, "the reader", &engine.health))?;
+        let topics = places.iter().map(|(topic, ..)| (engine.names.of(*topic).to_owned(), *topic)).collect();
+        let positions = places.into_iter().map(|(topic, partition, offset)| ((topic, partition), offset)).collect();
+        let reading = Reading { engine, pace, consumer, topics, positions };
+        let assigned = reading.list().and_then(|list| reading.consumer.assign(&list));
+        assigned.map_err(|e| reading.error(&e))?;
         Ok(reading)
     }
 
-    fn name(&self) -> &str {
-        self.engine.names.of(self.topic)
-    }
-
-    fn error(&self, error: &KafkaError) -> LogError {
-        log_error(error, &format!("topic {}", self.name()), &self.engine.health)
-    }
-
-    fn at(&self, offset: Offset) -> KafkaResult<TopicPartitionList> {
+    fn list(&self) -> Result<TopicPartitionList, KafkaError> {
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(self.name(), self.partition.0, rdkafka::Offset::Offset(offset.0))?;
+        for ((topic, partition), offset) in &self.positions {
+            let offset = rdkafka::Offset::Offset(offset.0);
+            list.add_partition_offset(self.engine.names.of(*topic), partition.0, offset)?;
+        }
         Ok(list)
     }
 
-    /// Goes on at `offset`. Never by a second `assign`: librdkafka ends the process where a partition is assigned and taken
-    /// away again before its last fetch has stopped.
-    fn seek(&mut self, offset: Offset) -> Result<(), LogError> {
-        let at = self.at(offset).map_err(|e| self.error(&e))?;
-        let sought = self.consumer.seek_partitions(at, SEEK);
-        if sought.is_ok_and(|list| list.elements().iter().all(|e| e.error().is_ok())) {
-            self.position = offset;
-            return Ok(());
-        }
-        // After an offset that was out of range it takes no seek.
-        *self = Reading::open(self.engine.clone(), self.topic, self.partition, offset)?;
-        Ok(())
+    fn error(&self, error: &KafkaError) -> LogError {
+        let mut names = self.topics.keys();
+        let what = match (names.next(), names.next()) {
+            (Some(one), None) => format!("topic {one}"),
+            _ => "the topics that are followed".to_owned(),
+        };
+        log_error(error, &what, &self.engine.health)
     }
 
     fn run(mut self, mut commands: mpsc::Receiver<Command>) {
-        // A caller that was cancelled takes its answer with it; what it read is read again after its next seek, or is lost to
-        // it as it would be with any dropped future, so `position` is what counts.
+        // A caller that was cancelled takes its answer with it: what was read is lost to it until it seeks, as with any dropped
+        // future, or read again by its next follower.
         while let Some(command) = commands.blocking_recv() {
             match command {
                 Command::Next { max, wait, reply } => drop(reply.send(self.next(max, wait))),
@@ -142,65 +175,101 @@ impl Reading {
         }
     }
 
-    fn next(&mut self, max: usize, wait: Duration) -> Result<Batch, LogError> {
+    /// Goes on at `offset`. Never by a second `assign`: librdkafka ends the process where a partition is assigned and taken
+    /// away again before its last fetch has stopped.
+    fn seek(&mut self, offset: Offset) -> Result<(), LogError> {
+        self.positions.values_mut().for_each(|position| *position = offset);
+        let list = self.list().map_err(|e| self.error(&e))?;
+        let sought = self.consumer.seek_partitions(list, SEEK);
+        if sought.is_ok_and(|list| list.elements().iter().all(|e| e.error().is_ok())) {
+            return Ok(());
+        }
+        // After an offset that was out of range it takes no seek.
+        let places = self.positions.iter().map(|((topic, partition), offset)| (*topic, *partition, *offset)).collect();
+        *self = Reading::open(self.engine.clone(), self.pace, places)?;
+        Ok(())
+    }
+
+    fn next(&mut self, max: usize, wait: Duration) -> Result<Found, LogError> {
         let until = Instant::now() + wait;
-        let mut batch = Batch { records: Vec::new(), position: self.position };
-        let mut bytes = 0;
+        let mut records: BTreeMap<(Topic, Partition), Vec<Received>> = BTreeMap::new();
+        let (mut count, mut bytes) = (0, 0);
         let mut failed = None;
-        while batch.records.len() < max && bytes < BATCH_BYTES {
-            let left =
-                if batch.records.is_empty() { until.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
+        while count < max && bytes < READ_BYTES {
+            let left = if count == 0 { until.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
             match self.consumer.poll(left) {
                 None => break,
                 Some(Ok(message)) => {
+                    let Some(topic) = self.topics.get(message.topic()) else { continue };
                     let record = received(&message);
-                    bytes += record.record.size();
-                    self.position = record.offset.next();
-                    batch.records.push(record);
+                    (count, bytes) = (count + 1, bytes + record.record.size());
+                    records.entry((*topic, record.partition)).or_default().push(record);
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => {
-                    // Markers and aborted records before the end are passed without a record.
-                    let moved = self.passed() > batch.position;
-                    if moved || !batch.records.is_empty() {
-                        break;
-                    }
-                }
+                // Markers and aborted records before the end are passed without a record.
+                Some(Err(KafkaError::PartitionEOF(_))) if count == 0 && self.has_moved() => break,
+                Some(Err(KafkaError::PartitionEOF(_))) => {}
                 Some(Err(error)) if error.rdkafka_error_code() == Some(Code::AutoOffsetReset) => {
                     return Err(self.out_of_range());
                 }
                 Some(Err(error)) => match self.error(&error) {
-                    LogError::Unavailable(_) => failed = Some(error),
+                    unavailable @ LogError::Unavailable(_) => failed = Some(unavailable),
                     other => return Err(other),
                 },
             }
         }
-        self.position = self.passed();
-        batch.position = self.position;
+        let found = self.taken(records);
         match failed {
-            Some(error) if batch.records.is_empty() && self.engine.health.is_down() => Err(self.error(&error)),
-            _ => Ok(batch),
+            Some(error) if count == 0 && self.engine.health.is_down() => Err(error),
+            _ => Ok(found),
         }
     }
 
-    /// How far the reading is, gaps included.
-    fn passed(&self) -> Offset {
-        let position = self.consumer.position().ok();
-        let found = position.as_ref().and_then(|p| p.find_partition(self.name(), self.partition.0).map(|e| e.offset()));
-        match found {
-            Some(rdkafka::Offset::Offset(o)) => self.position.max(Offset(o)),
-            _ => self.position,
-        }
+    /// How far the consumer is, gaps included, where that is known.
+    fn reached(&self) -> BTreeMap<(Topic, Partition), Offset> {
+        let list = self.consumer.position().ok();
+        let elements = list.as_ref().map(|list| list.elements()).unwrap_or_default();
+        let known = elements.iter().filter_map(|e| match (self.topics.get(e.topic()), e.offset()) {
+            (Some(topic), rdkafka::Offset::Offset(offset)) => {
+                Some(((*topic, Partition(e.partition())), Offset(offset)))
+            }
+            _ => None,
+        });
+        known.collect()
     }
 
+    fn has_moved(&self) -> bool {
+        self.reached().iter().any(|(place, reached)| self.positions.get(place).is_some_and(|known| reached > known))
+    }
+
+    /// Each partition that has moved, with its records.
+    fn taken(&mut self, mut records: BTreeMap<(Topic, Partition), Vec<Received>>) -> Found {
+        let reached = self.reached();
+        let mut found = Vec::new();
+        for (place, position) in &mut self.positions {
+            let records = records.remove(place).unwrap_or_default();
+            let behind = records.last().map_or(*position, |r| r.offset.next());
+            let next = reached.get(place).map_or(behind, |offset| behind.max(*offset));
+            if next > *position {
+                *position = next;
+                found.push((place.0, place.1, Batch { records, position: next }));
+            }
+        }
+        found
+    }
+
+    /// The partition whose next offset is gone, as far as the broker tells. Where there is one it is that.
     fn out_of_range(&self) -> LogError {
-        match self.engine.metadata.span(self.name(), self.partition) {
-            Ok(span) => LogError::OutOfRange {
-                topic: self.topic,
-                partition: self.partition,
-                asked: self.position,
-                start: span.start,
-            },
-            Err(error) => error,
+        let alone = self.positions.len() == 1;
+        for ((topic, partition), asked) in &self.positions {
+            match self.engine.metadata.span(self.engine.names.of(*topic), *partition) {
+                Ok(span) if alone || !(span.start..=span.end).contains(asked) => {
+                    let (topic, partition, asked) = (*topic, *partition, *asked);
+                    return LogError::OutOfRange { topic, partition, asked, start: span.start };
+                }
+                Ok(_) => {}
+                Err(error) => return error,
+            }
         }
+        LogError::Unavailable("an offset that is followed is out of range".into())
     }
 }

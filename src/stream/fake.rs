@@ -14,7 +14,7 @@ use crate::model::record::{Output, Received, Record};
 use crate::model::time::Timestamp;
 use crate::model::topic::Topic;
 use crate::stream::log::{
-    Batch, Committed, Committer, Credit, Epoch, Flushed, From, Log, LogError, Member, Membership, Part,
+    Batch, Committed, Committer, Credit, Epoch, Flushed, Follower, From, Log, LogError, Member, Membership, Part,
     PartitionReader, Seat, Signal,
 };
 
@@ -256,6 +256,10 @@ impl Log for FakeLog {
             }
         };
         Ok(Box::new(Reader { log: self.clone(), topic, partition, position }))
+    }
+
+    async fn follow(&self, _: Vec<(Topic, Partition, Offset)>) -> Result<Box<dyn Follower>, LogError> {
+        Err(LogError::Fatal("no followers here".into()))
     }
 
     async fn end(&self, topic: Topic, partition: Partition) -> Result<Offset, LogError> {

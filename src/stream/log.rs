@@ -170,6 +170,9 @@ pub trait Committer: Send + Sync {
     fn may_act(&self, partition: Partition, epoch: Epoch) -> bool;
 }
 
+/// What is read at once ends where it has so many bytes, although more records were asked for; the last record may overshoot.
+pub const READ_BYTES: usize = 4 << 20;
+
 /// Records read from one partition, and how far.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
@@ -181,7 +184,7 @@ pub struct Batch {
 /// Reads one partition from an offset, committed records only, without a group.
 #[async_trait]
 pub trait PartitionReader: Send {
-    /// The next records, at most `max`, or none when `wait` is over before any came.
+    /// The next records, at most `max` and `READ_BYTES`, or none when `wait` is over before any came.
     async fn next(&mut self, max: usize, wait: Duration) -> Result<Batch, LogError>;
 
     /// Goes on at `offset`.
@@ -191,7 +194,7 @@ pub trait PartitionReader: Send {
 /// Reads many partitions at once, committed records only, without a group.
 #[async_trait]
 pub trait Follower: Send {
-    /// What has come, about `max` records at most: for each partition that moved its records and how far it was read. Nothing
+    /// What has come, at most `max` records and `READ_BYTES` of all partitions together: for each partition that moved its records and how far it was read. Nothing
     /// when `wait` is over. After an error a new follower is to be made, `OutOfRange` at where that partition begins.
     async fn next(&mut self, max: usize, wait: Duration) -> Result<Vec<(Topic, Partition, Batch)>, LogError>;
 }
@@ -235,13 +238,7 @@ pub trait Log: Send + Sync + 'static {
     async fn read(&self, topic: Topic, partition: Partition, from: From) -> Result<Box<dyn PartitionReader>, LogError>;
 
     /// Reads many partitions from these offsets on.
-    async fn follow(&self, places: Vec<(Topic, Partition, Offset)>) -> Result<Box<dyn Follower>, LogError> {
-        let mut readers = Vec::with_capacity(places.len());
-        for (topic, partition, offset) in places {
-            readers.push((topic, partition, self.read(topic, partition, From::At(offset)).await?));
-        }
-        Ok(Box::new(super::follow::Readers::new(readers)))
-    }
+    async fn follow(&self, places: Vec<(Topic, Partition, Offset)>) -> Result<Box<dyn Follower>, LogError>;
 
     /// The offset after the last record, those of open transactions included: reading up to here sees everything that was
     /// written before the call.

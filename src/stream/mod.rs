@@ -3,9 +3,9 @@
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod flusher;
-pub mod follow;
 pub mod lag;
 pub mod log;
 pub mod map;
 pub mod metadata;
+pub mod room;
 pub mod stage;

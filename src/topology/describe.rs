@@ -1,20 +1,56 @@
 //! The topology drawn for people: boxes and a table for a terminal, Mermaid for documents.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use super::{Cleanup, Declared, DeclaredTopic, End, Stage};
 use crate::model::duration::DurationText;
+use crate::model::topic::Topic;
+
+/// Where topics and groups are, which decides what they are called.
+#[derive(Clone, Copy, Debug)]
+pub enum Site<'a> {
+    /// On Kafka, under names that begin with a prefix.
+    Kafka { prefix: &'a str },
+    /// In one file, under their own names.
+    Embedded { file: &'a Path },
+}
+
+impl Site<'_> {
+    fn topic(self, topic: Topic) -> String {
+        match self {
+            Site::Kafka { prefix } => topic.full_name(prefix),
+            Site::Embedded { .. } => topic.name().to_owned(),
+        }
+    }
+
+    fn group(self, group: &str) -> String {
+        match self {
+            Site::Kafka { prefix } => format!("{prefix}.{group}"),
+            Site::Embedded { .. } => group.to_owned(),
+        }
+    }
+
+    fn heading(self) -> String {
+        match self {
+            Site::Kafka { prefix } => format!("The flow (topics without their prefix `{prefix}.`)"),
+            Site::Embedded { file } => {
+                format!("The flow, on the embedded engine: one process, its topics in {}", file.display())
+            }
+        }
+    }
+}
 
 /// The flow, stage by stage, then the topics as a table. At most 120 columns, without colours.
-pub fn text(declared: &Declared, prefix: &str) -> String {
+pub fn text(declared: &Declared, site: Site<'_>) -> String {
     let mut out = String::new();
     let mut line = |text: String| {
         out.push_str(text.trim_end());
         out.push('\n');
     };
-    line(format!("  The flow (topics without their prefix `{prefix}.`)"));
+    line(format!("  {}", site.heading()));
     line(String::new());
-    let drawn: Vec<Drawn> = declared.stages.iter().map(|stage| Drawn::new(stage, prefix)).collect();
+    let drawn: Vec<Drawn> = declared.stages.iter().map(|stage| Drawn::new(stage, site)).collect();
     let left = drawn.iter().flat_map(|d| &d.left).map(|(name, _)| width(name)).max().unwrap_or(0);
     let inside = drawn.iter().flat_map(|d| &d.inside).map(|text| width(text)).max().unwrap_or(0);
     for stage in &drawn {
@@ -23,18 +59,18 @@ pub fn text(declared: &Declared, prefix: &str) -> String {
     line(String::new());
     line("  ──▶ records    ┄┄▶ a table: read whole, then followed".to_string());
     line(String::new());
-    let names = declared.topics().iter().map(|topic| width(&topic.topic.full_name(prefix))).max().unwrap_or(0);
+    let names = declared.topics().iter().map(|topic| width(&site.topic(topic.topic))).max().unwrap_or(0);
     line(format!(
         "  {:<names$} {:>10}  {:<8} {:<6} {:<8} {}",
         "TOPIC", "PARTITIONS", "CLEANUP", "KEPT", "MESSAGE", "WHAT IT HOLDS"
     ));
     for topic in declared.topics() {
-        line(row(topic, prefix, names));
+        line(row(topic, site, names));
     }
     out
 }
 
-fn row(topic: &DeclaredTopic, prefix: &str, names: usize) -> String {
+fn row(topic: &DeclaredTopic, site: Site<'_>, names: usize) -> String {
     let kept = match topic.cleanup {
         Cleanup::Delete { retention, .. } => DurationText(retention).to_string(),
         Cleanup::Compact { .. } => "last".to_string(),
@@ -43,7 +79,7 @@ fn row(topic: &DeclaredTopic, prefix: &str, names: usize) -> String {
         bytes if bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
         bytes => format!("{} KiB", bytes >> 10),
     };
-    let name = topic.topic.full_name(prefix);
+    let name = site.topic(topic.topic);
     format!(
         "  {name:<names$} {:>10}  {:<8} {kept:<6} {size:<8} {}",
         topic.partitions,
@@ -60,7 +96,7 @@ struct Drawn {
 }
 
 impl Drawn {
-    fn new(stage: &Stage, prefix: &str) -> Drawn {
+    fn new(stage: &Stage, site: Site<'_>) -> Drawn {
         let records = stage.from.iter().map(|end| match end {
             End::Topic(topic) => (topic.name().to_string(), "──▶"),
             End::Outside(name) => (name.clone(), "──▶"),
@@ -68,7 +104,7 @@ impl Drawn {
         let tables = stage.tables.iter().map(|topic| (topic.name().to_string(), "┄┄▶"));
         let mut inside = vec![stage.name.clone()];
         inside.extend((stage.role != stage.name).then(|| format!("role {}", stage.role)));
-        inside.extend(stage.group.as_ref().map(|group| format!("group {prefix}.{group}")));
+        inside.extend(stage.group.as_ref().map(|group| format!("group {}", site.group(group))));
         let right = stage.to.iter().cloned().chain(stage.writes.iter().map(|topic| topic.name().to_string())).collect();
         Drawn { left: records.chain(tables).collect(), inside, right }
     }
@@ -94,7 +130,7 @@ fn width(text: &str) -> usize {
 }
 
 /// A flowchart in Mermaid's language.
-pub fn mermaid(declared: &Declared, prefix: &str) -> String {
+pub fn mermaid(declared: &Declared, site: Site<'_>) -> String {
     let mut out = String::from("flowchart LR\n");
     // Writing to a String cannot fail.
     let mut line = |text: std::fmt::Arguments<'_>| {
@@ -107,7 +143,7 @@ pub fn mermaid(declared: &Declared, prefix: &str) -> String {
                 || stage.writes.contains(&topic.topic)
         };
         if declared.stages.iter().any(used) {
-            line(format_args!("{}[({})]", topic.topic, topic.topic.full_name(prefix)));
+            line(format_args!("{}[({})]", topic.topic, site.topic(topic.topic)));
         }
     }
     for stage in &declared.stages {

@@ -5,6 +5,7 @@ mod check;
 mod describe;
 mod file;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ use crate::model::retry::RetryPolicy;
 use crate::model::topic::Topic;
 
 pub use check::{Actual, ActualTopic, Difference, Finding, check, report};
-pub use describe::{mermaid, text};
+pub use describe::{Site, mermaid, text};
 pub use file::{BUILT_IN, TopologyError};
 
 /// A topology that holds together: every topic is declared, `retry` has the partitions of `deliveries`, and what waits for
@@ -44,6 +45,14 @@ impl Declared {
 
     pub fn topic(&self, topic: Topic) -> &DeclaredTopic {
         &self.topics[topic as usize]
+    }
+
+    /// The same with as many partitions as a log that is there has.
+    pub fn with_partitions(mut self, there: &BTreeMap<Topic, u32>) -> Declared {
+        for topic in &mut self.topics {
+            topic.partitions = there.get(&topic.topic).copied().unwrap_or(topic.partitions);
+        }
+        self
     }
 }
 

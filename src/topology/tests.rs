@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::*;
 
@@ -219,10 +220,23 @@ fn an_empty_cluster_lacks_every_topic_under_its_full_name() {
     assert!(found.iter().all(|finding| finding.difference == Difference::Missing && finding.name.starts_with("prod.")));
 }
 
+const KAFKA: Site<'static> = Site::Kafka { prefix: "tidegate" };
+
+#[test]
+fn what_is_in_one_file_is_not_drawn_with_the_names_and_partitions_of_a_broker() {
+    let site = Site::Embedded { file: Path::new(".tidegate/log.db") };
+    let there = BTreeMap::from([(Topic::Deliveries, 77)]);
+    let drawn = text(&declared().with_partitions(&there), site);
+    assert!(drawn.contains("embedded engine") && drawn.contains(".tidegate/log.db"), "{drawn}");
+    assert!(!drawn.contains("tidegate.") && drawn.contains("group deliver"), "{drawn}");
+    assert!(drawn.lines().any(|line| line.trim_start().starts_with("deliveries ") && line.contains(" 77 ")), "{drawn}");
+    assert!(mermaid(&declared(), site).contains("deliveries[(deliveries)]"));
+}
+
 #[test]
 fn the_drawing_fits_a_terminal_and_names_everything() {
     let declared = declared();
-    let drawn = text(&declared, "tidegate");
+    let drawn = text(&declared, KAFKA);
     for line in drawn.lines() {
         assert!(line.chars().count() <= 120, "{line}");
         assert_eq!(line, line.trim_end());
@@ -239,7 +253,7 @@ fn the_drawing_fits_a_terminal_and_names_everything() {
 
 #[test]
 fn mermaid_has_an_arrow_for_each_edge() {
-    let drawn = mermaid(&declared(), "tidegate");
+    let drawn = mermaid(&declared(), KAFKA);
     for edge in [
         "in-REST([REST]) --> stage-ingest",
         "stage-ingest --> events",

@@ -8,7 +8,7 @@ use tidegate::model::ids::{Offset, Partition};
 use tidegate::model::record::Received;
 use tidegate::model::time::Timestamp;
 use tidegate::model::topic::Topic;
-use tidegate::stream::log::{Flushed, From, Log, LogError, SeatError};
+use tidegate::stream::log::{Flushed, From, Log, LogError, READ_BYTES, SeatError};
 
 use crate::harness::{Stage, World, everything, output, part, text, texts, tombstone, within};
 
@@ -27,6 +27,7 @@ macro_rules! each {
             a_reader_whose_offset_is_gone_is_told_where_the_log_starts,
             a_reader_may_seek_as_often_and_end_as_soon_as_it_likes,
             a_follower_reads_every_partition_from_where_it_is_told,
+            a_follower_of_many_large_partitions_is_not_handed_all_of_them_at_once,
             a_member_whose_offset_is_gone_is_told_what_was_lost_and_goes_on,
             a_live_member_that_retention_overtakes_is_told_what_was_lost_and_goes_on,
             a_table_is_the_last_record_of_each_key_without_tombstones,
@@ -265,6 +266,27 @@ pub async fn a_follower_reads_every_partition_from_where_it_is_told(world: &dyn 
         matches!(told, LogError::OutOfRange { topic: Topic::Events, partition: Partition(3), start: Offset(6), .. }),
         "{told:?}"
     );
+}
+
+pub async fn a_follower_of_many_large_partitions_is_not_handed_all_of_them_at_once(world: &dyn World) {
+    let log = world.open("a").await;
+    let large = "x".repeat(256 << 10);
+    for partition in 0..4 {
+        log.append((0..14).map(|_| output(Topic::Events, partition, "k", &large)).collect()).await.unwrap();
+    }
+    let places = (0..4).map(|p| (Topic::Events, Partition(p), Offset(0))).collect();
+    let mut follower = log.follow(places).await.unwrap();
+    let mut seen = 0;
+    within("all of it is followed", async {
+        while seen < 4 * 14 {
+            let found = follower.next(10_000, Duration::from_secs(1)).await.unwrap();
+            let records: Vec<_> = found.iter().flat_map(|(.., batch)| &batch.records).collect();
+            let bytes: usize = records.iter().map(|r| r.record.size()).sum();
+            assert!(bytes < READ_BYTES + 2 * large.len() + 4_096, "{bytes} bytes at once");
+            seen += records.len();
+        }
+    })
+    .await;
 }
 
 pub async fn a_member_whose_offset_is_gone_is_told_what_was_lost_and_goes_on(world: &dyn World) {

@@ -7,12 +7,14 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use crate::support::api::{events, ids};
 use crate::support::broker::Broker;
 use crate::support::gateway::{ADMIN_KEY, Setup};
-use crate::support::receiver::Receiver;
+use crate::support::receiver::{Answer, Receiver};
 use crate::support::{LATER, SOON, scratch, topics, turn, until};
 
 const LINES: usize = 6_000;
@@ -127,4 +129,97 @@ async fn a_gateway_that_comes_back_gets_the_rest() {
     .await;
     drop(gateway);
     std::fs::remove_file(&input).expect("it was there");
+}
+
+/// Standard output of a command beside this gateway, and its code.
+async fn fed(setup: &Setup, arguments: &[&str], input: &str) -> (Option<i32>, String) {
+    let mut command = tidegate(setup, arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("it runs");
+    let mut pipe = child.stdin.take().expect("a pipe");
+    pipe.write_all(input.as_bytes()).await.expect("it reads");
+    drop(pipe);
+    let ended = timeout(LATER, child.wait_with_output()).await.expect("it ends").expect("a child");
+    (ended.status.code(), String::from_utf8_lossy(&ended.stdout).into_owned())
+}
+
+/// The deliveries that `logs` shows, once they are so many: history is a moment behind.
+async fn logged(setup: &Setup, filters: &[&str], count: usize) -> Vec<Value> {
+    let arguments = [&["logs", "-o", "json", "--limit", "5000"], filters].concat();
+    until(&format!("{count} deliveries are logged"), SOON, async || {
+        let (code, shown) = output(tidegate(setup, &arguments)).await;
+        assert_eq!(code, Some(0), "{shown:.500}");
+        let rows: Vec<Value> = shown.lines().map(|line| serde_json::from_str(line).expect("JSON a line")).collect();
+        (rows.len() == count).then_some(rows)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_that_are_put_back_arrive_and_none_is_forgotten_behind_a_page() {
+    const DEAD: usize = 620;
+    let _turn = turn::beside().await;
+    let broker = Broker::any().await;
+    let receiver = Receiver::start().await;
+    let setup = Setup::new(&broker, "redrive");
+    let gateway = setup.start().await;
+    let api = gateway.api();
+    api.org("648").await;
+    let once = |kind: &str| json!({"eventType": kind, "retry": {"maxAttempts": 1}, "maxInFlight": 64});
+    api.integration("many", &receiver.url("/many"), once("bulk.item")).await;
+    api.integration("few", &receiver.url("/few"), once("few.item")).await;
+    receiver.always("/many", Answer::Status(500));
+    receiver.always("/few", Answer::Status(400));
+    api.publish_all(&events(&ids("m", DEAD), "bulk.item")).await;
+    api.publish_all(&events(&ids("f", 3), "few.item")).await;
+    logged(&setup, &["--status", "dead"], DEAD + 3).await;
+    let few = logged(&setup, &["--category", "http_4xx"], 3).await;
+    receiver.always("/many", Answer::Status(200));
+    receiver.always("/few", Answer::Status(200));
+
+    // Nobody is there to be asked, and nobody said yes.
+    let all = ["redrive", "--all", "--integration", "many"];
+    assert_eq!(output(tidegate(&setup, &all)).await.0, Some(2));
+    let (code, said) = output(tidegate(&setup, &[&all[..], &["--dry-run"]].concat())).await;
+    assert!(code == Some(0) && said.starts_with(&format!("{DEAD} dead letters\n")), "{said}");
+    topics::quiet(&setup).await;
+    assert_eq!(receiver.look(|log| (log.requests("/many"), log.requests("/few"))), (DEAD, 3));
+
+    let (code, said) = output(tidegate(&setup, &[&all[..], &["--yes"]].concat())).await;
+    assert!(code == Some(0) && said.ends_with(&format!("\n{DEAD} put back\n")), "{said}");
+    receiver.wait_for("each comes once more", LATER, |log| log.requests("/many") == 2 * DEAD).await;
+    logged(&setup, &["--integration", "many", "--status", "success"], DEAD).await;
+    assert_eq!(receiver.look(|log| (log.events("/many"), log.requests("/few"))), (DEAD, 3));
+
+    // By ids through a pipe: what is no longer dead is no failure, what is unknown is, and neither stops the others.
+    let id = |row: &Value| row["id"].as_str().expect("an id").to_owned();
+    let (first, second, third) = (id(&few[0]), id(&few[1]), id(&few[2]));
+    let (code, said) = fed(&setup, &["redrive", "-"], &format!("{first}\n\n{first}\n{second}\n")).await;
+    assert_eq!((code, said.as_str()), (Some(0), "2 put back, 1 no longer dead\n"));
+    let unknown = "01a1ffb3-2102-8879-8232-fe37ac38a16c";
+    let (code, said) = fed(&setup, &["redrive", unknown, "-"], &format!("null\n{third}\n")).await;
+    assert_eq!((code, said.as_str()), (Some(1), "1 put back, 2 failed\n"));
+    receiver.wait_for("the few come once more", LATER, |log| log.requests("/few") == 6).await;
+
+    let (code, whole) = output(tidegate(&setup, &["logs", &first])).await;
+    assert!(code == Some(0) && whole.contains("  #1 ") && whole.contains("answered 400"), "{whole}");
+    assert_eq!(output(tidegate(&setup, &["logs", unknown])).await.0, Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_cannot_be_asked_is_told_by_the_exit_code() {
+    let _turn = turn::beside().await;
+    let broker = Broker::any().await;
+    let setup = Setup::new(&broker, "asked").arguments(&["serve", "--roles", "ingest,match,deliver,api"]);
+    let nobody =
+        [&["logs"][..], &["redrive", "--all", "--dry-run"], &["redrive", "01a1ffb3-2102-8879-8232-fe37ac38a16c"]];
+    for command in nobody {
+        assert_eq!(output(tidegate(&setup, command)).await.0, Some(3), "{command:?}");
+    }
+    let _gateway = setup.start().await;
+    // Without the role `project` it has no history.
+    assert_eq!(output(tidegate(&setup, &["logs"])).await.0, Some(3));
+    let mut wrong = tidegate(&setup, &["logs"]);
+    wrong.env("TIDEGATE_ADMIN_KEY", "another key");
+    assert_eq!(output(wrong).await.0, Some(2));
 }

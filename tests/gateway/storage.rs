@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::json;
 
 use crate::support::api::{Api, event, events, ids};
 use crate::support::broker::Broker;
-use crate::support::gateway::{Ended, Setup};
+use crate::support::gateway::{Ended, Setup, history_file};
 use crate::support::ledger::Ledger;
 use crate::support::receiver::Receiver;
 use crate::support::{LATER, SOON, topics, turn, until};
@@ -67,19 +68,94 @@ async fn a_disk_that_is_full_refuses_events_and_loses_none() {
     receiver.look(|log| drop(Ledger { path: "/a", accepted: &accepted }.settle(log)));
 }
 
+/// Publishes one by one until some are refused; gives what was accepted, and what may have been.
+async fn until_it_fails(api: &Api, label: &str) -> (Vec<String>, Vec<String>) {
+    let (mut accepted, mut unknown, mut refused) = (Vec::new(), Vec::new(), 0);
+    for id in ids(label, 1_000) {
+        let body = event(&id, "patient.created");
+        let reply = api.call(Method::POST, "events?orgId=648", Some(&body)).await.expect("an answer");
+        match reply.status {
+            202 => accepted.push(id),
+            503 => {
+                refused += 1;
+                if reply.body["error"].as_str().is_some_and(|why| why.contains("is not known")) {
+                    unknown.push(id);
+                }
+            }
+            _ => panic!("{}", reply.body),
+        }
+        if refused == 5 {
+            return (accepted, unknown);
+        }
+    }
+    panic!("no write has failed");
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_while_it_makes_its_folder() {
+async fn commits_that_the_disk_does_not_take_lose_nothing_that_was_accepted() {
     let _turn = turn::beside().await;
     let receiver = Receiver::start().await;
-    for n in 0..20_u64 {
+    for (path, killed) in [("/mended", false), ("/killed", true)] {
+        let setup = Setup::new(&Broker::none(), "unwritten").outliving_limits();
+        let mut gateway = setup.start().await;
+        let api = gateway.api();
+        api.org("648").await;
+        api.integration("a", &receiver.url(path), json!({})).await;
+        let mut accepted = ids("before", 500);
+        api.publish_all(&events(&accepted, "patient.created")).await;
+        receiver.wait_events(path, accepted.len(), LATER).await;
+        // What a small transaction writes, it writes when it is committed: a few more of them have room.
+        let wal = setup.data().expect("a folder").join("log.db-wal").metadata().expect("the write-ahead log").len();
+        gateway.limit_files(Some(wal + 200_000));
+        let (more, unknown) = until_it_fails(&api, "during").await;
+        accepted.extend(more);
+        until("it says that it is not ready, and why", SOON, async || {
+            let (_, said) = api.text("/health").await.ok()?;
+            (!api.is_ready().await && said.contains("its disk failed")).then_some(())
+        })
+        .await;
+        if killed {
+            gateway.kill9().await;
+            gateway = setup.start().await;
+        } else {
+            gateway.limit_files(None);
+            until("it is ready again", LATER, async || api.is_ready().await.then_some(())).await;
+        }
+        api.publish(&event("after", "patient.created")).await;
+        accepted.push("after".to_owned());
+        receiver
+            .wait_for("all of them", LATER, |log| accepted.iter().all(|id| log.of(path).any(|r| r.event == *id)))
+            .await;
+        topics::quiet(&setup).await;
+        receiver.look(|log| {
+            accepted.extend(unknown.iter().filter(|id| log.of(path).any(|r| r.event == **id)).cloned());
+            Ledger { path, accepted: &accepted }.settle(log);
+        });
+        drop(gateway);
+    }
+}
+
+/// Some microseconds after this file has come, which is a moment of its making. Does not give the thread away: a timer is coarser.
+async fn moment_after(file: &Path, micros: u64) {
+    until("the file is being made", SOON, async || file.exists().then_some(())).await;
+    let moment = Instant::now() + Duration::from_micros(micros);
+    while Instant::now() < moment {
+        std::hint::spin_loop();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_it_makes_its_log_or_its_history() {
+    let _turn = turn::beside().await;
+    let receiver = Receiver::start().await;
+    for n in 0..28_u64 {
         let setup = Setup::new(&Broker::none(), "born");
-        let dir = setup.data().expect("a folder");
+        let log = setup.data().expect("a folder").join("log.db.lock");
         let gateway = setup.spawn();
-        // Some milliseconds into the making, each time a little later.
-        until("the folder is there", SOON, async || dir.join("lock").exists().then_some(())).await;
-        let moment = std::time::Instant::now() + Duration::from_micros(n * 700);
-        while std::time::Instant::now() < moment {
-            std::hint::spin_loop();
+        // Each time a little later.
+        match n % 2 {
+            0 => moment_after(&log, n * 500).await,
+            _ => moment_after(&history_file(&setup).with_extension("db.lock"), n * 500).await,
         }
         gateway.kill9().await;
         let gateway = setup.start().await;
@@ -89,6 +165,11 @@ async fn killed_while_it_makes_its_folder() {
         api.integration("a", &receiver.url(&path), json!({})).await;
         api.publish(&event("e", "patient.created")).await;
         receiver.wait_events(&path, 1, SOON).await;
+        until("the history tells of it", SOON, async || {
+            let told = api.call(Method::GET, "logs?status=SUCCESS", None).await.ok()?;
+            (told.body["total"] == 1).then_some(())
+        })
+        .await;
     }
 }
 
@@ -108,7 +189,7 @@ async fn a_second_gateway_on_one_folder_ends_with_two_and_harms_nobody() {
     api.org("648").await;
     api.integration("a", &receiver.url("/a"), json!({})).await;
     let second = setup.another("second").run(SOON).await;
-    refused("a folder that is taken", &second, &["another gateway uses the data folder"]);
+    refused("a folder that is taken", &second, &["another process uses it", "TIDEGATE_DATA_DIR"]);
     api.publish(&event("e", "patient.created")).await;
     receiver.wait_events("/a", 1, SOON).await;
 }

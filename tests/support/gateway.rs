@@ -117,6 +117,12 @@ impl Setup {
         self
     }
 
+    /// A file that is larger than it may be is an error for it, and not its end: see `Gateway::limit_files`.
+    pub fn outliving_limits(mut self) -> Setup {
+        self.within = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"].map(str::to_owned).to_vec();
+        self
+    }
+
     /// Another command or more flags.
     pub fn arguments(mut self, arguments: &[&str]) -> Setup {
         self.arguments = arguments.iter().map(ToString::to_string).collect();
@@ -228,6 +234,13 @@ impl Gateway {
             Ok(status) => Ended { code: status.expect("a child").code(), log: tail(log, 200) },
             Err(_) => panic!("the process did not end within {within:?}"),
         }
+    }
+
+    /// No file of it grows beyond so many bytes from now on; `None`: as they like.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let pid = i32::try_from(self.pid).expect("a process id");
+        let limits = (bytes.unwrap_or(rlimit::INFINITY), rlimit::INFINITY);
+        rlimit::prlimit(pid, rlimit::Resource::FSIZE, Some(limits), None).expect("a process of this user");
     }
 
     /// The most memory that it has had, in MiB.

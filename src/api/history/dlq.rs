@@ -26,6 +26,9 @@ use crate::model::record::{Output, Record, header};
 use crate::model::topic::Topic;
 use crate::stream::log::{From, LogError};
 
+/// How a 409 says that there is nothing to put back, in which it differs from those where nobody can.
+pub const NO_LONGER_DEAD: &str = "is no longer dead";
+
 const DEAD: [DeliveryStatus; 2] = [DeliveryStatus::Failed, DeliveryStatus::Abandoned];
 /// For reading a dead letter back from the log.
 const READ_WITHIN: Duration = Duration::from_secs(5);
@@ -122,14 +125,14 @@ pub async fn retry(
     let (store, delivery) = visible(&state, &id, params).await?;
     let conflict = |why: String| ApiError::new(Code::Conflict, why);
     if !DEAD.contains(&delivery.state.status) {
-        return Err(conflict(format!("delivery `{id}` is no longer dead: it is {}", delivery.state.status)));
+        return Err(conflict(format!("delivery `{id}` {NO_LONGER_DEAD}: it is {}", delivery.state.status)));
     }
     if forms::current(&*state.snapshot()?, &delivery).is_none() {
         return Err(conflict(format!("the integration of delivery `{id}` was deleted, so nobody would deliver it")));
     }
     let letter = store.dead_letter(delivery.id).await?.ok_or_else(|| not_yet(&id))?;
     if !state.redrives.claim(&delivery) {
-        return Err(conflict(format!("delivery `{id}` is no longer dead: it was put back a moment ago")));
+        return Err(conflict(format!("delivery `{id}` {NO_LONGER_DEAD}: it was put back a moment ago")));
     }
     match put_back(&state, &delivery, letter).await {
         Ok(()) => Ok((StatusCode::ACCEPTED, Json(Redriven { id, status: DeliveryStatus::Retrying }))),
@@ -180,7 +183,9 @@ fn not_yet(id: &str) -> ApiError {
 fn log_error(error: &LogError) -> ApiError {
     tracing::warn!(%error, "a dead letter was not put back");
     match error {
-        LogError::UnknownOutcome(_) => ApiError::unavailable(
+        // Without `Retry-After`: who tries again by itself may deliver it twice.
+        LogError::UnknownOutcome(_) => ApiError::new(
+            Code::ServiceUnavailable,
             "whether the dead letter was put back is not known: see whether its status changes before trying again",
         ),
         _ => ApiError::unavailable(

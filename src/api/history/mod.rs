@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 
-pub use dlq::Redrives;
+pub use dlq::{NO_LONGER_DEAD, Redrives};
 
 use crate::api::ApiState;
 use crate::api::door::{Access, Answer, Door, Param, form, get, post};

@@ -8,7 +8,7 @@ use crate::bench::sample::Kind;
 
 impl Measuring {
     pub(super) async fn embedded(&mut self) -> anyhow::Result<()> {
-        let Some(setup) = self.gateway.as_ref().map(crate::bench::gateway::Setup::embedded) else { return Ok(()) };
+        let Some(setup) = self.gateway.as_ref().map(|setups| setups.plain.embedded()) else { return Ok(()) };
         self.progress.step("embedded engine: publishing a backlog");
         let gateway = setup.start().await?;
         gateway.configure(self.receiver.address).await?;

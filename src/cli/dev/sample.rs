@@ -58,6 +58,8 @@ impl Sample<'_> {
     /// What to do next, ready to be copied.
     pub fn what_to_try(&self, kept: &Kept) -> String {
         let (api, key) = (self.api, self.key.shown());
+        // As it was called, so that the line works where nothing is installed.
+        let program = std::env::args().next().unwrap_or_else(|| "tidegate".to_owned());
         let story = match kept {
             Kept::Kafka { brokers, prefix } => format!(
                 "  kcat -b {brokers} -C -t {prefix}.attempts -o beginning -e -q -f '%h\\n'      the story of each attempt\n"
@@ -67,7 +69,7 @@ impl Sample<'_> {
         format!(
             "\nTry it:\n\n  curl -X POST '{api}/api/v1/events?orgId={ORG}' -H \"X-API-Key: {key}\" -H 'content-type: application/json' \\\n    \
              -d '{{\"eventType\":\"appointment.created\",\"entityId\":\"Appointment/2\",\"payload\":{{\"id\":2,\"patient\":\"Grace Example\"}}}}'\n\n\
-             {story}  curl {api}/metrics\n\nctrl-C ends it.\n"
+             {story}  {program} logs --api {api}      what became of it\n  curl {api}/metrics\n\nctrl-C ends it.\n"
         )
     }
 

@@ -14,8 +14,9 @@ use uuid::Uuid;
 use super::Publish;
 use super::lines::{Batch, Batches, Limits, Place, Run};
 use super::resume::{self, Progress};
-use super::send::{Address, Answered, Gateway, Stop};
+use super::send::{Answered, Gateway, Stop};
 use super::told::{Told, Totals};
+use crate::cli::client::Api;
 use crate::cli::exit::Exit;
 use crate::cli::output;
 use crate::model::time::{Clock as _, SystemClock};
@@ -26,7 +27,7 @@ const READ_AHEAD: usize = 1;
 const SAVE_EVERY: Duration = Duration::from_millis(500);
 
 /// Publishes the lines of a file or of standard input.
-pub(super) async fn lines(command: &Publish, key: String, stop: &CancellationToken) -> Result<(), Exit> {
+pub(super) async fn lines(command: &Publish, api: Api, stop: &CancellationToken) -> Result<(), Exit> {
     let run = Run { id: Uuid::now_v7(), began: SystemClock.now() };
     let mut input = Input::open(command, run)?;
     let earlier = input.totals();
@@ -39,8 +40,7 @@ pub(super) async fn lines(command: &Publish, key: String, stop: &CancellationTok
             told.resumed(place);
         }
     }
-    let address = Address { api: &command.api, org: command.org.as_deref(), key };
-    let gateway = Gateway::new(address, command.patience(), stop.clone(), told.outage())?;
+    let gateway = Gateway::new((api, command.org.as_deref()), command.patience(), stop.clone(), told.outage());
     let (batches, read) = mpsc::channel(READ_AHEAD);
     let mut reading = input.batches();
     // A thread of its own: a file and a pipe are read by calls that block. It ends when nobody takes its batches any more.

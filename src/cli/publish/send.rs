@@ -1,34 +1,28 @@
 //! Events to the API of a gateway, tried again for as long as it asks to be asked again.
 
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use reqwest::{Client, StatusCode};
+use bytes::Bytes;
+use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use url::{Host, Url};
 
 use super::lines::{Item, Refused};
+use crate::cli::client::{Answer, Api, Words, cause};
 use crate::cli::exit::Exit;
 use crate::cli::output::printable;
 
-/// For one request: the gateway itself answers within seconds, or says 503.
-const ANSWER: Duration = Duration::from_secs(60);
-const CONNECT: Duration = Duration::from_secs(5);
 /// Between tries where the gateway names no time; doubled each time.
 const PAUSES: std::ops::RangeInclusive<Duration> = Duration::from_millis(250)..=Duration::from_secs(10);
 /// The longest that a gateway is believed.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// A gateway's API.
+/// A gateway that takes events.
 pub(super) struct Gateway {
-    http: Client,
-    api: Url,
+    api: Api,
     org: Option<String>,
-    key: String,
     /// For how long one request is tried again.
     patience: Duration,
     stop: CancellationToken,
@@ -55,13 +49,6 @@ pub(super) enum Stop {
     Failed(Exit),
 }
 
-/// How a gateway is reached.
-pub(super) struct Address<'a> {
-    pub api: &'a str,
-    pub org: Option<&'a str>,
-    pub key: String,
-}
-
 /// The answer to a batch.
 #[derive(Deserialize)]
 struct Results {
@@ -79,58 +66,31 @@ struct ItemResult {
     details: serde_json::Value,
 }
 
-/// Any other answer that the gateway gives with words.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Words {
-    code: String,
-    error: String,
-    details: serde_json::Value,
-}
-
 impl Gateway {
     pub(super) fn new(
-        address: Address<'_>,
+        (api, org): (Api, Option<&str>),
         patience: Duration,
         stop: CancellationToken,
         told: impl Fn(&str) + Send + Sync + 'static,
-    ) -> Result<Gateway, Exit> {
-        let wrong = |why: &str| {
-            Exit::usage(format!(
-                "--api `{}` {why}; it is the gateway's address, such as http://127.0.0.1:8080",
-                address.api
-            ))
-        };
-        let api = Url::parse(address.api).map_err(|e| wrong(&format!("is no URL: {e}")))?;
-        if !matches!(api.scheme(), "http" | "https") || api.host().is_none() {
-            return Err(wrong("must begin with http:// or https://"));
-        }
-        let client = Client::builder()
-            .connect_timeout(CONNECT)
-            .timeout(ANSWER)
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")));
-        let client = if is_loopback(&api) { client.no_proxy() } else { client };
-        Ok(Gateway {
-            http: client.build().map_err(Exit::failed)?,
+    ) -> Gateway {
+        Gateway {
             api,
-            org: address.org.map(str::to_owned),
-            key: address.key,
+            org: org.map(str::to_owned),
             patience,
             stop,
             reached: AtomicBool::new(false),
             away: AtomicBool::new(false),
             told: Box::new(told),
-        })
+        }
     }
 
     /// Publishes one event; `Err` of the inner result: it was refused.
     pub(super) async fn one(&self, json: String) -> Result<Result<(), Refused>, Stop> {
-        let (status, body) = self.post("events", json).await?;
-        if status.is_success() {
+        let answer = self.post(&["events"], json).await?;
+        if answer.status.is_success() {
             return Ok(Ok(()));
         }
-        Ok(Err(self.refused(0, status, &body)?))
+        Ok(Err(self.refused(0, &answer)?))
     }
 
     /// Publishes a batch and says of each line what became of it. A batch that is refused as a whole is halved until the lines
@@ -139,8 +99,8 @@ impl Gateway {
         let mut answered = Answered::default();
         let mut parts = vec![items];
         while let Some(part) = parts.pop().filter(|part| !part.is_empty()) {
-            let (status, body) = self.post("events/batch", body_of(part)).await?;
-            match serde_json::from_slice::<Results>(&body) {
+            let answer = self.post(&["events", "batch"], body_of(part)).await?;
+            match serde_json::from_slice::<Results>(&answer.body) {
                 Ok(Results { results }) if results.len() == part.len() => {
                     for (item, result) in part.iter().zip(results) {
                         match result.status.as_str() {
@@ -154,55 +114,49 @@ impl Gateway {
                         }
                     }
                 }
-                _ if status.is_success() => return Err(self.strange(status, &body)),
-                _ if part.len() > 1 && is_about_events(status) => {
+                _ if answer.status.is_success() => return Err(self.strange(&answer)),
+                _ if part.len() > 1 && is_about_events(answer.status) => {
                     let (first, second) = part.split_at(part.len() / 2);
                     parts.extend([second, first]);
                 }
-                _ => answered.refused.push(self.refused(part[0].line, status, &body)?),
+                _ => answered.refused.push(self.refused(part[0].line, &answer)?),
             }
         }
         Ok(answered)
     }
 
     /// An event that was refused with these words, or the end where they are not about the event.
-    fn refused(&self, line: u64, status: StatusCode, body: &[u8]) -> Result<Refused, Stop> {
-        if !is_about_events(status) {
-            return Err(self.strange(status, body));
+    fn refused(&self, line: u64, answer: &Answer) -> Result<Refused, Stop> {
+        if !is_about_events(answer.status) {
+            return Err(self.strange(answer));
         }
-        let Words { code, error, details } = serde_json::from_slice(body).unwrap_or_default();
-        let error = if error.is_empty() { format!("answered {status}") } else { error };
+        let Words { code, error, details } = answer.words();
+        let error = if error.is_empty() { format!("answered {}", answer.status) } else { error };
         Ok(Refused { line, code, error, details })
     }
 
-    fn strange(&self, status: StatusCode, body: &[u8]) -> Stop {
-        let words: Words = serde_json::from_slice(body).unwrap_or_default();
-        let said = if words.error.is_empty() { String::new() } else { format!(": {}", printable(&words.error)) };
-        let api = &self.api;
-        Stop::Failed(match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::Usage(format!(
-                "the gateway at {api} does not take the key{said}; TIDEGATE_ADMIN_KEY must be the one that it was started with"
-            )),
-            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Exit::Usage(format!(
-                "what answers at {api} takes no events ({status}{said}): is it a gateway, and one with the role `ingest`?"
-            )),
-            _ => Exit::Failed(format!("the gateway at {api} answered {status}{said}")),
-        })
+    fn strange(&self, answer: &Answer) -> Stop {
+        Stop::Failed(self.api.refusal(answer, "ingest"))
     }
 
     /// The answer to one request, once it is one.
-    async fn post(&self, route: &str, body: String) -> Result<(StatusCode, Vec<u8>), Stop> {
-        let body = bytes::Bytes::from(body);
+    async fn post(&self, route: &[&str], body: String) -> Result<Answer, Stop> {
+        let body = Bytes::from(body);
+        let org: Vec<_> = self.org.iter().map(|org| ("orgId", org.clone())).collect();
+        let url = self.api.url(route, &org);
         let deadline = Instant::now() + self.patience;
         let mut pause = *PAUSES.start();
         loop {
-            let (why, wait) = match self.once(route, body.clone()).await {
-                Ok(Answer::Is(status, body)) => {
+            let (why, wait) = match self.api.send(Method::POST, url.clone(), Some(body.clone())).await {
+                // 502 and 504 come from what stands before the gateway.
+                Ok(answer) if matches!(answer.status.as_u16(), 429 | 502..=504) => {
+                    (format!("it answered {}{}", answer.status, answer.said()), answer.again)
+                }
+                Ok(answer) => {
                     self.reached.store(true, Ordering::Relaxed);
                     self.away.store(false, Ordering::Relaxed);
-                    return Ok((status, body));
+                    return Ok(answer);
                 }
-                Ok(Answer::Later(why, wait)) => (why, wait),
                 Err(error) if !self.reached.load(Ordering::Relaxed) && error.is_connect() => {
                     return Err(Stop::Failed(self.unreachable(&cause(&error))));
                 }
@@ -224,46 +178,12 @@ impl Gateway {
         }
     }
 
-    async fn once(&self, route: &str, body: bytes::Bytes) -> Result<Answer, reqwest::Error> {
-        let mut url = self.api.clone();
-        url.set_path(&format!("{}/api/v1/{route}", self.api.path().trim_end_matches('/')));
-        if let Some(org) = &self.org {
-            url.query_pairs_mut().append_pair("orgId", org);
-        }
-        let request = self.http.post(url).header(CONTENT_TYPE, "application/json").header("X-API-Key", &self.key);
-        let answer = request.body(body).send().await?;
-        let (status, wait) = (answer.status(), retry_after(answer.headers()));
-        let body = answer.bytes().await?.to_vec();
-        Ok(match status.as_u16() {
-            // 502 and 504 come from what stands before the gateway.
-            429 | 502..=504 => {
-                let words: Words = serde_json::from_slice(&body).unwrap_or_default();
-                let said = if words.error.is_empty() { String::new() } else { format!(": {}", words.error) };
-                Answer::Later(format!("it answered {status}{said}"), wait)
-            }
-            _ => Answer::Is(status, body),
-        })
-    }
-
     fn unreachable(&self, why: &str) -> Exit {
-        let api = &self.api;
-        Exit::Unreachable(match self.reached.load(Ordering::Relaxed) {
-            false => format!(
-                "no gateway answers at {api} ({why}); start one (`tidegate dev`, `tidegate serve`), or name another address with \
-                 --api or TIDEGATE_API"
-            ),
-            true => format!(
-                "the gateway at {api} has taken nothing for {} ({why})",
-                crate::model::duration::DurationText(self.patience)
-            ),
-        })
+        match self.reached.load(Ordering::Relaxed) {
+            false => self.api.unreachable(why),
+            true => self.api.gone(self.patience, why),
+        }
     }
-}
-
-enum Answer {
-    Is(StatusCode, Vec<u8>),
-    /// Why not now, and when it asks to be asked again.
-    Later(String, Option<Duration>),
 }
 
 /// Is it the events that are wrong, and not who sends them or what answers?
@@ -279,27 +199,4 @@ fn body_of(items: &[Item]) -> String {
     }
     body.push(']');
     body
-}
-
-/// In seconds, which is the form that the gateway gives it; a date would need the clock of the other side.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
-}
-
-/// The innermost reason: reqwest's own words name the URL and little else.
-fn cause(error: &reqwest::Error) -> String {
-    let mut innermost: &dyn std::error::Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    if error.is_timeout() { format!("no answer in time: {innermost}") } else { innermost.to_string() }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(ip)) => IpAddr::V4(ip).is_loopback(),
-        Some(Host::Ipv6(ip)) => IpAddr::V6(ip).is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
 }

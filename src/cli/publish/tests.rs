@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Exit, Publish, event, run};
 use crate::api::{Door, events};
+use crate::cli::client::{self, Key};
 use crate::cli::{Cli, Command};
 use crate::ingest::accept::tests::{Appends, ingest};
 use crate::model::record::header;
@@ -69,10 +70,14 @@ async fn moody(State(moods): State<Arc<Moods>>, request: Request, next: Next) ->
     answer
 }
 
+fn reached(address: &str) -> client::Api {
+    client::Api::new(address, Key::of_a_test()).unwrap()
+}
+
 impl Api {
     async fn publish(&self, arguments: &[&str]) -> Result<(), Exit> {
-        let command = command(&[&["--api", &self.address, "--org", "648"], arguments].concat());
-        run::lines(&command, "the key".to_owned(), &CancellationToken::new()).await
+        let command = command(&[&["--org", "648"], arguments].concat());
+        run::lines(&command, reached(&self.address), &CancellationToken::new()).await
     }
 
     /// How often the log got each id.
@@ -209,8 +214,8 @@ async fn a_gateway_that_is_not_there_is_told_with_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let path = write(dir.path(), (0..3).map(line));
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let command = command(&["--api", &format!("http://{nobody}"), path.to_str().unwrap()]);
-    let ended = run::lines(&command, "the key".to_owned(), &CancellationToken::new()).await;
+    let command = command(&[path.to_str().unwrap()]);
+    let ended = run::lines(&command, reached(&format!("http://{nobody}")), &CancellationToken::new()).await;
     let error = ended.unwrap_err();
     assert!(matches!(&error, Exit::Unreachable(text) if text.contains("tidegate dev")), "{error}");
 }

@@ -1,20 +1,18 @@
 //! What people see of a publication: a bar on a terminal, lines elsewhere, and which lines were refused.
 
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, HumanDuration, ProgressBar};
 
 use super::lines::{Place, Refused};
 use crate::cli::exit::Exit;
-use crate::cli::output::one_line;
+use crate::cli::output::{self, one_line};
 
 /// Refused lines that are shown; the rest is counted.
 const SHOWN: u64 = 20;
-/// Between two lines about how far it is, where there is no terminal.
-const EVERY: Duration = Duration::from_secs(10);
 
 /// Counted over every run of a publication that is gone on with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,7 +29,6 @@ impl Totals {
 
 pub(super) struct Told {
     bar: ProgressBar,
-    terminal: bool,
     errors: Option<(String, BufWriter<File>)>,
     shown: u64,
     began: Instant,
@@ -53,20 +50,15 @@ impl Told {
                 Some((path.display().to_string(), BufWriter::new(file)))
             }
         };
-        let terminal = io::stderr().is_terminal();
-        let target = if terminal { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
-        let (bar, template) = match length {
-            Some(length) => (
+        let bar = match length {
+            Some(length) => output::bar(
                 ProgressBar::new(length),
                 "[{bar:30}] {bytes}/{total_bytes} {msg} {binary_bytes_per_sec}, {eta} to go{prefix}",
             ),
-            None => (ProgressBar::no_length(), "{spinner} {bytes} {msg} {binary_bytes_per_sec}{prefix}"),
+            None => output::bar(ProgressBar::no_length(), "{spinner} {bytes} {msg} {binary_bytes_per_sec}{prefix}"),
         };
-        bar.set_draw_target(target);
-        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        bar.set_style(style.progress_chars("━╸─"));
         let now = Instant::now();
-        Ok(Told { bar, terminal, errors, shown: 0, began: now, last: now, earlier })
+        Ok(Told { bar, errors, shown: 0, began: now, last: now, earlier })
     }
 
     /// Tells that the gateway is away, beside the bar.
@@ -90,7 +82,7 @@ impl Told {
         let refused =
             if totals.refused > 0 { format!(", {} refused", HumanCount(totals.refused)) } else { String::new() };
         self.bar.set_message(format!("{} events{refused}, {rate}/s,", HumanCount(totals.accepted)));
-        if !self.terminal && self.last.elapsed() >= EVERY {
+        if self.bar.is_hidden() && self.last.elapsed() >= output::EVERY {
             self.last = Instant::now();
             eprintln!(
                 "line {}: {} events accepted{refused}, {rate}/s",

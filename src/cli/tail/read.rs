@@ -40,6 +40,16 @@ pub(super) trait Watcher {
     fn pause(&mut self) -> bool;
     /// The log is away, and is tried again.
     fn away(&mut self, error: &LogError);
+    /// The log was started over, and the new one is shown from its beginning.
+    fn replaced(&mut self);
+}
+
+/// Why a tail ended without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    Enough,
+    /// The log was started over: what comes is in another.
+    Replaced,
 }
 
 /// One partition on its way.
@@ -68,7 +78,7 @@ pub(super) struct Tail<'a> {
 
 impl Tail<'_> {
     /// Shows what is there from `begin` on, and, where `follow` says so, what comes.
-    pub(super) async fn run(&self, begin: Begin, follow: bool, watcher: &mut impl Watcher) -> Result<(), LogError> {
+    pub(super) async fn run(&self, begin: Begin, follow: bool, watcher: &mut impl Watcher) -> Result<Ended, LogError> {
         let count = self.view.partitions(self.topic).await?;
         let mut ends = Vec::new();
         for partition in (0..count).map(Partition) {
@@ -77,7 +87,7 @@ impl Tail<'_> {
         if let Begin::Last(count) = begin {
             let last = self.last(count, &ends, watcher).await?;
             if !last.values().all(|received| watcher.show(received)) {
-                return Ok(());
+                return Ok(Ended::Enough);
             }
         }
         let mut sources = Vec::new();
@@ -86,7 +96,7 @@ impl Tail<'_> {
         }
         let catches_up = matches!(begin, Begin::Beginning | Begin::Since(_));
         let more = (!catches_up || self.catch_up(&mut sources, watcher).await?) && watcher.pause();
-        if more && follow { self.follow(sources, watcher).await } else { Ok(()) }
+        if more && follow { self.follow(sources, watcher).await } else { Ok(Ended::Enough) }
     }
 
     async fn source(&self, (partition, end): (Partition, Offset), begin: Begin) -> Result<Source, LogError> {
@@ -196,21 +206,25 @@ impl Tail<'_> {
     }
 
     /// What comes, from whichever partition, until it is enough.
-    async fn follow(&self, sources: Vec<Source>, watcher: &mut impl Watcher) -> Result<(), LogError> {
+    async fn follow(&self, sources: Vec<Source>, watcher: &mut impl Watcher) -> Result<Ended, LogError> {
         let mut looks: FuturesUnordered<_> = sources.into_iter().map(|source| self.look(source)).collect();
         while let Some((source, batch)) = looks.next().await {
             match batch {
                 Ok(batch) => {
                     let all = batch.records.iter().filter(|r| watcher.wants(r)).cloned().collect::<Vec<_>>();
                     if !all.iter().all(|received| watcher.show(received)) || !watcher.pause() {
-                        return Ok(());
+                        return Ok(Ended::Enough);
                     }
                 }
+                Err(_) if self.view.is_replaced() => return Ok(Ended::Replaced),
                 Err(error @ LogError::Unavailable(_)) => watcher.away(&error),
                 Err(error) => return Err(error),
             }
+            if self.view.is_replaced() {
+                return Ok(Ended::Replaced);
+            }
             looks.push(self.look(source));
         }
-        Ok(())
+        Ok(Ended::Enough)
     }
 }

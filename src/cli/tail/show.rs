@@ -1,7 +1,5 @@
 //! A record as a line: columns and colours for people, JSON for programs.
 
-use std::fmt::Write as _;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -10,7 +8,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::facts::Facts;
-use crate::cli::output::one_line;
+use crate::cli::columns::{Colour, Line};
+use crate::cli::output::harmless;
 use crate::model::record::Received;
 use crate::model::topic::Topic;
 
@@ -25,38 +24,6 @@ pub(super) enum Format {
     Json,
     /// Columns with place, ids and payload
     Wide,
-}
-
-#[derive(Clone, Copy)]
-enum Colour {
-    Plain,
-    Dim,
-    Red,
-    Green,
-    Yellow,
-    Cyan,
-}
-
-impl Colour {
-    const fn code(self) -> &'static str {
-        match self {
-            Colour::Plain => "",
-            Colour::Dim => "\x1b[2m",
-            Colour::Red => "\x1b[31m",
-            Colour::Green => "\x1b[32m",
-            Colour::Yellow => "\x1b[33m",
-            Colour::Cyan => "\x1b[36m",
-        }
-    }
-
-    fn of_outcome(outcome: &str) -> Colour {
-        match outcome {
-            "DELIVERED" | "DONE" => Colour::Green,
-            "RETRY" | "BUSY" | "RATE_LIMITED" | "ORDER" => Colour::Yellow,
-            "SKIPPED" => Colour::Dim,
-            _ => Colour::Red,
-        }
-    }
 }
 
 /// How lines are written.
@@ -76,7 +43,7 @@ impl Style {
     }
 
     fn columns(self, topic: Topic, received: &Received, facts: &Facts) -> String {
-        let mut line = Line { text: String::with_capacity(160), colours: self.colours };
+        let mut line = Line::new(self.colours);
         line.column(Some(&received.timestamp.to_string()), 24, Colour::Dim);
         let outcome = facts.outcome.as_deref();
         let colour = outcome.map_or(Colour::Plain, Colour::of_outcome);
@@ -107,44 +74,28 @@ impl Style {
             line.column(Some(more), 0, Colour::Plain);
         }
         if self.format == Format::Wide {
-            line.wide(topic, received, facts);
+            wide(&mut line, topic, (received, facts));
         }
-        line.text.truncate(line.text.trim_end().len());
-        line.text + "\n"
+        line.finish()
     }
 }
 
-struct Line {
-    text: String,
-    colours: bool,
-}
-
-impl Line {
-    /// At least so wide; what is longer is not cut, for it may be what somebody wants to copy.
-    fn column(&mut self, text: Option<&str>, width: usize, colour: Colour) {
-        let text = one_line(text.unwrap_or("-"));
-        let (on, off) = if self.colours && !colour.code().is_empty() { (colour.code(), "\x1b[0m") } else { ("", "") };
-        // Writing to a String cannot fail.
-        let _ = write!(self.text, "{on}{text}{off}{:pad$}  ", "", pad = width.saturating_sub(text.chars().count()));
+fn wide(line: &mut Line, topic: Topic, (received, facts): (&Received, &Facts)) {
+    let place = format!("{topic}-{}@{}", received.partition, received.offset);
+    line.column(Some(&place), 18, Colour::Dim);
+    let more = [("event", &facts.event), ("delivery", &facts.delivery), ("status", &facts.status)];
+    for (name, value) in more {
+        if let Some(value) = value {
+            line.column(Some(&format!("{name}={value}")), 0, Colour::Dim);
+        }
     }
-
-    fn wide(&mut self, topic: Topic, received: &Received, facts: &Facts) {
-        let place = format!("{topic}-{}@{}", received.partition, received.offset);
-        self.column(Some(&place), 18, Colour::Dim);
-        let more = [("event", &facts.event), ("delivery", &facts.delivery), ("status", &facts.status)];
-        for (name, value) in more {
-            if let Some(value) = value {
-                self.column(Some(&format!("{name}={value}")), 0, Colour::Dim);
-            }
+    if let Some(value) = &received.record.value {
+        let text = String::from_utf8_lossy(value);
+        let mut cut: String = text.chars().take(PAYLOAD).collect();
+        if cut.len() < text.len() {
+            cut.push('…');
         }
-        if let Some(value) = &received.record.value {
-            let text = String::from_utf8_lossy(value);
-            let mut cut: String = text.chars().take(PAYLOAD).collect();
-            if cut.len() < text.len() {
-                cut.push('…');
-            }
-            self.column(Some(&cut), 0, Colour::Plain);
-        }
+        line.column(Some(&cut), 0, Colour::Plain);
     }
 }
 
@@ -176,32 +127,15 @@ fn json_line(topic: Topic, received: &Received) -> String {
     harmless(&serde_json::to_string(&shown).unwrap_or_default()) + "\n"
 }
 
-/// JSON as it came, so that no number changes; but for line breaks, which would make two lines of it.
+/// JSON as it came, so that no number changes.
 fn value(bytes: &Bytes) -> Box<RawValue> {
-    let whole = serde_json::from_slice::<&RawValue>(bytes).ok();
-    if let Some(raw) = whole.filter(|raw| !raw.get().contains(['\n', '\r', '\t'])) {
-        return raw.to_owned();
-    }
-    let parsed = whole.and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
-    serde_json::value::to_raw_value(&parsed.unwrap_or_else(|| text(bytes)))
-        .unwrap_or_else(|_| RawValue::NULL.to_owned())
+    let whole = serde_json::from_slice::<&RawValue>(bytes).ok().map(ToOwned::to_owned);
+    whole.or_else(|| serde_json::value::to_raw_value(&text(bytes)).ok()).unwrap_or_else(|| RawValue::NULL.to_owned())
 }
 
 /// Bytes that are no text stand in base64, under a name that says so.
 fn text(bytes: &Bytes) -> Value {
     std::str::from_utf8(bytes).map_or_else(|_| json!({"base64": STANDARD.encode(bytes)}), |text| json!(text))
-}
-
-/// JSON lets DEL and the controls from U+0080 on stand in a text as they are; a terminal obeys them.
-fn harmless(json: &str) -> String {
-    let mut shown = String::with_capacity(json.len());
-    for c in json.chars() {
-        match c.is_control() {
-            true => shown.push_str(&format!("\\u{:04x}", u32::from(c))),
-            false => shown.push(c),
-        }
-    }
-    shown
 }
 
 #[cfg(test)]
@@ -258,6 +192,6 @@ mod tests {
         assert_eq!(value(None), Value::Null);
         assert_eq!(value(Some(b"MSH|^~")), json!("MSH|^~"));
         assert_eq!(value(Some(b"\xff\xfe")), json!({"base64": "//4="}));
-        assert_eq!(value(Some(b"{\n\"a\": 1}")), json!({"a": 1}));
+        assert_eq!(value(Some(b"{\r\n\"a\":\t1}")), json!({"a": 1}));
     }
 }

@@ -10,8 +10,9 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::app::AppError;
-use crate::app::view::tests::writer;
+use crate::app::view::tests::{EmbeddedLog, start_over, writer};
 use crate::cli::Cli;
+use crate::config::Engine;
 use crate::model::record::{Output, Record, header};
 use crate::model::time::ManualClock;
 use crate::stream::log::Log;
@@ -42,19 +43,23 @@ impl Watcher for Ids {
     fn away(&mut self, error: &LogError) {
         panic!("{error}");
     }
+
+    fn replaced(&mut self) {
+        self.seen.lock().unwrap().push("over".to_owned());
+    }
 }
 
 struct Place {
     dir: tempfile::TempDir,
     clock: Arc<ManualClock>,
-    log: Box<dyn Log>,
+    log: EmbeddedLog,
 }
 
 impl Place {
     async fn new() -> Place {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::at(Timestamp(1_763_712_000_000)));
-        let log = Box::new(writer(dir.path(), clock.clone()).await);
+        let log = writer(dir.path(), clock.clone()).await;
         Place { dir, clock, log }
     }
 
@@ -138,6 +143,26 @@ async fn what_a_gateway_writes_meanwhile_is_shown_once_and_nothing_is_left_out()
     let (mut seen, ()) = tokio::join!(place.tail(Begin::Last(5), true, ids), writing);
     seen.sort_by_key(|id| id.parse::<usize>().unwrap());
     assert_eq!(seen, names(15..140));
+}
+
+#[tokio::test]
+async fn a_log_that_is_started_over_is_noticed_and_the_new_one_is_shown() {
+    let mut place = Place::new().await;
+    place.write(0, 3).await;
+    let mut ids = Ids { most: 6, ..Ids::default() };
+    let shown = ids.seen.clone();
+    let config = config(place.dir.path());
+    let starting_over = async {
+        while shown.lock().unwrap().len() < 3 {
+            tokio::task::yield_now().await;
+        }
+        place.log = start_over(&place.log, place.dir.path(), place.clock.clone()).await;
+        place.write(7, 9).await;
+    };
+    let tailing = timeout(Duration::from_secs(60), tail(&config, Topic::Events, (Begin::Beginning, true), &mut ids));
+    let (ended, ()) = tokio::join!(tailing, starting_over);
+    ended.unwrap().unwrap();
+    assert_eq!(shown.lock().unwrap().clone(), ["0", "1", "2", "over", "7", "8"]);
 }
 
 #[tokio::test]

@@ -1,10 +1,14 @@
 //! The store in one SQLite file of one process.
 //!
-//! `open` finds, locks and upgrades the file, `schema` is its tables, `write` puts rows in, `read` gets them out.
+//! `open` says what makes the file one of ours, `schema` is its tables, `write` and `tables` put rows in, `list` finds those of
+//! a filter by way of their `kinds`, `read` gets them out.
 
+mod kinds;
+mod list;
 mod open;
 mod read;
 mod schema;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -18,8 +22,8 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 use tokio::sync::{Mutex, MutexGuard};
 
-use self::open::Home;
-use self::read::{Conditions, List};
+use self::kinds::Kinds;
+use self::list::{Conditions, List};
 use self::write::Statements;
 use super::rows::{Attempt, Batch, DeadLetter, Delivery, EventRow, Rejected, Skip};
 use super::store::{
@@ -27,16 +31,24 @@ use super::store::{
 };
 use crate::model::ids::{DeliveryId, Offset, Partition};
 use crate::model::topic::Topic;
+use crate::sqlite::SqliteFile;
 
 /// Of one event's or one delivery's rows.
 const MANY: i64 = 1_000;
 /// Events that share an id are told apart from a few.
 const FEW: i64 = 10;
+/// Kinds of which no row is left.
+const UNUSED: &str = "DELETE FROM kinds WHERE NOT EXISTS (SELECT 1 FROM deliveries WHERE kind = kinds.id)
+  AND NOT EXISTS (SELECT 1 FROM events WHERE kind = kinds.id)";
 /// Pages that are given back to the file system after rows were deleted.
 const VACUUM: &str = "PRAGMA incremental_vacuum(2000)";
 
+/// Of the connection that writes: indexes that are written all over fit into 16 MiB for long, and pages that change often are
+/// brought from the write-ahead log to their place once for 32 MiB of it.
+const WRITING: &str = "PRAGMA cache_size = -16384; PRAGMA wal_autocheckpoint = 8192";
+
 pub struct SqliteStore {
-    home: Home,
+    file: SqliteFile,
     writer: Mutex<Writer>,
     readers: SqlitePool,
     statements: Statements,
@@ -47,16 +59,19 @@ struct Writer {
     connection: SqliteConnection,
     /// A transaction was begun and is not known to have ended: its write failed, or was dropped half-way.
     open: bool,
+    kinds: Kinds,
 }
 
 impl SqliteStore {
     /// Opens the store in `path`, made where it is missing, readable by its owner alone. `log` names the log that it is of:
     /// another's store is refused, as is one that a process has, that is damaged or of a newer version.
     pub async fn open(path: &Path, log: &str) -> Result<SqliteStore, StoreError> {
-        let opened = open::open(path, log).await?;
+        let file = open::file(path);
+        let mut opened = open::open(&file, log).await?;
+        sqlx::raw_sql(WRITING).execute(&mut opened.writer).await.map_err(|e| file.fault(&e))?;
         Ok(SqliteStore {
-            home: Home::of(path),
-            writer: Mutex::new(Writer { connection: opened.writer, open: false }),
+            file,
+            writer: Mutex::new(Writer { connection: opened.writer, open: false, kinds: Kinds::default() }),
             readers: opened.readers,
             statements: Statements::new(),
             _lock: opened.lock,
@@ -65,7 +80,11 @@ impl SqliteStore {
 
     /// Deletes the store in `path`, unless a process has it; whether there was one.
     pub fn erase(path: &Path) -> Result<bool, StoreError> {
-        open::erase(path)
+        Ok(open::file(path).erase()?)
+    }
+
+    fn fault(&self, error: &sqlx::Error) -> StoreError {
+        self.file.fault(error).into()
     }
 
     /// The connection that writes, in no transaction.
@@ -76,6 +95,7 @@ impl SqliteStore {
             // transactions count how deep they are, and lose count then.)
             let _ = sqlx::raw_sql("ROLLBACK").execute(&mut writer.connection).await;
             writer.open = false;
+            writer.kinds.forget();
         }
         writer
     }
@@ -86,12 +106,21 @@ impl SqliteStore {
         (conditions, page): (Conditions, &Page),
         read: fn(&SqliteRow) -> Result<T, sqlx::Error>,
     ) -> Result<Listed<T>, StoreError> {
-        let mut items = self.all(&mut list.page(&conditions, page), read).await?;
+        let kinds = match conditions.by_kind() {
+            true => self.all(&mut list.kinds(&conditions), |row| row.try_get(0)).await?,
+            false => Vec::new(),
+        };
+        let sources = conditions.sources(list, kinds);
+        let counted = list.count(&conditions, &sources, COUNTED).build().fetch_one(&self.readers).await;
+        let total: i64 = counted.and_then(|row| row.try_get(0)).map_err(|e| self.fault(&e))?;
+        let total = u64::try_from(total).unwrap_or(0);
+        if total == 0 {
+            return Ok(Listed { items: Vec::new(), total, has_more: false });
+        }
+        let mut items = self.all(&mut list.page(&conditions, (&sources, total), page), read).await?;
         let has_more = items.len() > page.limit;
         items.truncate(page.limit);
-        let counted = list.count(&conditions, COUNTED).build().fetch_one(&self.readers).await;
-        let total: i64 = counted.and_then(|row| row.try_get(0)).map_err(|e| self.home.error(&e))?;
-        Ok(Listed { items, total: u64::try_from(total).unwrap_or(0), has_more })
+        Ok(Listed { items, total, has_more })
     }
 
     async fn all<T>(
@@ -100,7 +129,7 @@ impl SqliteStore {
         read: fn(&SqliteRow) -> Result<T, sqlx::Error>,
     ) -> Result<Vec<T>, StoreError> {
         let rows = query.build().fetch_all(&self.readers).await;
-        rows.and_then(|rows| rows.iter().map(read).collect()).map_err(|e| self.home.error(&e))
+        rows.and_then(|rows| rows.iter().map(read).collect()).map_err(|e| self.fault(&e))
     }
 
     async fn one<T>(
@@ -109,7 +138,7 @@ impl SqliteStore {
         read: fn(&SqliteRow) -> Result<T, sqlx::Error>,
     ) -> Result<Option<T>, StoreError> {
         let row = query.build().fetch_optional(&self.readers).await;
-        row.and_then(|row| row.as_ref().map(read).transpose()).map_err(|e| self.home.error(&e))
+        row.and_then(|row| row.as_ref().map(read).transpose()).map_err(|e| self.fault(&e))
     }
 }
 
@@ -121,9 +150,11 @@ const PRUNE: [Step; 8] = [
     ("DELETE FROM events WHERE rowid IN (SELECT rowid FROM events WHERE at < ? LIMIT ?)", |c| c.events.0),
     ("DELETE FROM skips WHERE rowid IN (SELECT rowid FROM skips WHERE at < ? LIMIT ?)", |c| c.events.0),
     ("DELETE FROM rejected WHERE rowid IN (SELECT rowid FROM rejected WHERE at < ? LIMIT ?)", |c| c.events.0),
-    ("DELETE FROM deliveries WHERE rowid IN (SELECT rowid FROM deliveries WHERE updated_at < ? LIMIT ?)", |c| {
-        c.deliveries.0
-    }),
+    (
+        "DELETE FROM deliveries WHERE rowid IN (SELECT rowid FROM deliveries WHERE created_at < ?1 AND updated_at < ?1
+       LIMIT ?2)",
+        |c| c.deliveries.0,
+    ),
     ("DELETE FROM dead_letters WHERE rowid IN (SELECT rowid FROM dead_letters WHERE at < ? LIMIT ?)", |c| {
         c.deliveries.0
     }),
@@ -153,13 +184,13 @@ impl Store for SqliteStore {
     async fn write(&self, batch: &Batch) -> Result<(), StoreError> {
         let mut writer = self.writer().await;
         writer.open = true;
-        let connection = &mut writer.connection;
+        let Writer { connection, kinds, .. } = &mut *writer;
         let written = async {
             sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await?;
-            self.statements.write(&mut *connection, batch).await?;
+            self.statements.write(&mut *connection, batch, kinds).await?;
             sqlx::raw_sql("COMMIT").execute(&mut *connection).await
         };
-        written.await.map_err(|e| self.home.error(&e))?;
+        written.await.map_err(|e| self.fault(&e))?;
         writer.open = false;
         Ok(())
     }
@@ -170,17 +201,19 @@ impl Store for SqliteStore {
             // Taken anew each time: what is to be written does not wait for all of it.
             let mut writer = self.writer().await;
             let done = sqlx::query(statement).bind(cutoff(&before)).bind(most).execute(&mut writer.connection).await;
-            gone += done.map_err(|e| self.home.error(&e))?.rows_affected();
+            gone += done.map_err(|e| self.fault(&e))?.rows_affected();
         }
         if gone > 0 {
             let mut writer = self.writer().await;
-            sqlx::raw_sql(VACUUM).execute(&mut writer.connection).await.map_err(|e| self.home.error(&e))?;
+            writer.kinds.forget();
+            sqlx::raw_sql(UNUSED).execute(&mut writer.connection).await.map_err(|e| self.fault(&e))?;
+            sqlx::raw_sql(VACUUM).execute(&mut writer.connection).await.map_err(|e| self.fault(&e))?;
         }
         Ok(gone)
     }
 
     async fn events(&self, filter: &EventFilter, page: &Page) -> Result<Listed<EventRow>, StoreError> {
-        self.page(&read::EVENTS, (read::events(filter), page), read::event).await
+        self.page(&list::EVENTS, (list::events(filter), page), read::event).await
     }
 
     async fn event(&self, key: EventKey<'_>) -> Result<Vec<EventRow>, StoreError> {
@@ -196,7 +229,7 @@ impl Store for SqliteStore {
     }
 
     async fn deliveries(&self, filter: &DeliveryFilter, page: &Page) -> Result<Listed<Delivery>, StoreError> {
-        self.page(&read::DELIVERIES, (read::deliveries(filter), page), read::delivery).await
+        self.page(&list::DELIVERIES, (list::deliveries(filter), page), read::delivery).await
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
@@ -233,7 +266,7 @@ impl Store for SqliteStore {
     }
 
     async fn rejected(&self, filter: &RejectedFilter, page: &Page) -> Result<Listed<Rejected>, StoreError> {
-        self.page(&read::REJECTED, (read::rejected(filter), page), read::rejection).await
+        self.page(&list::REJECTED, (list::rejected(filter), page), read::rejection).await
     }
 
     async fn rejected_of(&self, event: &EventRow) -> Result<Vec<Rejected>, StoreError> {

@@ -1,159 +1,17 @@
-//! Rows as they are read back, and the conditions of the lists.
+//! Rows as they are read back.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::sqlite::{Sqlite, SqliteRow};
-use sqlx::{QueryBuilder, Row as _};
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
 
 use crate::history::facts::from_word;
-use crate::history::rows::{About, Attempt, DeadLetter, Delivery, EventRow, Place, Rejected, Skip, State, Tried};
-use crate::history::store::{Cursor, DeliveryFilter, EventFilter, Page, RejectedFilter};
-use crate::model::delivery::DeliveryStatus;
+use crate::history::rows::{About, Attempt, DeadLetter, Delivery, EventRow, Place, Rank, Rejected, Skip, State, Tried};
+use crate::history::standing::Standing;
 use crate::model::ids::{DeliveryId, Offset, Partition};
 use crate::model::time::Timestamp;
 
 type Read<T> = Result<T, sqlx::Error>;
-
-/// A list: where it is read, and by what it is sorted, newest first.
-pub(super) struct List {
-    pub(super) columns: &'static str,
-    pub(super) table: &'static str,
-    pub(super) at: &'static str,
-    pub(super) id: &'static str,
-}
-
-pub(super) const EVENTS: List = List {
-    columns: "org, source, id, type, entity_id, entity_rid, correlation_id, causation_id, namespace, dataschema, trace_id, \
-              time, at, partition, record, content_type, NULL AS payload",
-    table: "events",
-    at: "at",
-    id: "id",
-};
-pub(super) const DELIVERIES: List = List { columns: "*", table: "deliveries", at: "created_at", id: "id" };
-pub(super) const REJECTED: List = List { columns: "*", table: "rejected", at: "at", id: "record" };
-
-impl List {
-    pub(super) fn page(&self, conditions: &Conditions, page: &Page) -> QueryBuilder<Sqlite> {
-        let mut query = QueryBuilder::new(format!("SELECT {} FROM {}", self.columns, self.table));
-        conditions.push(&mut query);
-        if let Some(Cursor { at, id }) = &page.after {
-            query.push(if conditions.0.is_empty() { " WHERE " } else { " AND " });
-            query.push(format!("({}, {}) < (", self.at, self.id)).push_bind(at.0).push(", ");
-            query.push_bind(id.clone()).push(")");
-        }
-        query.push(format!(" ORDER BY {} DESC, {} DESC LIMIT ", self.at, self.id));
-        // One more tells whether there are more.
-        query.push_bind(i64::try_from(page.limit + 1).unwrap_or(i64::MAX));
-        query.push(" OFFSET ").push_bind(i64::try_from(page.skip).unwrap_or(i64::MAX));
-        query
-    }
-
-    pub(super) fn count(&self, conditions: &Conditions, most: u64) -> QueryBuilder<Sqlite> {
-        let mut query = QueryBuilder::new(format!("SELECT count(*) FROM (SELECT 1 FROM {}", self.table));
-        conditions.push(&mut query);
-        query.push(" LIMIT ").push_bind(i64::try_from(most).unwrap_or(i64::MAX)).push(")");
-        query
-    }
-}
-
-enum Value {
-    Text(String),
-    Number(i64),
-}
-
-/// Conditions that all hold: each a text with `?` for its values.
-#[derive(Default)]
-pub(super) struct Conditions(Vec<(String, Vec<Value>)>);
-
-impl Conditions {
-    fn text(&mut self, condition: impl Into<String>, value: Option<impl ToString>) {
-        let condition = condition.into();
-        let values = value.map(|v| vec![Value::Text(v.to_string()); condition.matches('?').count()]);
-        self.0.extend(values.map(|values| (condition, values)));
-    }
-
-    fn number(&mut self, condition: &str, value: Option<i64>) {
-        self.0.extend(value.map(|v| (condition.to_owned(), vec![Value::Number(v)])));
-    }
-
-    fn push(&self, query: &mut QueryBuilder<Sqlite>) {
-        for (at, (condition, values)) in self.0.iter().enumerate() {
-            query.push(if at == 0 { " WHERE " } else { " AND " });
-            let mut parts = condition.split('?');
-            query.push(parts.next().unwrap_or_default());
-            for (part, value) in parts.zip(values) {
-                match value {
-                    Value::Text(text) => query.push_bind(text.clone()),
-                    Value::Number(number) => query.push_bind(*number),
-                };
-                query.push(part);
-            }
-        }
-    }
-}
-
-impl Clone for Value {
-    fn clone(&self) -> Self {
-        match self {
-            Value::Text(text) => Value::Text(text.clone()),
-            Value::Number(number) => Value::Number(*number),
-        }
-    }
-}
-
-pub(super) fn events(filter: &EventFilter) -> Conditions {
-    let mut all = Conditions::default();
-    all.text("org = ?", filter.org.as_ref());
-    all.text("type = ?", filter.event_type.as_ref());
-    all.text("entity_id = ?", filter.entity_id.as_ref());
-    all.text("correlation_id = ?", filter.correlation_id.as_ref());
-    all.number("at >= ?", filter.since.map(|at| at.0));
-    all.number("at < ?", filter.until.map(|at| at.0));
-    all.text("(id = ? OR entity_id = ? OR correlation_id = ?)", filter.search.as_ref());
-    all
-}
-
-/// Ids as a whole, names and errors in part, without regard to the case of ASCII letters. It reads rows until the page is full.
-const SEARCH: &str = "(id = ? OR event_id = ? OR entity_id = ? OR correlation_id = ? OR instr(lower(integration_name), lower(?)) > 0 \
-                      OR instr(lower(error), lower(?)) > 0)";
-/// As the partial indexes of dead letters say it, word for word; the `= 1` keeps the indexes by status out of the choice.
-const DEAD: &str = "(status IN ('FAILED', 'ABANDONED')) = 1";
-
-pub(super) fn deliveries(filter: &DeliveryFilter) -> Conditions {
-    // SQLite keeps no statistics here. What narrows most is to choose the index: a `+` keeps the others out of the choice.
-    let few = filter.event_id.is_some() || filter.entity_id.is_some() || filter.correlation_id.is_some();
-    let by_status = if few { "+" } else { "" };
-    let wide = if few || filter.integration_id.is_some() { "+" } else { "" };
-    let mut all = Conditions::default();
-    all.text(format!("{wide}org = ?"), filter.org.as_ref());
-    match &filter.statuses[..] {
-        [] => {}
-        [one] => all.text(format!("{by_status}status = ?"), Some(one.as_str())),
-        [DeliveryStatus::Failed, DeliveryStatus::Abandoned] => all.0.push((DEAD.to_owned(), Vec::new())),
-        // Words of a fixed list always have a JSON form.
-        several => all.text("+status IN (SELECT value FROM json_each(?))", serde_json::to_string(several).ok()),
-    }
-    all.text(format!("{by_status}integration_id = ?"), filter.integration_id.as_ref());
-    all.text(format!("{wide}type = ?"), filter.event_type.as_ref());
-    all.text("event_id = ?", filter.event_id.as_ref());
-    all.text("entity_id = ?", filter.entity_id.as_ref());
-    all.text("correlation_id = ?", filter.correlation_id.as_ref());
-    all.text(format!("{wide}category = ?"), filter.category.map(|c| c.as_str()));
-    all.number("created_at >= ?", filter.since.map(|at| at.0));
-    all.number("created_at < ?", filter.until.map(|at| at.0));
-    all.text(SEARCH, filter.search.as_ref());
-    all
-}
-
-pub(super) fn rejected(filter: &RejectedFilter) -> Conditions {
-    let mut all = Conditions::default();
-    all.text("org = ?", filter.org.as_ref());
-    all.text("stage = ?", filter.stage.as_ref());
-    all.text("reason = ?", filter.reason.as_ref());
-    all.number("at >= ?", filter.since.map(|at| at.0));
-    all.number("at < ?", filter.until.map(|at| at.0));
-    all
-}
 
 /// The word of a unit variant.
 pub(super) fn word(of: &impl Serialize) -> String {
@@ -216,8 +74,12 @@ pub(super) fn event(row: &SqliteRow) -> Read<EventRow> {
 }
 
 pub(super) fn delivery(row: &SqliteRow) -> Read<Delivery> {
-    Ok(Delivery {
-        id: id(row, "id")?,
+    let (id, Standing { about, tried, state, created_at, updated_at, .. }) = standing(row)?;
+    Ok(Delivery { id, about, tried, state, created_at, updated_at })
+}
+
+pub(super) fn standing(row: &SqliteRow) -> Read<(DeliveryId, Standing)> {
+    let standing = Standing {
         about: About {
             org: row.try_get("org")?,
             event_id: row.try_get("event_id")?,
@@ -247,9 +109,12 @@ pub(super) fn delivery(row: &SqliteRow) -> Read<Delivery> {
             next_attempt_at: maybe_at(row, "next_attempt_at")?,
             delivered_at: maybe_at(row, "delivered_at")?,
         },
+        tried_at: row.try_get("tried")?,
+        rank: Rank { step: row.try_get("step")?, offset: row.try_get("step_record")? },
         created_at: at(row, "created_at")?,
         updated_at: at(row, "updated_at")?,
-    })
+    };
+    Ok((id(row, "id")?, standing))
 }
 
 pub(super) fn attempt(row: &SqliteRow) -> Read<Attempt> {

@@ -8,7 +8,7 @@ use crate::model::ids::{Offset, Partition};
 use crate::model::record::{Received, header};
 use crate::model::time::ManualClock;
 use crate::model::trace::is_traceparent;
-use crate::stream::log::{From, Member, Membership, PartitionReader, Seat};
+use crate::stream::log::{Follower, From, Member, Membership, PartitionReader, Seat};
 
 /// A log that takes appends, or answers with an error; it has nothing to read.
 #[derive(Default)]
@@ -37,6 +37,10 @@ impl Log for Appends {
     }
 
     async fn read(&self, _: Topic, _: Partition, _: From) -> Result<Box<dyn PartitionReader>, LogError> {
+        nothing()
+    }
+
+    async fn follow(&self, _: Vec<(Topic, Partition, Offset)>) -> Result<Box<dyn Follower>, LogError> {
         nothing()
     }
 

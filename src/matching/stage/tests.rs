@@ -8,7 +8,7 @@ use crate::model::ids::Rid;
 use crate::model::integration::Scope;
 use crate::model::pattern::EventPattern;
 use crate::model::time::Timestamp;
-use crate::stream::log::{self, LogError, Member, Membership, PartitionReader, Seat};
+use crate::stream::log::{self, Follower, LogError, Member, Membership, PartitionReader, Seat};
 
 /// A log of which only the catalog's end matters.
 struct CatalogEndsAt(Offset);
@@ -25,6 +25,9 @@ impl Log for CatalogEndsAt {
         Err(not_here())
     }
     async fn read(&self, _: Topic, _: Partition, _: log::From) -> Result<Box<dyn PartitionReader>, LogError> {
+        Err(not_here())
+    }
+    async fn follow(&self, _: Vec<(Topic, Partition, Offset)>) -> Result<Box<dyn Follower>, LogError> {
         Err(not_here())
     }
     async fn load(&self, _topic: Topic, _partition: Partition) -> Result<Vec<Received>, LogError> {

@@ -1,0 +1,323 @@
+//! The statement of each table, and how a row's values are bound to it.
+
+use sqlx::error::BoxDynError;
+use sqlx::sqlite::{SqliteArguments, SqliteConnection};
+use sqlx::{Arguments as _, AssertSqlSafe};
+
+use super::read::word;
+use super::write::Written;
+use crate::history::rows::{Attempt, DeadLetter, EventRow, Rejected, Skip};
+use crate::history::standing::Standing;
+use crate::model::time::Timestamp;
+
+/// Rows that one statement inserts. Each size has its statement, prepared once.
+const CHUNKS: [usize; 3] = [64, 8, 1];
+
+/// What a delivery is about: whoever says it first.
+const ABOUT: [&str; 11] = [
+    "org",
+    "event_id",
+    "source",
+    "type",
+    "entity_id",
+    "entity_rid",
+    "correlation_id",
+    "trace_id",
+    "integration_id",
+    "action_name",
+    "trigger_type",
+];
+/// What the latest attempt says.
+const TRIED: [&str; 4] = ["integration_name", "target_url", "http_method", "max_attempts"];
+/// What the latest fact says.
+const STATE: [&str; 9] = [
+    "status",
+    "category",
+    "error",
+    "response_status",
+    "duration_ms",
+    "attempts",
+    "next_attempt_at",
+    "delivered_at",
+    "updated_at",
+];
+
+/// An insert of so many rows at once, for each of `CHUNKS`.
+pub(super) struct Statement {
+    columns: usize,
+    sized: [String; CHUNKS.len()],
+}
+
+impl Statement {
+    fn new(insert: String, columns: usize, conflict: &str) -> Statement {
+        let one = format!("({})", vec!["?"; columns].join(","));
+        let sized = CHUNKS.map(|size| format!("{insert} VALUES {} {conflict}", vec![one.as_str(); size].join(",")));
+        Statement { columns, sized }
+    }
+}
+
+pub(super) async fn insert<T>(
+    to: &mut SqliteConnection,
+    statement: &Statement,
+    mut rows: &[T],
+    bind: fn(&T, &mut SqliteArguments) -> Result<(), BoxDynError>,
+) -> Result<(), sqlx::Error> {
+    for (size, sql) in CHUNKS.into_iter().zip(&statement.sized) {
+        while rows.len() >= size {
+            let (chunk, rest) = rows.split_at(size);
+            let mut values = SqliteArguments::default();
+            values.reserve(statement.columns * size, 0);
+            chunk.iter().try_for_each(|row| bind(row, &mut values)).map_err(sqlx::Error::Encode)?;
+            sqlx::query_with(AssertSqlSafe(sql.as_str()), values).execute(&mut *to).await?;
+            rows = rest;
+        }
+    }
+    Ok(())
+}
+
+/// Of repeats the first in the log stays, whichever is read first.
+pub(super) fn events() -> Statement {
+    let columns = [
+        "org",
+        "source",
+        "id",
+        "type",
+        "entity_id",
+        "entity_rid",
+        "correlation_id",
+        "causation_id",
+        "namespace",
+        "dataschema",
+        "trace_id",
+        "time",
+        "at",
+        "partition",
+        "record",
+        "content_type",
+        "payload",
+        "kind",
+    ];
+    let set: Vec<String> = columns[3..].iter().map(|c| format!("{c} = excluded.{c}")).collect();
+    Statement::new(
+        format!("INSERT INTO events ({})", columns.join(",")),
+        columns.len(),
+        &format!(
+            "ON CONFLICT (org, source, id) DO UPDATE SET {} WHERE
+             (excluded.at, excluded.partition, excluded.record) < (events.at, events.partition, events.record)",
+            set.join(",")
+        ),
+    )
+}
+
+/// All that a row says of a delivery.
+fn of_deliveries() -> Vec<&'static str> {
+    [&["id"], &ABOUT[..], &["created_at"], &TRIED, &["tried"], &STATE, &["step", "step_record", "kind"]].concat()
+}
+
+/// Of rows that are new, or of which how they stand has changed: an index is written again where a column of it is named, changed
+/// or not, so that the others are not.
+pub(super) fn standing() -> Statement {
+    deliveries(&[&TRIED[..], &["tried"], &STATE, &["step", "step_record", "kind"]].concat())
+}
+
+/// Of rows of which all may have changed.
+pub(super) fn all_of_deliveries() -> Statement {
+    deliveries(of_deliveries().get(1..).unwrap_or_default())
+}
+
+fn deliveries(changing: &[&str]) -> Statement {
+    let columns = of_deliveries();
+    let set: Vec<String> = changing.iter().map(|c| format!("{c} = excluded.{c}")).collect();
+    Statement::new(
+        format!("INSERT INTO deliveries ({})", columns.join(",")),
+        columns.len(),
+        &format!("ON CONFLICT (id) DO UPDATE SET {}", set.join(",")),
+    )
+}
+
+/// A record written again replaces itself.
+fn replacing(table: &str, columns: &[&str]) -> Statement {
+    Statement::new(format!("INSERT OR REPLACE INTO {table} ({})", columns.join(",")), columns.len(), "")
+}
+
+pub(super) fn attempts() -> Statement {
+    replacing(
+        "attempts",
+        &[
+            "partition",
+            "record",
+            "delivery",
+            "at",
+            "kind",
+            "attempt",
+            "outcome",
+            "status",
+            "started_at",
+            "duration_ms",
+            "next_attempt_at",
+            "category",
+            "error",
+            "response_status",
+            "response_encoding",
+            "response_truncated",
+            "response_headers",
+            "response_body",
+        ],
+    )
+}
+
+pub(super) fn skips() -> Statement {
+    let columns = ["partition", "record", "at", "org", "source", "event_id", "integration_id", "delivery", "reason"];
+    replacing("skips", &columns)
+}
+
+pub(super) fn dead() -> Statement {
+    Statement::new(
+        "INSERT INTO dead_letters (delivery, partition, record, at)".into(),
+        4,
+        "ON CONFLICT (delivery) DO UPDATE SET partition = excluded.partition, record = excluded.record, at = excluded.at
+                   WHERE (excluded.at, excluded.record) > (dead_letters.at, dead_letters.record)",
+    )
+}
+
+pub(super) fn rejected() -> Statement {
+    replacing(
+        "rejected",
+        &[
+            "partition",
+            "record",
+            "at",
+            "stage",
+            "reason",
+            "message",
+            "topic",
+            "from_partition",
+            "from_record",
+            "org",
+            "event_id",
+            "type",
+            "headers",
+            "value",
+        ],
+    )
+}
+
+fn ms(at: Option<Timestamp>) -> Option<i64> {
+    at.map(|at| at.0)
+}
+
+pub(super) fn event((row, kind): &(&EventRow, i64), to: &mut SqliteArguments) -> Result<(), BoxDynError> {
+    for text in [&row.org, &row.source, &row.id, &row.event_type] {
+        to.add(text.as_str())?;
+    }
+    let optional = [
+        &row.entity_id,
+        &row.entity_rid,
+        &row.correlation_id,
+        &row.causation_id,
+        &row.namespace,
+        &row.dataschema,
+        &row.trace_id,
+    ];
+    optional.into_iter().try_for_each(|text| to.add(text.as_deref()))?;
+    to.add(row.time.0)?;
+    to.add(row.at.0)?;
+    to.add(row.place.partition.0)?;
+    to.add(row.place.offset.0)?;
+    to.add(row.content_type.as_str())?;
+    to.add(row.payload.as_deref())?;
+    to.add(*kind)
+}
+
+pub(super) fn delivery(row: &Written, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
+    let Written { id, kind, standing: Standing { about, tried, tried_at, state, rank, created_at, updated_at } } = row;
+    to.add(id.to_string())?;
+    let texts = [
+        &about.org,
+        &about.event_id,
+        &about.source,
+        &about.event_type,
+        &about.entity_id,
+        &about.entity_rid,
+        &about.correlation_id,
+        &about.trace_id,
+        &about.integration_id,
+        &about.action,
+        &about.trigger,
+    ];
+    texts.into_iter().try_for_each(|text| to.add(text.as_deref()))?;
+    to.add(created_at.0)?;
+    to.add(tried.integration_name.as_deref())?;
+    to.add(tried.target_url.as_deref())?;
+    to.add(tried.http_method.as_deref())?;
+    to.add(tried.max_attempts)?;
+    to.add(*tried_at)?;
+    to.add(state.status.as_str())?;
+    to.add(state.category.map(|c| c.as_str()))?;
+    to.add(state.error.as_deref())?;
+    to.add(state.response_status)?;
+    to.add(state.duration_ms)?;
+    to.add(state.attempts)?;
+    to.add(ms(state.next_attempt_at))?;
+    to.add(ms(state.delivered_at))?;
+    to.add(updated_at.0)?;
+    to.add(rank.step)?;
+    to.add(rank.offset)?;
+    to.add(*kind)
+}
+
+pub(super) fn attempt(row: &Attempt, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
+    to.add(row.place.partition.0)?;
+    to.add(row.place.offset.0)?;
+    to.add(row.delivery.to_string())?;
+    to.add(row.at.0)?;
+    to.add(word(&row.kind))?;
+    to.add(row.attempt)?;
+    to.add(word(&row.outcome))?;
+    to.add(row.status.as_str())?;
+    to.add(row.started_at.0)?;
+    to.add(row.duration_ms)?;
+    to.add(ms(row.next_attempt_at))?;
+    to.add(row.category.map(|c| c.as_str()))?;
+    to.add(row.error.as_deref())?;
+    to.add(row.response_status)?;
+    to.add(row.response_encoding.as_deref())?;
+    to.add(row.response_truncated)?;
+    to.add(row.response_headers.as_deref())?;
+    to.add(row.response_body.as_deref())
+}
+
+pub(super) fn skip(row: &Skip, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
+    to.add(row.place.partition.0)?;
+    to.add(row.place.offset.0)?;
+    to.add(row.at.0)?;
+    to.add(row.org.as_str())?;
+    to.add(row.source.as_str())?;
+    to.add(row.event_id.as_str())?;
+    to.add(row.integration_id.as_deref())?;
+    to.add(row.delivery.map(|id| id.to_string()))?;
+    to.add(row.reason.as_str())
+}
+
+pub(super) fn dead_letter(row: &DeadLetter, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
+    to.add(row.delivery.to_string())?;
+    to.add(row.place.partition.0)?;
+    to.add(row.place.offset.0)?;
+    to.add(row.at.0)
+}
+
+pub(super) fn rejection(row: &Rejected, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
+    to.add(row.place.partition.0)?;
+    to.add(row.place.offset.0)?;
+    to.add(row.at.0)?;
+    for text in [&row.stage, &row.reason, &row.message, &row.topic] {
+        to.add(text.as_str())?;
+    }
+    to.add(row.from.partition.0)?;
+    to.add(row.from.offset.0)?;
+    for text in [&row.org, &row.event_id, &row.event_type] {
+        to.add(text.as_deref())?;
+    }
+    to.add(row.headers.as_str())?;
+    to.add(row.value.as_deref())
+}

@@ -1,0 +1,95 @@
+//! A SQLite file of ours: one process has it, nobody but its user reads it, it is whole from the moment it has its name, and what
+//! goes wrong with it is told in sentences. What is in it is the business of the rooms above.
+
+mod fault;
+mod open;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use sqlx::sqlite::SqliteSynchronous;
+
+pub use self::fault::{Fault, Why};
+pub use self::open::Opened;
+
+/// What all files of one kind have in common.
+#[derive(Debug)]
+pub struct Kind {
+    /// To people, as in "it is not a log of tidegate".
+    pub name: &'static str,
+    /// `application_id`.
+    pub application: i32,
+    /// The tables, as statements that end with a semicolon. Steps are only ever added: `user_version` is the number of those that
+    /// a file has had.
+    pub steps: &'static [&'static str],
+    pub connections: Connections,
+    pub advice: Advice,
+}
+
+/// How the file is worked with.
+#[derive(Debug)]
+pub struct Connections {
+    /// `Full`: each commit reaches the disk. `Normal`: a power cut may take the last ones.
+    pub synchronous: SqliteSynchronous,
+    /// Prepared statements that a connection keeps.
+    pub statements: usize,
+    /// Rows that a connection reads ahead.
+    pub rows: usize,
+}
+
+/// What a user can do, as the end of a sentence.
+#[derive(Debug)]
+pub struct Advice {
+    /// The setting that names another place.
+    pub setting: &'static str,
+    /// Another process has the file.
+    pub taken: &'static str,
+    /// The disk has room again.
+    pub freed: &'static str,
+    /// The file cannot be used any more.
+    pub mend: &'static str,
+}
+
+/// One file, which may not be there yet.
+#[derive(Clone, Debug)]
+pub struct SqliteFile {
+    path: PathBuf,
+    kind: &'static Kind,
+}
+
+impl SqliteFile {
+    pub fn new(path: PathBuf, kind: &'static Kind) -> SqliteFile {
+        SqliteFile { path, kind }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// An empty file is one that is still to be made.
+    pub fn is_there(&self) -> bool {
+        std::fs::metadata(&self.path).is_ok_and(|about| about.len() > 0)
+    }
+
+    /// What an error of SQLite means.
+    pub fn fault(&self, error: &sqlx::Error) -> Fault {
+        self.told(Why::of(error))
+    }
+
+    /// What is in the file is not what its user wants of it: why, and what to do.
+    pub fn refused(&self, why: impl Into<String>) -> Fault {
+        self.told(Why::Refused(why.into()))
+    }
+
+    fn told(&self, why: Why) -> Fault {
+        Fault::new(self, why)
+    }
+
+    /// What SQLite and we keep beside it, by the end of its name.
+    fn beside(&self, ending: &str) -> PathBuf {
+        let mut name = self.path.as_os_str().to_owned();
+        name.push(ending);
+        PathBuf::from(name)
+    }
+}
