@@ -46,7 +46,7 @@ pub trait Spec: Clone + PartialEq + fmt::Debug + Send + Sync + 'static {
     fn org(&self) -> Option<&OrgId>;
 
     /// By what people find it in a list.
-    fn name(&self) -> &str;
+    fn title(&self) -> &str;
 
     fn labels(&self) -> &Labels;
 
@@ -199,8 +199,8 @@ impl Resource {
         each!(&self.body, spec => Spec::org(&**spec))
     }
 
-    pub fn name(&self) -> &str {
-        each!(&self.body, spec => Spec::name(&**spec))
+    pub fn title(&self) -> &str {
+        each!(&self.body, spec => Spec::title(&**spec))
     }
 
     pub fn labels(&self) -> &Labels {

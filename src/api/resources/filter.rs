@@ -29,7 +29,7 @@ impl Filter {
         self.org.as_ref().is_none_or(|org| resource.org() == Some(org))
             && self.active.is_none_or(|active| resource.active() == Some(active))
             && self.own.as_deref().is_none_or(|value| has(resource, value))
-            && listing.takes(resource.name(), resource.labels())
+            && listing.takes(resource.title(), resource.labels())
     }
 }
 

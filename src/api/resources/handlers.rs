@@ -126,7 +126,7 @@ pub async fn duplicate(
     let kind = served.of.kind;
     let mut json = was.to_json();
     let new = Uuid::now_v7().to_string();
-    let name = format!("{} (copy)", was.name());
+    let name = format!("{} (copy)", was.title());
     let mut own = json!({"name": name, "isActive": false, kind.id_field(): new});
     if let Value::Object(own) = &mut own {
         own.retain(|field, _| json.get(field).is_some());

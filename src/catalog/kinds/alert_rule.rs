@@ -143,7 +143,7 @@ impl Spec for AlertRule {
         Some(&self.head.org_id)
     }
 
-    fn name(&self) -> &str {
+    fn title(&self) -> &str {
         &self.name
     }
 

@@ -101,7 +101,7 @@ impl Spec for ApiKey {
         Some(&self.head.org_id)
     }
 
-    fn name(&self) -> &str {
+    fn title(&self) -> &str {
         &self.name
     }
 

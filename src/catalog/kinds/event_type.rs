@@ -79,7 +79,7 @@ impl Spec for EventType {
         Some(&self.head.org_id)
     }
 
-    fn name(&self) -> &str {
+    fn title(&self) -> &str {
         self.event_type.as_str()
     }
 

@@ -70,7 +70,7 @@ impl Spec for FieldSchema {
         Some(&self.head.org_id)
     }
 
-    fn name(&self) -> &str {
+    fn title(&self) -> &str {
         self.event_type.as_str()
     }
 

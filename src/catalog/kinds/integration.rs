@@ -123,7 +123,7 @@ impl Spec for OutboundIntegration {
         Some(&self.org_id)
     }
 
-    fn name(&self) -> &str {
+    fn title(&self) -> &str {
         &self.name
     }
 

@@ -77,7 +77,7 @@ impl Spec for Lookup {
         Some(&self.head.org_id)
     }
 
-    fn name(&self) -> &str {
+    fn title(&self) -> &str {
         &self.table
     }
 

@@ -60,7 +60,7 @@ impl Spec for Organization {
         Some(&self.org_id)
     }
 
-    fn name(&self) -> &str {
+    fn title(&self) -> &str {
         &self.name
     }
 

@@ -55,7 +55,7 @@ impl Spec for Template {
         Some(&self.head.org_id)
     }
 
-    fn name(&self) -> &str {
+    fn title(&self) -> &str {
         &self.name
     }
 

@@ -85,7 +85,7 @@ impl Spec for OrgUnit {
         Some(&self.org_id)
     }
 
-    fn name(&self) -> &str {
+    fn title(&self) -> &str {
         &self.name
     }
 

@@ -122,7 +122,7 @@ impl Spec for User {
         self.org_id.as_ref()
     }
 
-    fn name(&self) -> &str {
+    fn title(&self) -> &str {
         &self.email
     }
 
