@@ -61,7 +61,7 @@ impl Shown {
     pub async fn start(address: &str, stop: CancellationToken) -> Result<(String, Shown), String> {
         let listener = TcpListener::bind(address).await.map_err(|e| {
             format!(
-                "cannot listen on {address}: {e}; give the receiver another address, such as --receiver 127.0.0.1:8099"
+                "cannot listen on {address}: {e}; give the receiver another address, such as --receiver 127.0.0.1:8098"
             )
         })?;
         let local: SocketAddr = listener.local_addr().map_err(|e| e.to_string())?;
