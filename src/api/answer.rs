@@ -3,25 +3,41 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::api::conditions::etag;
+use crate::catalog::keep::mask;
 use crate::catalog::resource::Resource;
 
+/// A resource as clients see it: secrets as `***`, without what nobody sees. There is no other way to answer with one.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct Shown(Value);
+
+impl Shown {
+    pub fn of(resource: &Resource) -> Shown {
+        let mut json = resource.to_json();
+        mask(resource.kind(), &mut json);
+        Shown(json)
+    }
+}
+
 /// 200 with its ETag.
-pub fn found(resource: &Resource) -> Response {
-    with_etag(StatusCode::OK, resource)
+pub fn found(resource: &Resource, shown: Shown) -> Response {
+    with_etag(StatusCode::OK, resource, shown)
 }
 
 /// 201 with its ETag and where it is now: `<path>/<id>`.
-pub fn created(path: &str, resource: &Resource) -> Response {
-    let mut response = with_etag(StatusCode::CREATED, resource);
+pub fn created(path: &str, resource: &Resource, shown: Shown) -> Response {
+    let mut response = with_etag(StatusCode::CREATED, resource, shown);
     // Ids are letters, digits and `.`, `_`, `:`, `-`: nothing to encode, nothing that a header refuses.
-    if let Ok(location) = HeaderValue::from_str(&format!("{path}/{}", resource.key().id())) {
+    if let Ok(location) = HeaderValue::from_str(&format!("{path}/{}", resource.key().id)) {
         response.headers_mut().insert(header::LOCATION, location);
     }
     response
 }
 
-fn with_etag(status: StatusCode, resource: &Resource) -> Response {
-    (status, [(header::ETAG, etag(resource.revision().version))], Json(resource)).into_response()
+fn with_etag(status: StatusCode, resource: &Resource, shown: Shown) -> Response {
+    (status, [(header::ETAG, etag(resource.revision.version))], Json(shown)).into_response()
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::api::error::ApiError;
-use crate::catalog::resource::{Kind, Resource};
+use crate::catalog::kind::{Key, Kind};
 use crate::model::problem::Problem;
 
 /// Told by the server; a client that sends back what it got changes nothing by them.
@@ -19,24 +19,36 @@ pub struct Draft {
 
 impl Draft {
     pub fn new(kind: Kind, mut json: Value) -> Self {
+        let mut problems = Vec::new();
         if let Value::Object(map) = &mut json {
             for name in READ_ONLY {
-                map.remove(name);
+                map.shift_remove(name);
             }
-            if let Some(org) = map.remove("tenantId").filter(|_| !map.contains_key("orgId")) {
+            for name in kind.hidden().iter().filter(|name| map.contains_key(**name)) {
+                problems.push(Problem::new(*name, "is not a known field"));
+            }
+            if let Some(org) = map.shift_remove("tenantId").filter(|_| !map.contains_key("orgId")) {
                 map.insert("orgId".to_owned(), org);
             }
         }
-        Draft { kind, json, problems: Vec::new() }
+        Draft { kind, json, problems }
     }
 
     /// The URL says what `name` is; a body that says otherwise is wrong.
     pub fn fix(mut self, name: &str, value: &str) -> Self {
-        let Value::Object(map) = &mut self.json else { return self };
+        self = self.only_same(name, value);
+        if let Value::Object(map) = &mut self.json {
+            map.insert(name.to_owned(), value.into());
+        }
+        self
+    }
+
+    /// What the URL says `name` is, the body says too, or not at all.
+    pub fn only_same(mut self, name: &str, value: &str) -> Self {
+        let Value::Object(map) = &self.json else { return self };
         if let Some(other) = text(map, name).filter(|other| other != value) {
             self.problems.push(Problem::new(name, format!("is `{other}` here and `{value}` in the URL")));
         }
-        map.insert(name.to_owned(), value.into());
         self
     }
 
@@ -50,15 +62,26 @@ impl Draft {
         self
     }
 
-    pub fn read(mut self) -> Result<Resource, ApiError> {
-        match self.kind.read(self.json) {
-            Ok(resource) if self.problems.is_empty() => Ok(resource),
-            Ok(_) => Err(ApiError::invalid(self.problems)),
-            Err(problems) => {
-                self.problems.extend(problems);
+    /// The resource that is meant, and what is said of it. Whether that is valid is decided where it is written, but where
+    /// something is wrong already, all of it is told at once.
+    pub fn named(mut self) -> Result<(Key, Value), ApiError> {
+        let id = self.json.as_object().and_then(|map| text(map, self.kind.id_field()));
+        let key = id.and_then(|id| Key::of(self.kind, &id));
+        match key {
+            Some(key) if self.problems.is_empty() => Ok((key, self.json)),
+            _ => {
+                self.problems.extend(self.kind.read(self.json).err().into_iter().flatten());
                 Err(ApiError::invalid(self.problems))
             }
         }
+    }
+
+    /// What is to be merged into a resource.
+    pub fn patch(mut self) -> Result<Value, ApiError> {
+        if !self.json.is_object() {
+            self.problems.push(Problem::new("", "must be a JSON object"));
+        }
+        if self.problems.is_empty() { Ok(self.json) } else { Err(ApiError::invalid(self.problems)) }
     }
 }
 

@@ -6,6 +6,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::catalog::change::Refusal;
@@ -15,25 +16,59 @@ use crate::model::problem::{Problem, cut, summary};
 use crate::model::time::Timestamp;
 
 /// What kind of error it is, for programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Code {
     ValidationError,
     Unauthorized,
+    Forbidden,
     NotFound,
     MethodNotAllowed,
     Conflict,
     PayloadTooLarge,
     UnsupportedMediaType,
+    RateLimited,
     InternalError,
     ServiceUnavailable,
 }
 
 impl Code {
+    pub const ALL: [Code; 11] = [
+        Code::ValidationError,
+        Code::Unauthorized,
+        Code::Forbidden,
+        Code::NotFound,
+        Code::MethodNotAllowed,
+        Code::Conflict,
+        Code::PayloadTooLarge,
+        Code::UnsupportedMediaType,
+        Code::RateLimited,
+        Code::InternalError,
+        Code::ServiceUnavailable,
+    ];
+
+    /// What a status of an error means, for the documentation.
+    pub const fn about(status: u16) -> &'static str {
+        match status {
+            400 => "Something in the request is wrong; `details` says what.",
+            401 => "No credential, or none that is valid.",
+            403 => "This credential may not do that.",
+            404 => "There is no such thing.",
+            409 => "It is not as the request assumes: changed meanwhile, taken, in use, or not in that state.",
+            413 => "The body is too large.",
+            415 => "The content type is not supported.",
+            429 => "Too many requests; `Retry-After` says when to come back.",
+            503 => "Not now; `Retry-After` says when to come back.",
+            _ => "Something went wrong.",
+        }
+    }
+
     const fn status(self) -> StatusCode {
         match self {
             Code::ValidationError => StatusCode::BAD_REQUEST,
             Code::Unauthorized => StatusCode::UNAUTHORIZED,
+            Code::Forbidden => StatusCode::FORBIDDEN,
+            Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Code::NotFound => StatusCode::NOT_FOUND,
             Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Code::Conflict => StatusCode::CONFLICT,
@@ -91,7 +126,7 @@ impl From<WriteError> for ApiError {
     fn from(error: WriteError) -> Self {
         let message = error.to_string();
         match error {
-            WriteError::Refused(refusal) => refusal.into(),
+            WriteError::Refused { refusal, .. } => refusal.into(),
             WriteError::TooLarge(_) => ApiError::new(Code::PayloadTooLarge, message),
             WriteError::Unavailable(_) | WriteError::Unknown(_) => {
                 tracing::warn!(error = message, "a change of the catalog was not made");
@@ -122,13 +157,17 @@ impl From<Refusal> for ApiError {
         match refusal {
             Refusal::Invalid(problems) => ApiError::invalid(problems),
             Refusal::NotFound(_) => ApiError::new(Code::NotFound, message),
-            Refusal::Exists(_) => {
-                let details = vec![Problem::new("id", "is taken; choose another, or change the existing one with PUT")];
+            Refusal::AlwaysActive(_) => ApiError::new(Code::ValidationError, message),
+            Refusal::Exists(key) => {
+                let details = vec![Problem::new(
+                    key.kind.id_field(),
+                    "is taken; choose another, or change the existing one with PUT",
+                )];
                 ApiError { details, ..ApiError::new(Code::Conflict, message) }
             }
             Refusal::VersionMismatch { .. } => ApiError::new(Code::Conflict, message),
             Refusal::Referenced { by, .. } => {
-                let details = by.into_iter().map(|id| Problem::new(id, "uses it")).collect();
+                let details = by.into_iter().map(|key| Problem::new(key.to_string(), "uses it")).collect();
                 ApiError { details, ..ApiError::new(Code::Conflict, message) }
             }
         }

@@ -3,18 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
-use axum::{Json, Router};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
+use serde_json::json;
 
+use crate::api::door::{Access, Answer, Door, Param, form, post as route};
 use crate::api::error::{ApiError, Code};
 use crate::api::params::Params;
+use crate::api::spec::has;
 use crate::ingest::accept::{Ingest, Room, SourceKind};
 use crate::ingest::error::IngestError;
 use crate::ingest::normalise::{self, Request};
@@ -37,29 +40,116 @@ const BATCH: Limits = Limits { bytes: 10 << 20, patience: Duration::from_secs(30
 /// Bytes that are read and thrown away of a body that was refused, so that a client that is still sending gets to read why.
 const MAX_DISCARDED: usize = 16 << 20;
 
-/// The routes, from the root.
-pub fn router(ingest: Arc<Ingest>) -> Router {
-    Router::new().route("/api/v1/events", post(one)).route("/api/v1/events/batch", post(batch)).with_state(ingest)
+/// The routes of the role `ingest`.
+pub fn routes(door: &mut Door, ingest: &Arc<Ingest>) {
+    let org = || Param::text("orgId", "The organization that the events are of; else each says so itself.");
+    let single = route("/api/v1/events", Access::Publish)
+        .says("Events", "Takes one event, native or a CloudEvent; 202 once it is durable.")
+        .params([org()])
+        .body(form("NewEvent"))
+        .media(&["application/json", "application/cloudevents+json"])
+        .answers(Answer::json(202, "It is durable.", form("Accepted")));
+    door.add(single, one, Arc::clone(ingest));
+    let many = route("/api/v1/events/batch", Access::Publish)
+        .says("Events", "Takes up to 1,000 events, answered one by one.")
+        .params([org()])
+        .body(json!({"oneOf": [{"type": "array", "items": form("NewEvent"), "maxItems": 1_000}, form("NewBatch")]}))
+        .media(&["application/json", "application/cloudevents-batch+json"])
+        .answers(Answer::json(202, "Those that are accepted are durable.", form("Batch")))
+        .answers(Answer::json(400, "None was accepted.", json!({"anyOf": [form("Batch"), form("Error")]})));
+    door.add(many, batch, Arc::clone(ingest));
 }
 
-#[derive(Serialize)]
+pub(super) fn schemas(all: &mut SchemaGenerator) {
+    has::<Accepted>(all);
+    has::<Batch>(all);
+    has::<NewEvent>(all);
+    has::<NewBatch>(all);
+}
+
+/// An event as it is sent; `ingest::normalise` reads it.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+#[expect(dead_code, reason = "it is there for its schema")]
+struct NewEvent {
+    /// Its id; a repeat of one is the same event. A UUID where none is given.
+    id: Option<String>,
+    /// What happened: `patient.created`.
+    event_type: String,
+    /// Whose it is, where the URL does not say.
+    org_id: Option<String>,
+    /// What it is about: `Patient/7`.
+    entity_id: Option<String>,
+    /// The org unit that it is of.
+    entity_rid: Option<String>,
+    /// Where it comes from.
+    source: Option<String>,
+    /// When it happened, RFC 3339; now where it is not said.
+    time: Option<String>,
+    /// What ties it to others.
+    correlation_id: Option<String>,
+    /// The event that caused it.
+    causation_id: Option<String>,
+    /// What receivers are sent: any JSON, of 1 MiB at most.
+    payload: serde_json::Value,
+}
+
+/// Several events at once.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "it is there for its schema")]
+struct NewBatch {
+    /// Up to 1,000.
+    events: Vec<NewEvent>,
+}
+
+/// An event that is durable.
+#[derive(Serialize, JsonSchema)]
 struct Accepted<'a> {
+    /// Its id.
+    #[schemars(with = "String")]
     id: &'a EventId,
+    /// `accepted`
     status: &'static str,
 }
 
-#[derive(Serialize)]
+/// What became of each event of a batch.
+#[derive(Serialize, JsonSchema)]
 struct Batch<'a> {
+    /// How many are durable.
     accepted: usize,
+    /// How many are not.
     failed: usize,
+    /// Each, by its place.
     results: Vec<Item<'a>>,
 }
 
-#[derive(Serialize)]
+/// What became of one event.
+#[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
 enum Item<'a> {
-    Accepted { index: usize, id: &'a EventId, status: &'static str },
-    Rejected { index: usize, status: &'static str, code: Code, error: String, details: Vec<Problem> },
+    /// It is durable.
+    Accepted {
+        /// Its place, from 0.
+        index: usize,
+        /// Its id.
+        #[schemars(with = "String")]
+        id: &'a EventId,
+        /// `accepted`
+        status: &'static str,
+    },
+    /// It is not.
+    Rejected {
+        /// Its place, from 0.
+        index: usize,
+        /// `rejected`
+        status: &'static str,
+        /// What is wrong, for programs.
+        code: Code,
+        /// What is wrong, for people.
+        error: String,
+        /// Each thing that is wrong.
+        details: Vec<Problem>,
+    },
 }
 
 impl<'a> Item<'a> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, OptionalFromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use serde_json::Value;
@@ -40,6 +40,18 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
             _ => ApiError::new(Code::ValidationError, "the body could not be read to its end"),
         })?;
         read(&bytes).map(JsonBody).map_err(|problem| ApiError::invalid(vec![problem]))
+    }
+}
+
+/// A body that may be left out: without a content type there is none.
+impl<S: Send + Sync> OptionalFromRequest<S> for JsonBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, ApiError> {
+        match request.headers().contains_key(header::CONTENT_TYPE) {
+            true => <JsonBody as FromRequest<S>>::from_request(request, state).await.map(Some),
+            false => Ok(None),
+        }
     }
 }
 

@@ -5,12 +5,24 @@ use std::collections::BTreeMap;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
+use crate::api::door::Param;
 use crate::api::params::Params;
 
 pub(super) const DEFAULT_LIMIT: usize = 50;
 pub(super) const MAX_LIMIT: usize = 500;
 /// Deep enough for anything that can be in the catalog, and small enough to be multiplied.
 pub(super) const MAX_PAGE: usize = 1_000_000;
+
+/// The parameters that `Listing` reads.
+pub(super) fn params() -> Vec<Param> {
+    vec![
+        Param::text("name", "Those whose name has this part, whatever its case."),
+        Param::text("search", "The same as `name`."),
+        Param::number("page", "Which page, from 1.", (1, MAX_PAGE)),
+        Param::number("limit", "How many items a page has.", (DEFAULT_LIMIT, MAX_LIMIT)),
+        Param::text("label", "Those that have this label: `team`, or with its value `team:erp`.").many(),
+    ]
+}
 
 /// Which page is asked for, and the filters that every list has.
 #[derive(Debug)]

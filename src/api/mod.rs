@@ -1,19 +1,19 @@
 //! The HTTP API: routes, access, and the form of every answer.
 
 mod answer;
-mod auth;
 mod conditions;
+pub mod door;
 mod draft;
 pub mod error;
 pub mod events;
 mod history;
-mod integrations;
 pub mod json;
 mod listing;
 mod observe;
-mod organizations;
 mod params;
 pub mod probes;
+mod resources;
+pub mod spec;
 #[cfg(test)]
 mod tests;
 
@@ -24,14 +24,14 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
 
-pub use auth::AdminKey;
+pub use door::{AdminKey, Credentials, Door};
 pub use error::{ApiError, Code};
 pub use history::{NO_LONGER_DEAD, Redrives};
 pub use probes::{Health, Part};
 
-use crate::catalog::resource::Resource;
+use crate::api::door::{Access, Known, identify};
+use crate::catalog::resource::{Body, Resource};
 use crate::catalog::{Catalog, Snapshot, Writer};
 use crate::history::History;
 use crate::model::retry::RetryPolicy;
@@ -45,7 +45,7 @@ const BODY_LIMIT: usize = 10 * 1_024 * 1_024;
 pub struct ApiState {
     pub catalog: Arc<Catalog>,
     pub writer: Arc<Writer>,
-    pub admin_key: AdminKey,
+    pub credentials: Credentials,
     /// Of integrations that do not say otherwise.
     pub retry: RetryPolicy,
     /// The log keeps what waits no longer than this, whatever an integration says.
@@ -60,14 +60,14 @@ pub struct ApiState {
 
 impl ApiState {
     /// A resource as it holds: an integration's deliveries wait no longer than the log keeps them.
-    fn shown(&self, resource: Resource) -> Resource {
-        match resource {
-            Resource::OutboundIntegration(mut one) if one.delivery_ttl > self.longest_wait => {
-                Arc::make_mut(&mut one).delivery_ttl = self.longest_wait;
-                Resource::OutboundIntegration(one)
-            }
-            other => other,
+    fn as_it_holds(&self, resource: &Resource) -> Resource {
+        let mut held = resource.clone();
+        if let Body::OutboundIntegration(one) = &mut held.body
+            && one.delivery_ttl > self.longest_wait
+        {
+            Arc::make_mut(one).delivery_ttl = self.longest_wait;
         }
+        held
     }
 
     /// The snapshot to answer from; 503 until the catalog was read once.
@@ -81,45 +81,23 @@ impl ApiState {
 }
 
 /// The routes of the role `api`.
-pub fn admin(state: ApiState) -> Router {
-    Router::new()
-        .route("/api/v1/admin/organizations", get(organizations::list).post(organizations::create))
-        .route(
-            "/api/v1/admin/organizations/{orgId}",
-            get(organizations::one).put(organizations::replace).delete(organizations::delete),
-        )
-        .route("/api/v1/outbound-integrations", get(integrations::list).post(integrations::create))
-        .route(
-            "/api/v1/outbound-integrations/{id}",
-            get(integrations::one).put(integrations::replace).delete(integrations::delete),
-        )
-        .route(
-            "/api/v1/outbound-integrations/{id}/enable",
-            post(|state, id, params, headers| integrations::set_active(true, state, id, params, headers)),
-        )
-        .route(
-            "/api/v1/outbound-integrations/{id}/disable",
-            post(|state, id, params, headers| integrations::set_active(false, state, id, params, headers)),
-        )
-        .merge(history::routes())
-        .with_state(state)
+pub fn admin(door: &mut Door, state: &ApiState) {
+    resources::routes(door, state);
+    history::routes(door, state);
 }
 
-/// Probes, metrics, and `routes`, those of the process's roles by their full paths, all under one access rule, with request
-/// ids, one error form and metrics. A body limit that a route brings takes the place of the 10 MB.
-pub fn router(state: ApiState, routes: Router) -> Router {
-    let probes = Router::new()
-        .route("/health", get(probes::health))
-        .route("/api/v1/health", get(probes::health))
-        .route("/health/live", get(probes::live))
-        .route("/health/ready", get(probes::health))
-        .route("/metrics", get(probes::metrics))
-        .with_state(state.clone());
-    // Outermost last: request id, log and metrics; body limit; access.
-    probes
-        .merge(routes)
+/// Probes, metrics, and what came in through the door, with one access rule, request ids, one error form and metrics. A body
+/// limit that a route brings takes the place of the 10 MB.
+pub fn router(mut door: Door, state: &ApiState) -> Router {
+    probes::routes(&mut door, state);
+    spec::routes(&mut door);
+    let (router, routes) = door.into_parts();
+    let open = routes.into_iter().filter(|route| route.access == Access::Open).map(|route| route.path).collect();
+    let known = Known { credentials: state.credentials.clone(), open: Arc::new(open) };
+    // Outermost last: request id, log and metrics; body limit; who calls.
+    router
         .fallback(no_route)
-        .layer(from_fn_with_state(state.admin_key, auth::guard))
+        .layer(from_fn_with_state(known, identify))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn(observe::observe))
 }

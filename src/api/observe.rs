@@ -14,12 +14,17 @@ use crate::telemetry::metrics::HTTP_REQUEST_SECONDS;
 
 const REQUEST_ID: &str = "x-request-id";
 
-pub async fn observe(request: Request, next: Next) -> Response {
+/// The id of a request, among its extensions.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub String);
+
+pub async fn observe(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = request_id(request.headers());
     let method = known(request.method());
     let route =
         request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().into());
+    request.extensions_mut().insert(RequestId(id.clone()));
     let response = next.run(request).await;
     let mut response = error::render(response, &id, SystemClock.now());
     if let Ok(value) = HeaderValue::from_str(&id) {

@@ -5,7 +5,8 @@ use std::convert::Infallible;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
-use crate::api::error::ApiError;
+use crate::api::door::Bound;
+use crate::api::error::{ApiError, Code};
 use crate::model::ids::OrgId;
 use crate::model::problem::Problem;
 
@@ -15,6 +16,8 @@ pub struct Params {
     pairs: Vec<(String, String)>,
     asked: Vec<&'static str>,
     problems: Vec<Problem>,
+    /// The only organisation that the caller may ask about.
+    bound: Option<OrgId>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Params {
@@ -23,7 +26,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let query = parts.uri.query().unwrap_or_default();
         let pairs = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-        Ok(Params { pairs, ..Params::default() })
+        let bound = parts.extensions.get::<Bound>().map(|bound| bound.0.clone());
+        Ok(Params { pairs, bound, ..Params::default() })
     }
 }
 
@@ -49,8 +53,10 @@ impl Params {
         parse(&text).map_err(|error| self.wrong(name, error.to_string())).ok()
     }
 
+    /// The organisation that is asked about: the caller's own, where they have one, whatever the query says.
     pub fn org(&mut self) -> Option<OrgId> {
-        self.parsed("orgId", OrgId::parse)
+        let named = self.parsed("orgId", OrgId::parse);
+        self.bound.clone().or(named)
     }
 
     pub fn number(&mut self, name: &'static str, default: usize, max: usize) -> usize {
@@ -70,7 +76,13 @@ impl Params {
     }
 
     /// Everything was taken and was right.
+    ///
+    /// # Errors
+    /// 403 for callers of one organisation where nobody asked which: a route that forgets to is closed to them.
     pub fn finish(mut self) -> Result<(), ApiError> {
+        if self.bound.is_some() && !self.asked.contains(&"orgId") {
+            return Err(ApiError::new(Code::Forbidden, "this route is for administrators"));
+        }
         for (name, _) in std::mem::take(&mut self.pairs) {
             let known = self.asked.join("`, `");
             let message = match known.is_empty() {

@@ -5,19 +5,63 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::api::ApiState;
+use crate::api::door::{Access, Answer, Door, form, get};
+use crate::api::spec::has;
+
+pub(super) fn routes(door: &mut Door, state: &ApiState) {
+    let healthy = |path: &str, about| {
+        get(path, Access::Open)
+            .says("Probes", about)
+            .answers(Answer::json(200, "All that is vital is well.", form("Wellness")))
+            .answers(Answer::json(503, "Something vital is not.", form("Wellness")))
+    };
+    door.add(healthy("/health", "How the process and its parts are."), health, state.clone());
+    door.add(healthy("/api/v1/health", "How the process and its parts are."), health, state.clone());
+    door.add(healthy("/health/ready", "Whether the process can do its work."), health, state.clone());
+    let alive = Answer::json(200, "It does.", form("Alive"));
+    door.add(get("/health/live", Access::Open).says("Probes", "Whether the process answers.").answers(alive), live, ());
+    let text =
+        Answer { media: "text/plain", ..Answer::json(200, "Prometheus' text format.", json!({"type": "string"})) };
+    door.add(get("/metrics", Access::Open).says("Probes", "Metrics.").answers(text), metrics, state.clone());
+}
+
+pub(super) fn schemas(all: &mut SchemaGenerator) {
+    has::<Wellness>(all);
+    has::<Alive>(all);
+}
+
+/// How the process is.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Wellness {
+    /// `ok`, `degraded` (what is not vital is not well) or `failing`.
+    status: &'static str,
+    /// Its parts.
+    parts: Vec<Part>,
+}
+
+/// That the process answers.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Alive {
+    /// `ok`
+    status: &'static str,
+}
 
 /// A part of the process and how it is. `detail` says what is wrong and what to do.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Part {
+    /// Which part.
     pub name: String,
+    /// Whether it is well.
     pub ok: bool,
     /// Whether the process is of no use without it.
     #[serde(skip)]
     pub vital: bool,
+    /// What it is doing, or what is wrong and what to do.
     pub detail: String,
 }
 
@@ -27,22 +71,22 @@ pub trait Health: Send + Sync {
 }
 
 /// 200 if every vital part is well, else 503; both name all parts.
-pub async fn health(State(state): State<ApiState>) -> Response {
+async fn health(State(state): State<ApiState>) -> Response {
     let parts = state.health.parts();
     let (code, status) = match (parts.iter().all(|p| p.ok), parts.iter().all(|p| p.ok || !p.vital)) {
         (true, _) => (StatusCode::OK, "ok"),
         (false, true) => (StatusCode::OK, "degraded"),
         (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "failing"),
     };
-    (code, Json(json!({"status": status, "parts": parts}))).into_response()
+    (code, Json(Wellness { status, parts })).into_response()
 }
 
 /// The process answers; what it depends on may be away.
-pub async fn live() -> Json<Value> {
-    Json(json!({"status": "ok"}))
+async fn live() -> Json<Alive> {
+    Json(Alive { status: "ok" })
 }
 
-pub async fn metrics(State(state): State<ApiState>) -> Response {
+async fn metrics(State(state): State<ApiState>) -> Response {
     let form = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (form, (state.metrics)()).into_response()
 }

@@ -14,14 +14,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use clap::ValueEnum;
 use futures_util::FutureExt as _;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, AdminKey, ApiState};
+use crate::api::{self, AdminKey, ApiState, Credentials, Door};
+use crate::catalog::seal::Keyring;
 use crate::catalog::writer::Limits as WriterLimits;
 use crate::catalog::{Catalog, Follower, Writer};
 use crate::config::Config;
@@ -123,6 +123,7 @@ pub async fn serve(config: Config, roles: Roles, extras: Extras, stop: Cancellat
     let declared = reach::declared(&config)?;
     let allow =
         config.egress.allow.join(",").parse().map_err(|e: AllowError| AppError::Configuration(e.to_string()))?;
+    let keyring = keyring(&config)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     if extras.fresh {
         engine::start_over(&config)?;
@@ -154,7 +155,8 @@ pub async fn serve(config: Config, roles: Roles, extras: Extras, stop: Cancellat
         false => Arc::new(History::elsewhere()),
     };
     let admin_key = AdminKey::of(config.admin_key.as_deref());
-    gateway.start_http(&mut tasks, listener, (admin_key, &declared, history), (metrics, roles.clone()));
+    let (served, shown) = (Served { admin_key, declared: &declared, history, keyring }, (metrics, roles.clone()));
+    gateway.start_http(&mut tasks, listener, served, shown);
     if config.admin_key.is_none() && (roles.has(Role::Api) || roles.has(Role::Ingest)) {
         tracing::warn!("no key is configured, so the API refuses every call: set TIDEGATE_ADMIN_KEY and start again");
     }
@@ -192,6 +194,31 @@ fn longest_wait(declared: &Declared) -> Duration {
         Cleanup::Delete { retention, .. } => retention.saturating_sub(Duration::from_secs(24 * 3_600)),
         Cleanup::Compact { .. } => Duration::from_secs(6 * 24 * 3_600),
     }
+}
+
+/// What seals and opens the secrets of the catalog.
+fn keyring(config: &Config) -> Result<Arc<Keyring>, AppError> {
+    let Some(current) = config.secret_key.as_deref() else {
+        return Err(AppError::Configuration(
+            "TIDEGATE_SECRET_KEY is not set: it seals the secrets of integrations, and every process of a gateway has the same. \
+             `openssl rand -base64 32` makes one; keep it, without it what is sealed cannot be opened"
+                .to_owned(),
+        ));
+    };
+    let previous: Vec<&str> = config.secret_key_previous.iter().flat_map(|keys| keys.split(',')).collect();
+    let wrong = |name: &str, error| AppError::Configuration(format!("{name}: {error}"));
+    // Alone first, so that the error names the variable.
+    Keyring::of(current, &[]).map_err(|e| wrong("TIDEGATE_SECRET_KEY", e))?;
+    let ring = Keyring::of(current, &previous).map_err(|e| wrong("TIDEGATE_SECRET_KEY_PREVIOUS", e))?;
+    Ok(Arc::new(ring))
+}
+
+/// What the HTTP side of a process answers with.
+struct Served<'a> {
+    admin_key: AdminKey,
+    declared: &'a Declared,
+    history: Arc<History>,
+    keyring: Arc<Keyring>,
 }
 
 /// What the parts of a process share.
@@ -273,10 +300,11 @@ impl Gateway {
         &self,
         tasks: &mut Tasks,
         listener: TcpListener,
-        (admin_key, declared, history): (AdminKey, &Declared, Arc<History>),
+        Served { admin_key, declared, history, keyring }: Served<'_>,
         (metrics, roles): (PrometheusHandle, Roles),
     ) {
         let writer = Writer::new(self.log.clone(), self.catalog.clone(), self.clock.clone(), WriterLimits::default());
+        let writer = writer.sealing_with(Some(keyring));
         let ingest = Ingest::new(
             self.log.clone(),
             Arc::new(Organisations { catalog: self.catalog.clone(), log: self.log.clone() }),
@@ -288,7 +316,7 @@ impl Gateway {
         let state = ApiState {
             catalog: self.catalog.clone(),
             writer: Arc::new(writer),
-            admin_key,
+            credentials: Credentials { admin_key, catalog: self.catalog.clone(), clock: self.clock.clone() },
             retry: declared.retry.clone(),
             longest_wait: longest_wait(declared),
             log: self.log.clone(),
@@ -300,14 +328,14 @@ impl Gateway {
                 metrics.render()
             }),
         };
-        let mut routes = Router::new();
+        let mut door = Door::default();
         if roles.has(Role::Api) {
-            routes = routes.merge(api::admin(state.clone()));
+            api::admin(&mut door, &state);
         }
         if roles.has(Role::Ingest) {
-            routes = routes.merge(api::events::router(Arc::new(ingest)));
+            api::events::routes(&mut door, &Arc::new(ingest));
         }
-        let app = api::router(state, routes);
+        let app = api::router(door, &state);
         let stop = self.stop.clone();
         tasks.task(async move {
             let served = http::serve(listener, app, stop).await;

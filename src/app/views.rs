@@ -25,7 +25,7 @@ impl Integrations for CatalogView {
     }
 
     fn is_unreadable(&self, id: &IntegrationId) -> bool {
-        self.0.snapshot().is_unreadable(id)
+        self.0.snapshot().is_unreadable(&id.into())
     }
 
     fn position(&self) -> Offset {

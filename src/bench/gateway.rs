@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
@@ -27,6 +27,7 @@ pub struct Setup {
     /// As `TIDEGATE_ENGINE` names it.
     engine: &'static str,
     roles: &'static str,
+    instance: &'static str,
 }
 
 /// Every role but `project`, which the bare pipeline has nothing like.
@@ -59,7 +60,16 @@ impl Setup {
         let folder = std::env::temp_dir().join(&prefix);
         std::fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         let key = uuid::Uuid::new_v4().simple().to_string();
-        Ok(Setup { brokers: broker.brokers.clone(), prefix, key, flags, folder, engine: "kafka", roles: PLAIN })
+        Ok(Setup {
+            brokers: broker.brokers.clone(),
+            prefix,
+            key,
+            flags,
+            folder,
+            engine: "kafka",
+            roles: PLAIN,
+            instance: "bench",
+        })
     }
 
     fn beside(&self, name: &str) -> anyhow::Result<Setup> {
@@ -76,6 +86,11 @@ impl Setup {
     /// Makes history anew from the same topics, and does nothing else.
     pub fn rebuilding(&self) -> anyhow::Result<Setup> {
         Ok(Setup { roles: HISTORY, ..self.beside("rebuilt")? })
+    }
+
+    /// With no role but `api`, on topics of its own, under a name of its own.
+    pub fn with_catalog(&self, prefix: String, instance: &'static str) -> anyhow::Result<Setup> {
+        Ok(Setup { prefix, roles: "api", instance, ..self.beside(instance)? })
     }
 
     /// Answers from a history that is in its folder already.
@@ -97,7 +112,7 @@ impl Setup {
             .env("KAFKA_BROKERS", &self.brokers)
             .env("KAFKA_TOPIC_PREFIX", &self.prefix)
             .env("TIDEGATE_ENGINE", self.engine)
-            .env("TIDEGATE_INSTANCE", "bench")
+            .env("TIDEGATE_INSTANCE", self.instance)
             .env("TIDEGATE_ADMIN_KEY", &self.key)
             .env("TIDEGATE_SECRET_KEY", "YmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtMTI=")
             .env("TIDEGATE_EGRESS_ALLOW", "127.0.0.1/32")
@@ -177,11 +192,19 @@ impl Gateway {
         Ok(())
     }
 
-    /// Tried again for as long as the gateway says 503: topics that were made just now may have no leader yet.
     async fn post(&self, path: &str, body: Value) -> anyhow::Result<()> {
+        self.send(Method::POST, path, body).await
+    }
+
+    pub async fn put(&self, path: &str, body: Value) -> anyhow::Result<()> {
+        self.send(Method::PUT, path, body).await
+    }
+
+    /// Tried again for as long as the gateway says 503: topics that were made just now may have no leader yet.
+    async fn send(&self, method: Method, path: &str, body: Value) -> anyhow::Result<()> {
         let (url, begun) = (format!("http://{}{path}", self.address), Instant::now());
         loop {
-            let request = self.http.post(&url).header("x-api-key", &self.setup.key);
+            let request = self.http.request(method.clone(), &url).header("x-api-key", &self.setup.key);
             let request = request.header("content-type", "application/json").body(body.to_string());
             let answer = request.send().await?;
             let status = answer.status();

@@ -1,5 +1,6 @@
 //! The course of a run: which system does what, in which order, and what is kept of it.
 
+mod catalog;
 mod embedded;
 mod history;
 mod logs;
@@ -57,12 +58,13 @@ struct Extra {
     projection: Option<f64>,
     /// How long a page of deliveries took, by filter.
     pages: Vec<logs::Asked>,
+    catalog: Option<catalog::Large>,
 }
 
 /// A run under way.
 struct Measuring {
     broker: Broker,
-    prefixes: [String; 3],
+    prefixes: [String; 4],
     receiver: Receiver,
     extent: Extent,
     /// `None`: the bare pipeline alone.
@@ -82,9 +84,9 @@ struct Setups {
     with_history: Setup,
 }
 
-/// Prefixes of the bare pipeline's topics, the gateway's, and those of the gateway with history.
-pub fn prefixes(prefix: &str) -> [String; 3] {
-    [format!("{prefix}.bare"), format!("{prefix}.gateway"), format!("{prefix}.history")]
+/// Prefixes of the topics of the bare pipeline, of the gateway, of the gateway with history, and of a large catalog.
+pub fn prefixes(prefix: &str) -> [String; 4] {
+    ["bare", "gateway", "history", "catalog"].map(|of| format!("{prefix}.{of}"))
 }
 
 /// A system at work.
@@ -104,7 +106,7 @@ enum System {
 
 /// The whole course. Dropped half-way it leaves topics behind, and nothing else.
 pub async fn measure(options: &Options, broker: &Broker, prefix: &str, extent: Extent) -> anyhow::Result<Report> {
-    let steps = if options.bare { 2 + 3 * extent.rounds } else { 11 + 8 * extent.rounds };
+    let steps = if options.bare { 2 + 3 * extent.rounds } else { 13 + 8 * extent.rounds };
     let progress = Progress::new(u64::from(steps));
     let prefixes = prefixes(prefix);
     progress.step("creating topics");
@@ -150,6 +152,7 @@ impl Measuring {
         if self.gateway.is_some() {
             self.projection().await.context("projection")?;
             self.logs().await.context("a page of deliveries")?;
+            self.catalog().await.context("a large catalog")?;
             self.publishing().await.context("REST publish")?;
             self.embedded().await.context("the embedded engine")?;
         }
@@ -276,7 +279,7 @@ impl Measuring {
     }
 
     fn prefix(&self, system: System) -> &str {
-        let [bare, gateway, with_history] = &self.prefixes;
+        let [bare, gateway, with_history, _] = &self.prefixes;
         match system {
             System::Bare => bare,
             System::Gateway => gateway,

@@ -56,6 +56,8 @@ struct Extent {
     history: u64,
     /// Deliveries in the store whose pages are asked for.
     logs: u32,
+    /// Of the large catalog.
+    integrations: u32,
     /// Before a steady stream or the REST load is measured.
     settle: Duration,
     /// Of a steady stream.
@@ -70,6 +72,7 @@ impl Extent {
         warm_up: 150_000,
         backlog: 100_000,
         fan: 10_000,
+        integrations: 100_000,
         history: 50_000,
         logs: 1_000_000,
         settle: Duration::from_secs(2),
@@ -81,6 +84,7 @@ impl Extent {
         warm_up: 60_000,
         backlog: 50_000,
         fan: 5_000,
+        integrations: 20_000,
         history: 25_000,
         logs: 100_000,
         settle: Duration::from_secs(1),

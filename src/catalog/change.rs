@@ -1,14 +1,19 @@
 //! What a change of the catalog comes to: a pure decision over a snapshot.
 
-use std::sync::Arc;
+use serde_json::Value;
 
-use crate::catalog::resource::{Key, Resource, Revision};
+use crate::catalog::kind::{Key, Kind};
+use crate::catalog::resource::{Resource, Revision};
+use crate::catalog::seal::Keyring;
 use crate::catalog::snapshot::Snapshot;
+use crate::catalog::{keep, merge};
 use crate::model::problem::Problem;
 use crate::model::time::Timestamp;
 
 /// How many referrers an error names.
 const NAMED: usize = 20;
+/// Of a resource's record. Twice this, and an audit of what it was and is, fit into the topics.
+const MAX_BYTES: usize = 1_024 * 1_024;
 
 /// One change of one resource.
 #[derive(Clone, Debug)]
@@ -27,12 +32,17 @@ pub enum Condition {
     Versions(Vec<u64>),
 }
 
+/// JSON as a client sent it: what it may leave out or mask (`***`) is taken from the resource as it is when it is changed.
 #[derive(Clone, Debug)]
 pub enum Action {
-    Create(Resource),
-    Replace(Resource),
+    Create(Value),
+    Replace(Value),
+    /// RFC 7396.
+    Merge(Value),
     SetActive(bool),
     Delete,
+    /// Its secrets under the key that seals now.
+    Reseal,
 }
 
 /// Why a change is refused. Nothing was written.
@@ -40,54 +50,120 @@ pub enum Action {
 pub enum Refusal {
     #[error("{} fields are not valid", .0.len())]
     Invalid(Vec<Problem>),
-    #[error("there is no {} `{}`", .0.kind(), .0.id())]
+    #[error("there is no {}", .0.told())]
     NotFound(Key),
-    #[error("{} `{}` exists already", .0.kind(), .0.id())]
+    #[error("{} exists already", .0.told())]
     Exists(Key),
-    #[error("{} `{}` is at version {actual}, not at the one given in If-Match", key.kind(), key.id())]
+    #[error("{} is at version {actual}, not at the one given in If-Match", key.told())]
     VersionMismatch { key: Key, actual: u64 },
     /// `by` names at most 20 of `count`.
-    #[error("{} `{}` is used by {count} integrations; delete them first", key.kind(), key.id())]
-    Referenced { key: Key, by: Vec<String>, count: usize },
+    #[error("{} is used by {count} other resources; delete them first", key.told())]
+    Referenced { key: Key, by: Vec<Key>, count: usize },
+    #[error("{} cannot be disabled", .0.noun())]
+    AlwaysActive(Kind),
 }
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
-    Put(Resource),
+    Put {
+        was: Option<Resource>,
+        is: Resource,
+    },
     /// Of the resource as it was.
     Remove(Resource),
     /// It is so already.
     Unchanged(Resource),
 }
 
-impl Change {
-    pub fn decide(&self, snapshot: &Snapshot, now: Timestamp) -> Result<Decision, Refusal> {
-        let current = self.key.find(snapshot);
-        if let Action::Create(new) = &self.action {
-            if current.is_some() {
-                return Err(Refusal::Exists(self.key.clone()));
-            }
-            let first = Revision { version: 1, created_at: now, updated_at: now };
-            return valid(new, None, snapshot).map(|new| Decision::Put(new.revised(first)));
-        }
-        let current = current.ok_or_else(|| Refusal::NotFound(self.key.clone()))?;
-        self.check_version(&current)?;
-        match &self.action {
-            Action::Create(new) | Action::Replace(new) => {
-                let new = valid(new, Some(&current), snapshot)?;
-                Ok(Decision::Put(new.revised(next(&current, now))))
-            }
-            Action::SetActive(active) => set_active(current, *active, now),
-            Action::Delete => match self.key.referrers(snapshot, NAMED) {
-                (_, 0) => Ok(Decision::Remove(current)),
-                (by, count) => Err(Refusal::Referenced { key: self.key.clone(), by, count }),
-            },
+impl Decision {
+    /// The resource as it will be or, deleted, as it was.
+    pub fn resource(&self) -> &Resource {
+        match self {
+            Decision::Put { is, .. } => is,
+            Decision::Remove(was) | Decision::Unchanged(was) => was,
         }
     }
 
-    fn check_version(&self, current: &Resource) -> Result<(), Refusal> {
-        let actual = current.revision().version;
+    pub fn is_unchanged(&self) -> bool {
+        matches!(self, Decision::Unchanged(_))
+    }
+}
+
+/// What a decision rests on.
+#[derive(Clone, Copy, Debug)]
+pub struct Basis<'a> {
+    pub snapshot: &'a Snapshot,
+    pub now: Timestamp,
+    /// `None`: nothing can be sealed, so no secret is taken.
+    pub keyring: Option<&'a Keyring>,
+}
+
+/// Decides changes one after the other, each over what those before it leave; all are made or none is.
+///
+/// # Errors
+/// The first change that is refused, by its place.
+pub fn decide(changes: &[Change], basis: Basis) -> Result<Vec<Decision>, (usize, Refusal)> {
+    let mut after = basis.snapshot.clone();
+    let mut decisions = Vec::with_capacity(changes.len());
+    for (at, change) in changes.iter().enumerate() {
+        let decision = change.decide(Basis { snapshot: &after, ..basis }).map_err(|refusal| (at, refusal))?;
+        match &decision {
+            Decision::Put { is, .. } => after.put(is.clone()),
+            Decision::Remove(_) => after.remove(&change.key),
+            Decision::Unchanged(_) => {}
+        }
+        decisions.push(decision);
+    }
+    Ok(decisions)
+}
+
+impl Change {
+    fn decide(&self, basis: Basis) -> Result<Decision, Refusal> {
+        let Basis { snapshot, now, keyring } = basis;
+        let was = snapshot.get(&self.key).cloned();
+        if let Action::Create(json) = &self.action {
+            if was.is_some() {
+                return Err(Refusal::Exists(self.key.clone()));
+            }
+            let first = Revision { version: 1, created_at: now, updated_at: now };
+            let is = self.read(json.clone(), None, basis)?;
+            return Ok(Decision::Put { was: None, is: is.revised(first) });
+        }
+        let was = was.ok_or_else(|| Refusal::NotFound(self.key.clone()))?;
+        self.check_version(&was)?;
+        let is = match &self.action {
+            Action::Create(json) | Action::Replace(json) => self.read(json.clone(), Some(&was), basis)?,
+            Action::Merge(patch) => {
+                let mut json = was.to_json();
+                merge::merge(&mut json, patch.clone());
+                self.read(json, Some(&was), basis)?
+            }
+            Action::SetActive(active) => match was.active() {
+                None => return Err(Refusal::AlwaysActive(self.key.kind)),
+                Some(is) if is == *active => return Ok(Decision::Unchanged(was)),
+                Some(_) => was.with_active(*active),
+            },
+            Action::Delete => return self.delete(was, snapshot),
+            Action::Reseal => match keep::reseal(was.clone(), keyring).map_err(Refusal::Invalid)? {
+                is if is.body == was.body => return Ok(Decision::Unchanged(was)),
+                is => is,
+            },
+        };
+        Ok(Decision::Put { is: is.revised(next(&was, now)), was: Some(was) })
+    }
+
+    fn delete(&self, was: Resource, snapshot: &Snapshot) -> Result<Decision, Refusal> {
+        let by: Vec<Key> = snapshot.referrers(&self.key).take(NAMED).cloned().collect();
+        if by.is_empty() {
+            return Ok(Decision::Remove(was));
+        }
+        let count = snapshot.referrers(&self.key).count();
+        Err(Refusal::Referenced { key: self.key.clone(), by, count })
+    }
+
+    fn check_version(&self, was: &Resource) -> Result<(), Refusal> {
+        let actual = was.revision.version;
         match &self.condition {
             Condition::Versions(versions) if !versions.contains(&actual) => {
                 Err(Refusal::VersionMismatch { key: self.key.clone(), actual })
@@ -95,35 +171,30 @@ impl Change {
             Condition::Versions(_) | Condition::None => Ok(()),
         }
     }
+
+    /// The resource that `json` means, if it is valid in itself and fits the catalog.
+    fn read(&self, mut json: Value, was: Option<&Resource>, basis: Basis) -> Result<Resource, Refusal> {
+        keep::keep(self.key.kind, &mut json, was);
+        let is = self.key.kind.read(json).map_err(Refusal::Invalid)?;
+        let is = keep::seal(is, basis.keyring).map_err(Refusal::Invalid)?;
+        let mut problems = is.check(basis.snapshot);
+        if let Some(was) = was.filter(|was| was.org() != is.org()) {
+            let owner = was.org().map_or_else(|| "none".to_owned(), |org| format!("`{org}`"));
+            problems.push(Problem::new("orgId", format!("cannot be changed: its organization is {owner}")));
+        }
+        if is.key() != self.key {
+            let message = format!("cannot be changed: this is {}", self.key.told());
+            problems.push(Problem::new(self.key.kind.id_field(), message));
+        }
+        if is.to_bytes().len() > MAX_BYTES {
+            problems.push(Problem::new("", format!("must not be longer than {MAX_BYTES} bytes in JSON")));
+        }
+        if problems.is_empty() { Ok(is) } else { Err(Refusal::Invalid(problems)) }
+    }
 }
 
-fn next(current: &Resource, now: Timestamp) -> Revision {
-    let Revision { version, created_at, updated_at } = current.revision();
+fn next(was: &Resource, now: Timestamp) -> Revision {
+    let Revision { version, created_at, updated_at } = was.revision;
     // A clock that was set back must not make a resource younger.
     Revision { version: version + 1, created_at, updated_at: now.max(updated_at) }
-}
-
-fn valid(new: &Resource, current: Option<&Resource>, snapshot: &Snapshot) -> Result<Resource, Refusal> {
-    let mut problems = new.check(snapshot);
-    if let Some(current) = current.filter(|current| current.org_id() != new.org_id()) {
-        let message = format!("cannot be changed: it belongs to organization `{}`", current.org_id());
-        problems.push(Problem::new("orgId", message));
-    }
-    if problems.is_empty() { Ok(new.clone()) } else { Err(Refusal::Invalid(problems)) }
-}
-
-fn set_active(current: Resource, active: bool, now: Timestamp) -> Result<Decision, Refusal> {
-    let revision = next(&current, now);
-    match current {
-        Resource::OutboundIntegration(one) if one.is_active == active => {
-            Ok(Decision::Unchanged(Resource::OutboundIntegration(one)))
-        }
-        Resource::OutboundIntegration(mut one) => {
-            Arc::make_mut(&mut one).is_active = active;
-            Ok(Decision::Put(Resource::OutboundIntegration(one).revised(revision)))
-        }
-        Resource::Organization(_) => {
-            Err(Refusal::Invalid(vec![Problem::new("isActive", "is no field of an organization")]))
-        }
-    }
 }

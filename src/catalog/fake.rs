@@ -33,6 +33,8 @@ pub enum Fault {
 struct State {
     /// By offset; `None` is a transaction's marker.
     records: Vec<Option<Record>>,
+    /// Of the topic `audit`.
+    audited: Vec<Record>,
     seat: u64,
     seats_taken: usize,
     faults: VecDeque<Fault>,
@@ -96,6 +98,10 @@ impl FakeLog {
         self.state.lock().unwrap().records.iter().flatten().cloned().collect()
     }
 
+    pub fn audited(&self) -> Vec<Record> {
+        self.state.lock().unwrap().audited.clone()
+    }
+
     pub fn end_offset(&self) -> Offset {
         Offset(self.state.lock().unwrap().records.len() as i64)
     }
@@ -125,7 +131,9 @@ impl Seat for FakeSeat {
     async fn commit(&mut self, outputs: Vec<Output>) -> Result<(), SeatError> {
         self.log.unless_silent().await;
         let fault = self.log.state()?.faults.pop_front();
-        let records = outputs.into_iter().map(|output| output.record).collect();
+        let (catalog, audit): (Vec<_>, Vec<_>) = outputs.into_iter().partition(|output| output.topic == Topic::Catalog);
+        let records: Vec<_> = catalog.into_iter().map(|output| output.record).collect();
+        let audited = audit.into_iter().map(|output| output.record);
         match fault {
             Some(Fault::FencedBy(others)) => self.log.foreign(others),
             Some(Fault::NeverAnswered) => {
@@ -143,6 +151,7 @@ impl Seat for FakeSeat {
                 let mut state = self.log.state()?;
                 if state.seat == self.number {
                     state.records.extend(records.into_iter().map(Some).chain([None]));
+                    state.audited.extend(audited);
                     drop(state);
                     self.log.news.notify_waiters();
                     return Ok(());

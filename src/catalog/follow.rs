@@ -7,7 +7,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::catalog::handle::Catalog;
-use crate::catalog::resource::{Key, Resource};
+use crate::catalog::kind::Key;
+use crate::catalog::resource::Resource;
 use crate::catalog::snapshot::Snapshot;
 use crate::model::ids::{Offset, Partition};
 use crate::model::problem::Problem;
@@ -129,18 +130,18 @@ fn apply(record: &Record, snapshot: &mut Snapshot) -> Result<(), Problem> {
     let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).and_then(Key::parse);
     let key = key.ok_or_else(|| Problem::new("", "the key is not `<kind>/<id>` of a kind that this version knows"))?;
     let Some(value) = &record.value else {
-        key.remove(snapshot);
+        snapshot.remove(&key);
         return Ok(());
     };
-    let resource = read(&key, value).inspect_err(|_| key.set_unreadable(snapshot))?;
-    resource.put(snapshot);
+    let resource = read(&key, value).inspect_err(|_| snapshot.set_unreadable(&key))?;
+    snapshot.put(resource);
     Ok(())
 }
 
 fn read(key: &Key, value: &[u8]) -> Result<Resource, Problem> {
     let json = serde_json::from_slice(value).map_err(|e| Problem::new("", format!("not JSON: {e}")))?;
     let first = |problems: Vec<Problem>| problems.into_iter().next();
-    let resource = key.kind().read(json).map_err(|e| first(e).unwrap_or_else(|| Problem::new("", "not valid")))?;
+    let resource = key.kind.read(json).map_err(|e| first(e).unwrap_or_else(|| Problem::new("", "not valid")))?;
     match resource.key() {
         own if own == *key => Ok(resource),
         other => Err(Problem::new("", format!("the value is of {other}"))),

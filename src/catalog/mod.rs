@@ -1,26 +1,32 @@
 //! All configuration: records of the compacted `catalog` topic, held in every process as an immutable snapshot.
 
+pub mod audit;
 pub mod change;
 pub mod current;
 #[cfg(test)]
 pub mod fake;
-mod fields;
+pub mod fields;
 pub mod follow;
 pub mod handle;
-mod integration;
-mod neutral;
-mod organization;
+pub mod keep;
+pub mod kind;
+pub mod kinds;
+pub mod merge;
 pub mod resource;
-mod retry;
 #[cfg(test)]
 pub mod samples;
+pub mod schema;
+pub mod seal;
 pub mod shared;
 pub mod snapshot;
 #[cfg(test)]
 mod tests;
 pub mod writer;
 
+pub use fields::Secret;
 pub use follow::Follower;
 pub use handle::Catalog;
+pub use kind::{Key, Kind};
+pub use resource::Resource;
 pub use snapshot::{OrgView, Snapshot};
 pub use writer::{WriteError, Writer};

@@ -1,6 +1,7 @@
-//! Resources of the catalog as one mechanism. A kind is a type with a module of its own (its JSON form, its rules, its
-//! references); it joins by an arm in each `match` here.
+//! Resources of the catalog as one mechanism. A kind is a type in `kinds/` that implements `Spec`: its JSON form, its rules,
+//! its references. It joins by a variant of `Kind` and of `Body`; all else follows.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,196 +10,250 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::catalog::fields::Fields;
+use crate::catalog::kind::{Key, Kind};
+use crate::catalog::kinds::{AlertRule, ApiKey, EventType, FieldSchema, Lookup, OrgUnit, Template, User};
 use crate::catalog::snapshot::Snapshot;
-use crate::catalog::{integration, organization};
-use crate::model::ids::{IntegrationId, OrgId};
+use crate::model::ids::{OrgId, ResourceId};
 use crate::model::integration::OutboundIntegration;
 use crate::model::org::Organization;
 use crate::model::problem::Problem;
 use crate::model::time::Timestamp;
 
-/// What a resource is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    Organization,
-    OutboundIntegration,
-}
+/// `{name: value}`, by which resources are found and alerts are told apart.
+pub type Labels = BTreeMap<String, String>;
 
-impl Kind {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Kind::Organization => "Organization",
-            Kind::OutboundIntegration => "OutboundIntegration",
-        }
+/// One kind of resource. Holding a value means that its fields were valid; whether it fits the rest of the catalog is
+/// asked of `references`, `unique` and `check` at every write.
+pub trait Spec: Clone + PartialEq + fmt::Debug + Send + Sync + 'static {
+    const KIND: Kind;
+    /// What each field is, by its path: a line of the API's documentation.
+    const ABOUT: &'static [(&'static str, &'static str)];
+
+    /// A resource as it may be sent, in JSON: an example of the documentation, and what the defaults are learnt from.
+    const EXAMPLE: &'static str;
+    /// Fields that are in its record and in no answer, and that no client can send.
+    const HIDDEN: &'static [&'static str] = &[];
+
+    /// Reads every field; `None` where a required one is missing or wrong.
+    fn read(fields: &mut Fields) -> Option<Self>;
+
+    /// The JSON form, every default filled in.
+    fn form(&self) -> impl Serialize + '_;
+
+    fn id(&self) -> ResourceId;
+
+    /// Whose it is; `None`: the operator's, who sees all.
+    fn org(&self) -> Option<&OrgId>;
+
+    /// By what people find it in a list.
+    fn title(&self) -> &str;
+
+    fn labels(&self) -> &Labels;
+
+    /// `None`: it cannot be disabled.
+    fn active(&self) -> Option<bool> {
+        None
     }
 
-    /// Reads the JSON form of a resource of this kind.
-    ///
-    /// # Errors
-    /// Everything that is wrong with it (the first hundred), each with its path.
-    pub fn read(self, json: Value) -> Result<Resource, Vec<Problem>> {
-        let mut fields = Fields::of(json)?;
-        match self {
-            Kind::Organization => {
-                let read = organization::read(&mut fields);
-                fields.finish(read).map(|org| Resource::Organization(Arc::new(org)))
-            }
-            Kind::OutboundIntegration => {
-                let read = integration::read(&mut fields);
-                fields.finish(read).map(|one| Resource::OutboundIntegration(Arc::new(one)))
-            }
-        }
-    }
-}
+    fn set_active(&mut self, _active: bool) {}
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// Which resource: the key of its record, `OutboundIntegration/bills`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Key {
-    Organization(OrgId),
-    OutboundIntegration(IntegrationId),
-}
-
-impl Key {
-    pub const fn kind(&self) -> Kind {
-        match self {
-            Key::Organization(_) => Kind::Organization,
-            Key::OutboundIntegration(_) => Kind::OutboundIntegration,
-        }
+    /// Resources that have to be there, and the field that names each.
+    fn references(&self) -> Vec<Reference> {
+        self.org().map(|org| Reference { path: "orgId", to: org.into() }).into_iter().collect()
     }
 
-    pub fn id(&self) -> &str {
-        match self {
-            Key::Organization(id) => id.as_str(),
-            Key::OutboundIntegration(id) => id.as_str(),
-        }
+    /// What no other resource of its kind may have: the field, and the value as it is compared.
+    fn unique(&self) -> Option<(&'static str, String)> {
+        None
     }
 
-    /// The key of a record; `None` for kinds and ids that this version does not know.
-    pub fn parse(text: &str) -> Option<Key> {
-        match text.split_once('/')? {
-            ("Organization", id) => OrgId::parse(id).ok().map(Key::Organization),
-            ("OutboundIntegration", id) => IntegrationId::parse(id).ok().map(Key::OutboundIntegration),
-            _ => None,
-        }
-    }
+    /// The catalog has given it this version.
+    fn set_version(&mut self, _version: u64) {}
 
-    /// The resource of this key, as the snapshot has it.
-    pub fn find(&self, snapshot: &Snapshot) -> Option<Resource> {
-        match self {
-            Key::Organization(id) => snapshot.organization(id).cloned().map(Resource::Organization),
-            Key::OutboundIntegration(id) => snapshot.integration(id).cloned().map(Resource::OutboundIntegration),
-        }
-    }
-
-    pub fn remove(&self, snapshot: &mut Snapshot) {
-        match self {
-            Key::Organization(id) => snapshot.remove_organization(id),
-            Key::OutboundIntegration(id) => snapshot.remove_integration(id),
-        }
-    }
-
-    /// Its newest record cannot be read here. What was known of it stays, and its absence says nothing.
-    pub fn set_unreadable(&self, snapshot: &mut Snapshot) {
-        if let Key::OutboundIntegration(id) = self {
-            snapshot.set_unreadable(id);
-        }
-    }
-
-    /// What else in the catalog would be left without it: at most `max` names, and how many there are.
-    pub fn referrers(&self, snapshot: &Snapshot, max: usize) -> (Vec<String>, usize) {
-        match self {
-            Key::Organization(id) => match snapshot.org(id) {
-                Some(view) => {
-                    let names = view.integrations().values().take(max).map(|one| one.id.to_string()).collect();
-                    (names, view.integrations().len())
-                }
-                None => (Vec::new(), 0),
-            },
-            Key::OutboundIntegration(_) => (Vec::new(), 0),
-        }
+    /// What else does not fit the catalog.
+    fn check(&self, _snapshot: &Snapshot) -> Vec<Problem> {
+        Vec::new()
     }
 }
 
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.kind(), self.id())
-    }
-}
-
-/// A resource of any kind.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Resource {
-    Organization(Arc<Organization>),
-    OutboundIntegration(Arc<OutboundIntegration>),
+/// A field that names another resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    pub path: &'static str,
+    pub to: Key,
 }
 
 /// What the catalog itself says of a resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Revision {
+    /// From 1: its ETag.
     pub version: u64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }
 
+/// A resource of any kind. Clones share its body.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resource {
+    pub revision: Revision,
+    pub body: Body,
+}
+
+/// Declares `Body` and what is the same for every kind.
+macro_rules! kinds {
+    ($($kind:ident),* $(,)?) => {
+        /// What a resource holds, by its kind.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Body {
+            $($kind(Arc<$kind>),)*
+        }
+
+        $(impl From<$kind> for Body {
+            fn from(spec: $kind) -> Body {
+                Body::$kind(Arc::new(spec))
+            }
+        })*
+
+        /// The same expression for the type of each kind.
+        macro_rules! each {
+            ($body:expr, $spec:ident => $do:expr) => {
+                match $body { $(Body::$kind($spec) => $do,)* }
+            };
+        }
+
+        impl Kind {
+            /// Reads the JSON form of a resource of this kind.
+            ///
+            /// # Errors
+            /// Everything that is wrong with it (the first hundred), each with its path.
+            pub fn read(self, json: Value) -> Result<Resource, Vec<Problem>> {
+                match self { $(Kind::$kind => read::<$kind>(json),)* }
+            }
+
+            /// What each of its fields is.
+            pub const fn about(self) -> &'static [(&'static str, &'static str)] {
+                match self { $(Kind::$kind => <$kind as Spec>::ABOUT,)* }
+            }
+
+            /// A resource of this kind as it may be sent, in JSON.
+            pub const fn example(self) -> &'static str {
+                match self { $(Kind::$kind => <$kind as Spec>::EXAMPLE,)* }
+            }
+
+            /// Fields that are in records and in no answer.
+            pub const fn hidden(self) -> &'static [&'static str] {
+                match self { $(Kind::$kind => <$kind as Spec>::HIDDEN,)* }
+            }
+
+            /// Does `isActive` mean anything to it?
+            pub fn can_be_disabled(self) -> bool {
+                self.schema()["properties"].get("isActive").is_some()
+            }
+
+            /// Its fields, as `read` asks for them.
+            pub(super) fn sketch(self, fields: &mut Fields) {
+                match self { $(Kind::$kind => drop(<$kind as Spec>::read(fields)),)* }
+            }
+        }
+    };
+}
+
+kinds!(Organization, OrgUnit, User, ApiKey, OutboundIntegration, Lookup, EventType, FieldSchema, Template, AlertRule,);
+
+fn read<T: Spec>(json: Value) -> Result<Resource, Vec<Problem>>
+where
+    Body: From<T>,
+{
+    let mut fields = Fields::of(json)?;
+    let revision = Revision {
+        version: fields.number("version", 0..=u64::MAX).unwrap_or(0),
+        created_at: fields.time("createdAt").unwrap_or_default(),
+        updated_at: fields.time("updatedAt").unwrap_or_default(),
+    };
+    let read = T::read(&mut fields);
+    fields.finish(read).map(|spec| Resource::from(spec).revised(revision))
+}
+
+impl<T> From<T> for Resource
+where
+    Body: From<T>,
+{
+    fn from(spec: T) -> Resource {
+        Resource { revision: Revision::default(), body: spec.into() }
+    }
+}
+
 impl Resource {
+    pub fn kind(&self) -> Kind {
+        fn of<T: Spec>(_: &T) -> Kind {
+            T::KIND
+        }
+        each!(&self.body, spec => of(&**spec))
+    }
+
     pub fn key(&self) -> Key {
-        match self {
-            Resource::Organization(org) => Key::Organization(org.org_id.clone()),
-            Resource::OutboundIntegration(one) => Key::OutboundIntegration(one.id.clone()),
-        }
+        Key { kind: self.kind(), id: each!(&self.body, spec => spec.id()) }
     }
 
-    pub fn org_id(&self) -> &OrgId {
-        match self {
-            Resource::Organization(org) => &org.org_id,
-            Resource::OutboundIntegration(one) => &one.org_id,
-        }
+    pub fn org(&self) -> Option<&OrgId> {
+        each!(&self.body, spec => Spec::org(&**spec))
     }
 
-    pub fn revision(&self) -> Revision {
-        let of = |version, created_at, updated_at| Revision { version, created_at, updated_at };
-        match self {
-            Resource::Organization(org) => of(org.version, org.created_at, org.updated_at),
-            Resource::OutboundIntegration(one) => of(one.version, one.created_at, one.updated_at),
-        }
+    pub fn title(&self) -> &str {
+        each!(&self.body, spec => Spec::title(&**spec))
     }
 
-    pub fn revised(self, revision: Revision) -> Resource {
-        match self {
-            Resource::Organization(mut org) => {
-                let new = Arc::make_mut(&mut org);
-                (new.version, new.created_at, new.updated_at) =
-                    (revision.version, revision.created_at, revision.updated_at);
-                Resource::Organization(org)
-            }
-            Resource::OutboundIntegration(mut one) => {
-                let new = Arc::make_mut(&mut one);
-                (new.version, new.created_at, new.updated_at) =
-                    (revision.version, revision.created_at, revision.updated_at);
-                Resource::OutboundIntegration(one)
-            }
-        }
+    pub fn labels(&self) -> &Labels {
+        each!(&self.body, spec => Spec::labels(&**spec))
     }
 
-    /// What is wrong with its references to other resources.
+    pub fn active(&self) -> Option<bool> {
+        each!(&self.body, spec => spec.active())
+    }
+
+    pub fn with_active(&self, active: bool) -> Resource {
+        let mut changed = self.clone();
+        each!(&mut changed.body, spec => Arc::make_mut(spec).set_active(active));
+        changed
+    }
+
+    pub fn revised(mut self, revision: Revision) -> Resource {
+        self.revision = revision;
+        each!(&mut self.body, spec => Arc::make_mut(spec).set_version(revision.version));
+        self
+    }
+
+    pub fn references(&self) -> Vec<Reference> {
+        each!(&self.body, spec => spec.references())
+    }
+
+    pub fn unique(&self) -> Option<(&'static str, String)> {
+        each!(&self.body, spec => spec.unique())
+    }
+
+    /// What is wrong with it beside the rest of the catalog.
     pub fn check(&self, snapshot: &Snapshot) -> Vec<Problem> {
-        match self {
-            Resource::Organization(_) => Vec::new(),
-            Resource::OutboundIntegration(one) => integration::check(one, snapshot),
+        // What is another organisation's is not there.
+        let missing = |one: &Reference| snapshot.get(&one.to).is_none_or(|found| found.org() != self.org());
+        let told = |reference: Reference| {
+            let Reference { path, to } = reference;
+            Problem::new(path, format!("names {}, which does not exist", to.told()))
+        };
+        let mut problems: Vec<_> = self.references().into_iter().filter(missing).map(told).collect();
+        let own = self.key();
+        if let Some((path, value)) = self.unique()
+            && snapshot.holder(own.kind, &value).is_some_and(|other| *other != own)
+        {
+            problems.push(Problem::new(path, format!("is that of another {} already", own.kind.noun())));
         }
+        problems.extend(each!(&self.body, spec => spec.check(snapshot)));
+        problems
     }
 
-    pub fn put(self, snapshot: &mut Snapshot) {
-        match self {
-            Resource::Organization(org) => snapshot.put_organization(org),
-            Resource::OutboundIntegration(one) => snapshot.put_integration(one),
-        }
+    /// The JSON form, with its secrets sealed and its hidden fields.
+    pub fn to_json(&self) -> Value {
+        // As below.
+        serde_json::to_value(self).unwrap_or_default()
     }
 
     /// The JSON form as bytes: the value of its record.
@@ -208,11 +263,19 @@ impl Resource {
     }
 }
 
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Whole<F> {
+    #[serde(flatten)]
+    form: F,
+    version: u64,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
 impl Serialize for Resource {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Resource::Organization(org) => organization::form(org).serialize(serializer),
-            Resource::OutboundIntegration(one) => integration::form(one).serialize(serializer),
-        }
+        let Revision { version, created_at, updated_at } = self.revision;
+        each!(&self.body, spec => Whole { form: spec.form(), version, created_at, updated_at }.serialize(serializer))
     }
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::model::ids::{IntegrationId, OrgId};
+use crate::catalog::kinds::OrgUnit;
+use crate::model::ids::{IntegrationId, OrgId, Rid};
 use crate::model::integration::{OutboundIntegration, Scope, WhenDisabled};
-use crate::model::org::Organization;
+use crate::model::org::{Contact, Organization};
 use crate::model::pattern::EventPattern;
 use crate::model::retry::RetryPolicy;
-use crate::model::time::Timestamp;
 
 pub fn organization(id: &str) -> Organization {
     Organization {
@@ -16,16 +16,19 @@ pub fn organization(id: &str) -> Organization {
         name: format!("Clinic {id}"),
         description: String::new(),
         labels: BTreeMap::new(),
-        code: None,
-        email: None,
-        phone: None,
-        address: None,
-        tags: Vec::new(),
-        region: None,
-        timezone: None,
-        version: 1,
-        created_at: Timestamp(0),
-        updated_at: Timestamp(0),
+        contact: Contact::default(),
+    }
+}
+
+pub fn unit(org: &str, rid: &str, parent: Option<&str>) -> OrgUnit {
+    OrgUnit {
+        rid: Rid::parse(rid).unwrap(),
+        org_id: OrgId::parse(org).unwrap(),
+        parent: parent.map(|parent| Rid::parse(parent).unwrap()),
+        name: rid.to_owned(),
+        description: String::new(),
+        labels: BTreeMap::new(),
+        contact: Contact::default(),
     }
 }
 
@@ -51,8 +54,6 @@ pub fn integration(org: &str, id: &str) -> OutboundIntegration {
         retry: RetryPolicy::default(),
         delivery_ttl: Duration::from_secs(168 * 3_600),
         max_in_flight: 64,
-        version: 1,
-        created_at: Timestamp(0),
-        updated_at: Timestamp(0),
+        version: 0,
     }
 }

@@ -88,6 +88,14 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
         self.chunks.iter().flat_map(|chunk| chunk.iter().map(|(k, v)| (k, v)))
     }
 
+    /// From the first key that is not below `start`, in the order of the keys.
+    pub fn iter_from<'a>(&'a self, start: &K) -> impl Iterator<Item = (&'a K, &'a V)> + use<'a, K, V> {
+        let first = self.chunk_of(start);
+        let skip = self.chunks.get(first).map_or(0, |chunk| chunk.partition_point(|(k, _)| k < start));
+        let rest = self.chunks.get(first..).unwrap_or_default();
+        rest.iter().flat_map(|chunk| chunk.iter()).skip(skip).map(|(k, v)| (k, v))
+    }
+
     pub fn values(&self) -> impl Iterator<Item = &V> {
         self.iter().map(|(_, v)| v)
     }
@@ -158,6 +166,9 @@ mod tests {
                 prop_assert_eq!(shared.get(&key), plain.get(&key));
             }
             prop_assert!(shared.iter().eq(plain.iter()));
+            for start in [0, 1, 450, 899, 900] {
+                prop_assert!(shared.iter_from(&start).eq(plain.range(start..)));
+            }
         }
     }
 

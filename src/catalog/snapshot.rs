@@ -2,19 +2,28 @@
 
 use std::sync::Arc;
 
+use crate::catalog::kind::{Key, Kind};
+use crate::catalog::kinds::OrgUnit;
+use crate::catalog::resource::{Body, Resource};
 use crate::catalog::shared::SharedMap;
-use crate::model::ids::{IntegrationId, Offset, OrgId};
+use crate::model::ids::{IntegrationId, Offset, OrgId, ResourceId, Rid};
 use crate::model::integration::OutboundIntegration;
 use crate::model::org::Organization;
+use crate::model::time::Timestamp;
 
 /// Everything configured, as of `position`. A clone shares all that is not changed afterwards.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     position: Offset,
+    /// By kind.
+    resources: [SharedMap<ResourceId, Resource>; Kind::ALL.len()],
     orgs: SharedMap<OrgId, Arc<OrgView>>,
-    integrations: SharedMap<IntegrationId, Arc<OutboundIntegration>>,
     /// Whose newest record could not be read, by a version of this program that is older than its writer as a rule.
-    unreadable: SharedMap<IntegrationId, ()>,
+    unreadable: SharedMap<Key, ()>,
+    /// Who refers to what: `(to, from)`.
+    references: SharedMap<(Key, Key), ()>,
+    /// Who has what only one may have.
+    holders: SharedMap<(Kind, Box<str>), Key>,
 }
 
 /// One organisation and what is its own. The same `Arc` as long as nothing of the organisation changes: what was derived
@@ -22,18 +31,59 @@ pub struct Snapshot {
 #[derive(Clone, Debug, Default)]
 pub struct OrgView {
     organization: Option<Arc<Organization>>,
+    created_at: Timestamp,
     integrations: SharedMap<IntegrationId, Arc<OutboundIntegration>>,
+    units: SharedMap<Rid, Arc<OrgUnit>>,
 }
 
 impl OrgView {
-    /// `None` while only integrations of it are known: the log may hold them before it.
+    /// `None` while only what it owns is known: the log may hold that before it.
     pub fn organization(&self) -> Option<&Arc<Organization>> {
         self.organization.as_ref()
+    }
+
+    /// When the organisation was made.
+    pub fn created_at(&self) -> Timestamp {
+        self.created_at
     }
 
     /// In the order of their ids.
     pub fn integrations(&self) -> &SharedMap<IntegrationId, Arc<OutboundIntegration>> {
         &self.integrations
+    }
+
+    pub fn units(&self) -> &SharedMap<Rid, Arc<OrgUnit>> {
+        &self.units
+    }
+
+    fn is_empty(&self) -> bool {
+        self.organization.is_none() && self.integrations.is_empty() && self.units.is_empty()
+    }
+
+    fn put(&mut self, resource: &Resource) {
+        match &resource.body {
+            Body::Organization(org) => {
+                self.organization = Some(Arc::clone(org));
+                self.created_at = resource.revision.created_at;
+            }
+            Body::OutboundIntegration(one) => self.integrations.insert(one.id.clone(), Arc::clone(one)),
+            Body::OrgUnit(unit) => self.units.insert(unit.rid.clone(), Arc::clone(unit)),
+            _ => {}
+        }
+    }
+
+    fn remove(&mut self, resource: &Resource) {
+        match &resource.body {
+            Body::Organization(_) => self.organization = None,
+            Body::OutboundIntegration(one) => drop(self.integrations.remove(&one.id)),
+            Body::OrgUnit(unit) => drop(self.units.remove(&unit.rid)),
+            _ => {}
+        }
+    }
+
+    /// Does the view of its organisation show what this resource holds?
+    fn shows(resource: &Resource) -> bool {
+        matches!(resource.kind(), Kind::Organization | Kind::OutboundIntegration | Kind::OrgUnit)
     }
 }
 
@@ -41,6 +91,32 @@ impl Snapshot {
     /// The next offset of the catalog topic that it does not hold: everything below is in it.
     pub fn position(&self) -> Offset {
         self.position
+    }
+
+    pub fn advance(&mut self, position: Offset) {
+        self.position = position;
+    }
+
+    pub fn get(&self, key: &Key) -> Option<&Resource> {
+        self.all(key.kind).get(&key.id)
+    }
+
+    /// The resources of a kind, in the order of their ids.
+    pub fn all(&self, kind: Kind) -> &SharedMap<ResourceId, Resource> {
+        &self.resources[kind as usize]
+    }
+
+    /// Which resource of this kind has what only one may have.
+    pub fn holder(&self, kind: Kind, value: &str) -> Option<&Key> {
+        self.holders.get(&(kind, Box::from(value)))
+    }
+
+    /// Who refers to it, in the order of kinds and ids.
+    pub fn referrers<'a>(&'a self, to: &'a Key) -> impl Iterator<Item = &'a Key> {
+        // No kind and no id sorts before these.
+        let start = (to.clone(), Key { kind: Kind::Organization, id: ResourceId::least() });
+        let found = self.references.iter_from(&start).map(|(pair, ())| pair);
+        found.take_while(move |(target, _)| target == to).map(|(_, by)| by)
     }
 
     pub fn organization(&self, id: &OrgId) -> Option<&Arc<Organization>> {
@@ -57,63 +133,62 @@ impl Snapshot {
     }
 
     pub fn integration(&self, id: &IntegrationId) -> Option<&Arc<OutboundIntegration>> {
-        self.integrations.get(id)
+        match &self.all(Kind::OutboundIntegration).get(id.as_str())?.body {
+            Body::OutboundIntegration(one) => Some(one),
+            _ => None,
+        }
     }
 
     /// Is its newest record one that could not be read?
-    pub fn is_unreadable(&self, id: &IntegrationId) -> bool {
-        self.unreadable.get(id).is_some()
+    pub fn is_unreadable(&self, key: &Key) -> bool {
+        self.unreadable.get(key).is_some()
     }
 
-    pub fn set_unreadable(&mut self, id: &IntegrationId) {
-        self.unreadable.insert(id.clone(), ());
+    /// Its newest record cannot be read here. What was known of it stays, and its absence says nothing.
+    pub fn set_unreadable(&mut self, key: &Key) {
+        self.unreadable.insert(key.clone(), ());
     }
 
-    /// Of all organisations, in the order of their ids.
-    pub fn integrations(&self) -> &SharedMap<IntegrationId, Arc<OutboundIntegration>> {
-        &self.integrations
-    }
-
-    pub fn advance(&mut self, position: Offset) {
-        self.position = position;
-    }
-
-    pub fn put_organization(&mut self, organization: impl Into<Arc<Organization>>) {
-        let organization = organization.into();
-        let id = organization.org_id.clone();
-        self.edit_org(&id, |view| view.organization = Some(organization));
-    }
-
-    pub fn remove_organization(&mut self, id: &OrgId) {
-        if self.orgs.get(id).is_some() {
-            self.edit_org(id, |view| view.organization = None);
+    pub fn put(&mut self, resource: impl Into<Resource>) {
+        let resource = resource.into();
+        let key = resource.key();
+        // An id that was deleted and made again may have come to another organisation; compaction hides the tombstone.
+        self.take_out(&key, Some(&resource));
+        self.unreadable.remove(&key);
+        for reference in resource.references() {
+            self.references.insert((reference.to, key.clone()), ());
         }
-    }
-
-    pub fn put_integration(&mut self, integration: impl Into<Arc<OutboundIntegration>>) {
-        let integration = integration.into();
-        self.remove_integration_elsewhere(&integration);
-        let id = integration.id.clone();
-        self.unreadable.remove(&id);
-        self.integrations.insert(id.clone(), Arc::clone(&integration));
-        let org = integration.org_id.clone();
-        self.edit_org(&org, |view| view.integrations.insert(id, integration));
-    }
-
-    pub fn remove_integration(&mut self, id: &IntegrationId) {
-        self.unreadable.remove(id);
-        if let Some(old) = self.integrations.remove(id) {
-            self.edit_org(&old.org_id, |view| {
-                view.integrations.remove(id);
-            });
+        if let Some((_, value)) = resource.unique() {
+            self.holders.insert((key.kind, value.into()), key.clone());
         }
+        if let Some(org) = resource.org().filter(|_| OrgView::shows(&resource)) {
+            self.edit_org(&org.clone(), |view| view.put(&resource));
+        }
+        self.resources[key.kind as usize].insert(key.id, resource);
     }
 
-    /// An id that was deleted and made again may have come to another organisation; compaction hides the tombstone.
-    fn remove_integration_elsewhere(&mut self, integration: &OutboundIntegration) {
-        let moved = self.integrations.get(&integration.id).is_some_and(|old| old.org_id != integration.org_id);
-        if moved {
-            self.remove_integration(&integration.id);
+    pub fn remove(&mut self, key: &Key) {
+        self.unreadable.remove(key);
+        self.take_out(key, None);
+        self.resources[key.kind as usize].remove(&key.id);
+    }
+
+    /// Forgets what was derived from a resource, but for what `by` says again.
+    fn take_out(&mut self, key: &Key, by: Option<&Resource>) {
+        let Some(old) = self.get(key).cloned() else { return };
+        for reference in old.references() {
+            self.references.remove(&(reference.to, key.clone()));
+        }
+        if let Some((_, value)) = old.unique() {
+            let at = (key.kind, value.into());
+            // Two that were written by older rules may both have it.
+            if self.holders.get(&at) == Some(key) {
+                self.holders.remove(&at);
+            }
+        }
+        let stays = by.is_some_and(|new| new.org() == old.org());
+        if let Some(org) = old.org().filter(|_| OrgView::shows(&old) && !stays) {
+            self.edit_org(&org.clone(), |view| view.remove(&old));
         }
     }
 
@@ -121,7 +196,7 @@ impl Snapshot {
     fn edit_org(&mut self, id: &OrgId, edit: impl FnOnce(&mut OrgView)) {
         let mut view = self.orgs.remove(id).unwrap_or_default();
         edit(Arc::make_mut(&mut view));
-        if view.organization.is_some() || !view.integrations.is_empty() {
+        if !view.is_empty() {
             self.orgs.insert(id.clone(), view);
         }
     }
@@ -130,18 +205,22 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::samples::{integration, organization};
+    use crate::catalog::samples::{integration, organization, unit};
 
     fn org(id: &str) -> OrgId {
         OrgId::parse(id).unwrap()
     }
 
+    fn key(kind: Kind, id: &str) -> Key {
+        Key::of(kind, id).unwrap()
+    }
+
     fn two_orgs() -> Snapshot {
         let mut snapshot = Snapshot::default();
-        snapshot.put_organization(organization("a"));
-        snapshot.put_organization(organization("b"));
-        snapshot.put_integration(integration("a", "a1"));
-        snapshot.put_integration(integration("b", "b1"));
+        snapshot.put(organization("a"));
+        snapshot.put(organization("b"));
+        snapshot.put(integration("a", "a1"));
+        snapshot.put(integration("b", "b1"));
         snapshot
     }
 
@@ -149,7 +228,7 @@ mod tests {
     fn a_change_in_one_organisation_keeps_the_views_of_all_others() {
         let before = two_orgs();
         let mut after = before.clone();
-        after.put_integration(integration("a", "a2"));
+        after.put(integration("a", "a2"));
         assert!(!Arc::ptr_eq(before.org(&org("a")).unwrap(), after.org(&org("a")).unwrap()));
         assert!(Arc::ptr_eq(before.org(&org("b")).unwrap(), after.org(&org("b")).unwrap()));
         assert_eq!(before.org(&org("a")).unwrap().integrations().len(), 1, "a published snapshot never changes");
@@ -159,27 +238,48 @@ mod tests {
     #[test]
     fn an_integration_made_again_in_another_organisation_leaves_the_first() {
         let mut snapshot = two_orgs();
-        snapshot.put_integration(integration("b", "a1"));
+        snapshot.put(integration("b", "a1"));
         assert!(snapshot.org(&org("a")).unwrap().integrations().is_empty());
         assert_eq!(snapshot.org(&org("b")).unwrap().integrations().len(), 2);
-        assert_eq!(snapshot.integrations().len(), 2);
+        assert_eq!(snapshot.all(Kind::OutboundIntegration).len(), 2);
+        let of = |org: &str| snapshot.referrers(&key(Kind::Organization, org)).map(Key::to_string).collect::<Vec<_>>();
+        assert_eq!(
+            (of("a"), of("b")),
+            (vec![], vec!["OutboundIntegration/a1".into(), "OutboundIntegration/b1".into()])
+        );
     }
 
     #[test]
     fn what_is_deleted_is_gone_from_every_view() {
         let mut snapshot = two_orgs();
-        snapshot.remove_integration(&IntegrationId::parse("a1").unwrap());
-        snapshot.remove_organization(&org("a"));
+        snapshot.remove(&key(Kind::OutboundIntegration, "a1"));
+        snapshot.remove(&key(Kind::Organization, "a"));
         assert!(snapshot.org(&org("a")).is_none());
-        assert_eq!((snapshot.orgs().len(), snapshot.integrations().len()), (1, 1));
+        assert_eq!((snapshot.orgs().len(), snapshot.all(Kind::OutboundIntegration).len()), (1, 1));
+        assert_eq!(snapshot.referrers(&key(Kind::Organization, "a")).count(), 0);
     }
 
     #[test]
     fn integrations_read_before_their_organisation_are_kept() {
         let mut snapshot = Snapshot::default();
-        snapshot.put_integration(integration("a", "a1"));
+        snapshot.put(integration("a", "a1"));
         assert!(snapshot.organization(&org("a")).is_none());
-        snapshot.put_organization(organization("a"));
+        snapshot.put(organization("a"));
         assert_eq!(snapshot.org(&org("a")).unwrap().integrations().len(), 1);
+    }
+
+    #[test]
+    fn who_refers_to_a_resource_is_found_among_many() {
+        let mut snapshot = two_orgs();
+        for i in 0..2_000 {
+            snapshot.put(integration("b", &format!("many-{i:04}")));
+        }
+        snapshot.put(unit("a", "ward", None));
+        snapshot.put(unit("a", "room", Some("ward")));
+        let of = |kind, id| snapshot.referrers(&key(kind, id)).map(Key::to_string).collect::<Vec<_>>();
+        assert_eq!(of(Kind::Organization, "a"), ["OrgUnit/room", "OrgUnit/ward", "OutboundIntegration/a1"]);
+        assert_eq!(of(Kind::OrgUnit, "ward"), ["OrgUnit/room"]);
+        assert_eq!(of(Kind::Organization, "b").len(), 2_001);
+        assert_eq!(of(Kind::Organization, "c").len(), 0);
     }
 }

@@ -12,10 +12,12 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::catalog::change::{Change, Decision, Refusal};
+use crate::catalog::audit::{Entry, Origin};
+use crate::catalog::change::{self, Basis, Change, Decision, Refusal};
 use crate::catalog::follow::PARTITION;
 use crate::catalog::handle::{Awaited, Catalog};
 use crate::catalog::resource::Resource;
+use crate::catalog::seal::Keyring;
 use crate::model::record::{Headers, Output, Record, header};
 use crate::model::time::Clock;
 use crate::model::topic::Topic;
@@ -31,8 +33,9 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 /// Why a write has no result.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum WriteError {
-    #[error(transparent)]
-    Refused(#[from] Refusal),
+    /// Of several changes, the one at this place.
+    #[error("{refusal}")]
+    Refused { at: usize, refusal: Refusal },
     /// Nothing was written.
     #[error("the catalog cannot be written now: {0}")]
     Unavailable(String),
@@ -70,6 +73,7 @@ pub struct Writer {
     log: Arc<dyn Log>,
     catalog: Arc<Catalog>,
     clock: Arc<dyn Clock>,
+    keyring: Option<Arc<Keyring>>,
     limits: Limits,
     queue: Semaphore,
     /// Taken out while it is used: a write that is dropped half-way loses the seat, and the next one settles it.
@@ -79,6 +83,8 @@ pub struct Writer {
 /// One write, from its turn on.
 struct Turn<'a> {
     writer: &'a Writer,
+    changes: &'a [Change],
+    by: &'a Origin,
     write: Uuid,
     awaited: Awaited<'a>,
     deadline: Instant,
@@ -86,25 +92,41 @@ struct Turn<'a> {
 
 /// How one try ended.
 enum Tried {
-    Done(Resource),
+    Done(Vec<Decision>),
     Fenced,
     /// Whether it was written is seen once the seat is taken again.
     Unknown(Unsettled),
 }
 
 struct Unsettled {
-    outcome: Resource,
+    outcome: Vec<Decision>,
     cause: LogError,
 }
 
 impl Writer {
     pub fn new(log: Arc<dyn Log>, catalog: Arc<Catalog>, clock: Arc<dyn Clock>, limits: Limits) -> Self {
         let queue = Semaphore::new(limits.queue);
-        Writer { log, catalog, clock, limits, queue, seat: Mutex::new(None) }
+        Writer { log, catalog, clock, keyring: None, limits, queue, seat: Mutex::new(None) }
+    }
+
+    /// Without a key no secret is taken.
+    pub fn sealing_with(self, keyring: Option<Arc<Keyring>>) -> Self {
+        Writer { keyring, ..self }
     }
 
     /// Makes the change durable and visible in the own snapshot. The answer is the resource as it is now or, deleted, as it was.
-    pub async fn write(&self, change: Change) -> Result<Resource, WriteError> {
+    pub async fn write(&self, change: Change, by: &Origin) -> Result<Resource, WriteError> {
+        let made = self.write_all(&[change], by).await?;
+        // As many decisions as changes.
+        made.into_iter()
+            .next()
+            .map(|made| made.resource().clone())
+            .ok_or_else(|| WriteError::Unavailable(String::new()))
+    }
+
+    /// Makes all changes in one transaction, or none: each is decided over what those before it leave. Beside each goes a record
+    /// of who made it.
+    pub async fn write_all(&self, changes: &[Change], by: &Origin) -> Result<Vec<Decision>, WriteError> {
         let deadline = Instant::now() + self.limits.patience;
         let busy = || WriteError::Unavailable("too many changes wait for their turn; try again".to_owned());
         let _place = self.queue.try_acquire().map_err(|_| busy())?;
@@ -112,8 +134,8 @@ impl Writer {
         self.answers().await?;
         let mut held = tokio::time::timeout_at(deadline, self.seat.lock()).await.map_err(|_| busy())?;
         let write = Uuid::new_v4();
-        let turn = Turn { writer: self, write, awaited: self.catalog.watch_for(write), deadline };
-        turn.run(&change, &mut held).await
+        let turn = Turn { writer: self, changes, by, write, awaited: self.catalog.watch_for(write), deadline };
+        turn.run(&mut held).await
     }
 
     /// Does the log answer? Asked twice: one slow answer must not refuse a write.
@@ -141,7 +163,7 @@ impl Writer {
 }
 
 impl Turn<'_> {
-    async fn run(self, change: &Change, held: &mut Held) -> Result<Resource, WriteError> {
+    async fn run(self, held: &mut Held) -> Result<Vec<Decision>, WriteError> {
         let mut unsettled: Option<Unsettled> = None;
         for _ in 0..self.writer.limits.tries {
             let seat = match (self.sit(held).await, unsettled.take()) {
@@ -156,8 +178,8 @@ impl Turn<'_> {
                 }
                 (Err(error), None) => return Err(WriteError::Unavailable(error.to_string())),
             };
-            match self.attempt(seat, change, held).await? {
-                Tried::Done(resource) => return Ok(resource),
+            match self.attempt(seat, held).await? {
+                Tried::Done(made) => return Ok(made),
                 Tried::Fenced => {}
                 Tried::Unknown(open) => unsettled = Some(open),
             }
@@ -184,34 +206,38 @@ impl Turn<'_> {
     }
 
     /// Whoever has taken the seat meanwhile may have written what a refusal rests on; a commit would tell, a refusal does not.
-    async fn decide(&self, change: &Change) -> Result<Result<Decision, Refusal>, LogError> {
-        let decide = || change.decide(&self.writer.catalog.snapshot(), self.writer.clock.now());
+    async fn decide(&self) -> Result<Result<Vec<Decision>, (usize, Refusal)>, LogError> {
+        let Writer { catalog, clock, keyring, .. } = self.writer;
+        let decide = || {
+            let snapshot = catalog.snapshot();
+            change::decide(self.changes, Basis { snapshot: &snapshot, now: clock.now(), keyring: keyring.as_deref() })
+        };
         match decide() {
-            Ok(Decision::Unchanged(_)) | Err(_) => {
+            Ok(made) if !made.iter().all(Decision::is_unchanged) => Ok(Ok(made)),
+            _ => {
                 self.catch_up().await?;
                 Ok(decide())
             }
-            decided => Ok(decided),
         }
     }
 
     /// Decides over the snapshot and commits. The seat is kept only where the next write may rely on the snapshot.
-    async fn attempt(&self, mut seat: Box<dyn Seat>, change: &Change, held: &mut Held) -> Result<Tried, WriteError> {
-        let (outcome, record) = match self.decide(change).await? {
-            Ok(Decision::Put(resource)) => (resource.clone(), self.record(&resource, Some(resource.to_bytes()))),
-            Ok(Decision::Remove(resource)) => (resource.clone(), self.record(&resource, None)),
-            Ok(Decision::Unchanged(resource)) => {
+    async fn attempt(&self, mut seat: Box<dyn Seat>, held: &mut Held) -> Result<Tried, WriteError> {
+        let outcome = match self.decide().await? {
+            Ok(outcome) => outcome,
+            Err((at, refusal)) => {
                 *held = Some(seat);
-                return Ok(Tried::Done(resource));
-            }
-            Err(refusal) => {
-                *held = Some(seat);
-                return Err(refusal.into());
+                return Err(WriteError::Refused { at, refusal });
             }
         };
+        let records = self.records(&outcome);
+        if records.is_empty() {
+            *held = Some(seat);
+            return Ok(Tried::Done(outcome));
+        }
         let answer = tokio::select! {
             biased;
-            answer = seat.commit(vec![record]) => answer,
+            answer = seat.commit(records) => answer,
             error = self.writer.gone() => return Err(WriteError::Unknown(error.to_string())),
             () = tokio::time::sleep_until(self.deadline) => {
                 return Err(WriteError::Unknown("the log did not answer in time".to_owned()));
@@ -236,10 +262,24 @@ impl Turn<'_> {
         }
     }
 
-    fn record(&self, resource: &Resource, value: Option<Bytes>) -> Output {
+    /// Of what changes: the resource, and who changed it.
+    fn records(&self, outcome: &[Decision]) -> Vec<Output> {
+        let at = self.writer.clock.now();
+        let made = self.changes.iter().zip(outcome).filter_map(|(change, decision)| {
+            let entry = Entry::of(change, decision, (self.by, at))?;
+            let value = match decision {
+                Decision::Put { is, .. } => Some(is.to_bytes()),
+                Decision::Remove(_) | Decision::Unchanged(_) => None,
+            };
+            Some([self.record(change, value), entry.record()])
+        });
+        made.flatten().collect()
+    }
+
+    fn record(&self, change: &Change, value: Option<Bytes>) -> Output {
         let mut headers = Headers::with_capacity(1);
         headers.push(header::TG_WRITE, self.write.to_string());
-        let key = Some(Bytes::from(resource.key().to_string()));
+        let key = Some(Bytes::from(change.key.to_string()));
         Output { topic: Topic::Catalog, partition: Some(PARTITION), record: Record { key, value, headers } }
     }
 

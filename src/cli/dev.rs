@@ -1,14 +1,12 @@
 //! `tidegate dev`: a gateway to try, with something to deliver to.
 
+mod keys;
 mod receiver;
 mod sample;
 mod told;
 
-use std::fs;
-use std::io::Write as _;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use futures_util::FutureExt as _;
@@ -19,6 +17,7 @@ use super::exit::Exit;
 use super::serve::{exit, start_telemetry, stop_on_signal, until_ended};
 use crate::app::tail::Watch;
 use crate::app::{self, Extras, Roles};
+use crate::catalog::seal;
 use crate::config::{Config, Engine};
 use crate::model::record::Received;
 
@@ -50,16 +49,20 @@ pub(super) fn run(common: &Common, command: Dev) -> Result<(), Exit> {
     let mut config = common.load_over(&defaults(common), flags)?;
     let key = match &config.admin_key {
         Some(key) => Key::Theirs(key.clone()),
-        None => Key::Made(admin_key(&config.data_dir).map_err(|e| {
-            Exit::usage(format!(
-                "{}: {e}; set TIDEGATE_DATA_DIR to a folder that can be written",
-                config.data_dir.display()
-            ))
-        })?),
+        None => Key::Made(keys::kept(&config.data_dir, "admin.key", keys::new_admin_key).map_err(unwritable(&config))?),
     };
     config.admin_key = Some(key.secret().to_owned());
+    if config.secret_key.is_none() {
+        let sealing = keys::kept(&config.data_dir, "secret.key", seal::new_key).map_err(unwritable(&config))?;
+        config.secret_key = Some(sealing);
+    }
     start_telemetry(&config)?;
     until_ended(session(config, key, &command))
+}
+
+fn unwritable(config: &Config) -> impl Fn(std::io::Error) -> Exit {
+    let folder = config.data_dir.display().to_string();
+    move |e| Exit::usage(format!("{folder}: {e}; set TIDEGATE_DATA_DIR to a folder that can be written"))
 }
 
 /// The key of the API: one that `dev` made is shown, one that was configured may be worth more.
@@ -170,28 +173,5 @@ async fn demonstrated(demonstration: impl Future<Output = Option<String>>, stop:
     tokio::select! {
         failed = demonstration => failed,
         () = stop.cancelled() => None,
-    }
-}
-
-/// The admin key of this folder: made once, readable by its owner only.
-fn admin_key(data_dir: &Path) -> std::io::Result<String> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir)?;
-    let path = data_dir.join("admin.key");
-    match fs::read_to_string(&path) {
-        Ok(key) if !key.trim().is_empty() => return Ok(key.trim().to_owned()),
-        Ok(_) => fs::remove_file(&path)?,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-        Err(e) => return Err(e),
-    }
-    let key = format!("tgdev_{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
-    // Whole before it has its name: of two that begin together both go on with the one that was first.
-    let new = data_dir.join(format!("admin.key.{}", std::process::id()));
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    writeln!(file, "{key}")?;
-    let named = fs::hard_link(&new, &path);
-    fs::remove_file(&new)?;
-    match named {
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(fs::read_to_string(&path)?.trim().to_owned()),
-        named => named.map(|()| key),
     }
 }

@@ -17,7 +17,7 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 /// Run the gateway: API, match and deliver in one process, or the roles named.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
-    KAFKA_BROKERS=kafka:9092 TIDEGATE_ADMIN_KEY=... tidegate serve\n  \
+    KAFKA_BROKERS=kafka:9092 TIDEGATE_ADMIN_KEY=... TIDEGATE_SECRET_KEY=... tidegate serve\n  \
     tidegate serve --roles deliver --listen 0.0.0.0:8081")]
 pub(super) struct Serve {
     /// What this process does

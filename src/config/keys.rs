@@ -13,6 +13,7 @@ const KEYS: &[&str] = &[
     "instance",
     "admin_key",
     "secret_key",
+    "secret_key_previous",
     "data_dir",
     "kafka.brokers",
     "kafka.topic_prefix",
@@ -39,6 +40,7 @@ const ALIASES: &[(&str, &str)] = &[
     ("TIDEGATE_EGRESS_ALLOW", "egress.allow"),
     ("TIDEGATE_ADMIN_KEY", "admin_key"),
     ("TIDEGATE_SECRET_KEY", "secret_key"),
+    ("TIDEGATE_SECRET_KEY_PREVIOUS", "secret_key_previous"),
     ("TIDEGATE_DATA_DIR", "data_dir"),
 ];
 

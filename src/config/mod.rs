@@ -46,8 +46,10 @@ pub struct Config {
     pub instance: Option<String>,
     /// An `X-API-Key` with the role ADMIN, of 8 characters or more. Without one the API refuses every call.
     pub admin_key: Option<String>,
-    /// Seals secrets inside resources. Nothing is sealed yet; it is accepted so that deployments can set it already.
+    /// Seals secrets inside resources: 32 bytes in base64.
     pub secret_key: Option<String>,
+    /// Keys that sealed before, separated by commas: they open what is not sealed anew yet.
+    pub secret_key_previous: Option<String>,
     /// Where a single-process set-up keeps its files.
     pub data_dir: PathBuf,
     pub kafka: Kafka,
@@ -100,6 +102,7 @@ impl Default for Config {
             instance: None,
             admin_key: None,
             secret_key: None,
+            secret_key_previous: None,
             data_dir: PathBuf::from(".tidegate"),
             kafka: Kafka {
                 brokers: "localhost:9092".into(),

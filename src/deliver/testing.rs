@@ -166,8 +166,6 @@ pub fn integration(target: &str) -> OutboundIntegration {
         delivery_ttl: Duration::from_secs(168 * 3_600),
         max_in_flight: 64,
         version: 1,
-        created_at: NOW,
-        updated_at: NOW,
     }
 }
 

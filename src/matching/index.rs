@@ -87,10 +87,11 @@ impl OrgIndex {
         &mut wildcards[at].units
     }
 
-    /// Appends the integrations that hear an event of this type and unit, each once.
-    pub fn find<'a>(&'a self, event_type: &str, unit: Option<&str>, found: &mut Vec<&'a Arc<OutboundIntegration>>) {
+    /// Appends the integrations that hear an event of this type, each once. `line`: the event's unit and those that it is a part
+    /// of, from below to above; empty for an event of the organisation itself.
+    pub fn find<'a>(&'a self, event_type: &str, line: &[&str], found: &mut Vec<&'a Arc<OutboundIntegration>>) {
         let mut places = 0;
-        let mut take = |units: &'a Units| places += usize::from(units.collect(unit, found));
+        let mut take = |units: &'a Units| places += usize::from(units.collect(line, found));
         if let Some(units) = self.exact.get(event_type) {
             take(units);
         }
@@ -119,7 +120,6 @@ impl Tails {
 impl Units {
     fn slot(&mut self, integration: &OutboundIntegration) -> &mut Vec<Arc<OutboundIntegration>> {
         match (&integration.org_unit, integration.scope) {
-            // Units below a unit are not in the catalog yet, so both scopes hear the unit itself.
             (Some(unit), _) => self.of_unit.entry(unit.clone()).or_default(),
             (None, Scope::IncludeChildren) => &mut self.everywhere,
             (None, Scope::EntityOnly) => &mut self.org_only,
@@ -138,16 +138,16 @@ impl Units {
     }
 
     /// True when something was appended.
-    fn collect<'a>(&'a self, unit: Option<&str>, found: &mut Vec<&'a Arc<OutboundIntegration>>) -> bool {
+    fn collect<'a>(&'a self, line: &[&str], found: &mut Vec<&'a Arc<OutboundIntegration>>) -> bool {
         let before = found.len();
-        let narrow = match unit {
-            None => Some(&self.org_only),
-            Some(rid) => self.of_unit.get(rid),
+        let Some((own, above)) = line.split_first() else {
+            found.extend(self.everywhere.iter().chain(&self.org_only));
+            return found.len() > before;
         };
-        let hears = |i: &&Arc<OutboundIntegration>| {
-            !unit.is_some_and(|rid| i.excluded_entity_rids.iter().any(|excluded| excluded.as_str() == rid))
-        };
-        found.extend(self.everywhere.iter().chain(narrow.into_iter().flatten()).filter(hears));
+        let of = |rid: &&str| self.of_unit.get(*rid).into_iter().flatten();
+        let below = above.iter().flat_map(of).filter(|i| i.scope == Scope::IncludeChildren);
+        let all = self.everywhere.iter().chain(of(own)).chain(below);
+        found.extend(all.filter(|i| i.excluded_entity_rids.iter().all(|excluded| excluded.as_str() != *own)));
         found.len() > before
     }
 }
@@ -197,9 +197,9 @@ mod tests {
         OutboundIntegration { event_types, ..samples::integration("648", id) }
     }
 
-    fn ids(index: &OrgIndex, event_type: &str, unit: Option<&str>) -> Vec<String> {
+    fn ids(index: &OrgIndex, event_type: &str, line: &[&str]) -> Vec<String> {
         let mut found = Vec::new();
-        index.find(event_type, unit, &mut found);
+        index.find(event_type, line, &mut found);
         let mut ids: Vec<String> = found.into_iter().map(|i| i.id.to_string()).collect();
         ids.sort();
         ids
@@ -223,15 +223,18 @@ mod tests {
             with("org-only", None, Scope::EntityOnly, &[]),
             with("u1-only", Some("u1"), Scope::EntityOnly, &[]),
             with("u1-and-below", Some("u1"), Scope::IncludeChildren, &[]),
+            with("u1-but-u3", Some("u1"), Scope::IncludeChildren, &["u3"]),
         ];
         let index = OrgIndex::of(&all);
-        let cases: [(Option<&str>, &[&str]); 3] = [
-            (None, &["all-but-u1", "org-and-below", "org-only"]),
-            (Some("u1"), &["org-and-below", "u1-and-below", "u1-only"]),
-            (Some("u2"), &["all-but-u1", "org-and-below"]),
+        let cases: [(&[&str], &[&str]); 5] = [
+            (&[], &["all-but-u1", "org-and-below", "org-only"]),
+            (&["u1"], &["org-and-below", "u1-and-below", "u1-but-u3", "u1-only"]),
+            (&["u2"], &["all-but-u1", "org-and-below"]),
+            (&["u3", "u1"], &["all-but-u1", "org-and-below", "u1-and-below"]),
+            (&["u4", "u3", "u1"], &["all-but-u1", "org-and-below", "u1-and-below", "u1-but-u3"]),
         ];
-        for (unit, expected) in cases {
-            assert_eq!(ids(&index, "t", unit), expected, "unit {unit:?}");
+        for (line, expected) in cases {
+            assert_eq!(ids(&index, "t", line), expected, "{line:?}");
         }
     }
 
@@ -239,7 +242,7 @@ mod tests {
     fn an_integration_that_hears_a_type_in_several_ways_is_found_once() {
         let all = [Arc::new(integration("i", &["a.b", "a.b", "a.*", "*", "*.b", "a.*"]))];
         let mut index = OrgIndex::of(&all);
-        assert_eq!(ids(&index, "a.b", None), ["i"]);
+        assert_eq!(ids(&index, "a.b", &[]), ["i"]);
         index.remove(&all[0]);
         assert!(index.exact.is_empty() && index.heads.is_empty(), "something stayed behind: {index:?}");
     }
@@ -264,7 +267,7 @@ mod tests {
             let expected: Vec<String> = left.iter()
                 .filter(|i| i.event_types.iter().any(|p| p.matches(&event_type)))
                 .map(|i| i.id.to_string()).collect();
-            prop_assert_eq!(ids(&index, &event_type, None), expected);
+            prop_assert_eq!(ids(&index, &event_type, &[]), expected);
         }
     }
 }

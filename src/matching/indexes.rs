@@ -7,6 +7,10 @@ use rustc_hash::FxHashMap;
 use crate::catalog::{OrgView, Snapshot};
 use crate::matching::index::OrgIndex;
 use crate::model::ids::OrgId;
+use crate::model::integration::OutboundIntegration;
+
+/// A tree of units is less deep; a circle, which only a broken record could make, ends here.
+const DEEPEST: usize = 32;
 
 /// An index for each organisation that was asked for, and the view it was made from. One that got no event costs nothing.
 #[derive(Debug, Default)]
@@ -14,15 +18,16 @@ pub struct Indexes {
     orgs: FxHashMap<OrgId, Indexed>,
 }
 
+/// The integrations of one organisation, and its units.
 #[derive(Debug)]
-struct Indexed {
+pub struct Indexed {
     view: Arc<OrgView>,
     index: OrgIndex,
 }
 
 impl Indexes {
     /// The index of an organisation as it stands in the snapshot; `None` where there is no such organisation.
-    pub fn of(&mut self, snapshot: &Snapshot, org: &str) -> Option<&OrgIndex> {
+    pub fn of(&mut self, snapshot: &Snapshot, org: &str) -> Option<&Indexed> {
         let view = snapshot.orgs().get(org).filter(|view| view.organization().is_some());
         let Some(view) = view else {
             self.orgs.remove(org);
@@ -36,7 +41,7 @@ impl Indexes {
         }
         let indexed = self.orgs.get_mut(org)?;
         indexed.follow(view);
-        Some(&indexed.index)
+        Some(indexed)
     }
 
     /// Keeps the indexes from outnumbering the organisations, so that deleted ones do not pile up.
@@ -48,6 +53,19 @@ impl Indexes {
 }
 
 impl Indexed {
+    /// Appends the integrations that hear an event of this type and unit, each once.
+    pub fn find<'a>(&'a self, event_type: &str, unit: Option<&str>, found: &mut Vec<&'a Arc<OutboundIntegration>>) {
+        let Some(unit) = unit else { return self.index.find(event_type, &[], found) };
+        // Most organisations have no tree.
+        let mut line = vec![unit];
+        let mut below = self.view.units().get(unit);
+        while let Some(parent) = below.and_then(|unit| unit.parent.as_ref()).filter(|_| line.len() < DEEPEST) {
+            line.push(parent.as_str());
+            below = self.view.units().get(parent.as_str());
+        }
+        self.index.find(event_type, &line, found);
+    }
+
     fn follow(&mut self, view: &Arc<OrgView>) {
         if Arc::ptr_eq(&self.view, view) {
             return;

@@ -79,8 +79,8 @@ impl Map for Match {
         let Ok(headers) = EventHeaders::of(&event) else { return };
         // What came before its organisation was rejected, and may be submitted again.
         let snapshot = self.catalog.snapshot();
-        let known = snapshot.orgs().get(headers.org).and_then(|view| view.organization());
-        if known.is_some_and(|org| org.created_at <= received.timestamp) {
+        let known = snapshot.orgs().get(headers.org).filter(|view| view.organization().is_some());
+        if known.is_some_and(|view| view.created_at() <= received.timestamp) {
             self.seen.first(received.partition, triple(&headers), received.timestamp);
         }
     }

@@ -1,8 +1,10 @@
 //! Names and numbers that must not be mixed up. Parsed once, at the edge; holding one means that it is valid.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
@@ -109,6 +111,11 @@ text_newtype!(
     identifier
 );
 text_newtype!(
+    /// A resource of the catalog, whatever its kind. `[A-Za-z0-9._:-]{1,128}`.
+    ResourceId,
+    identifier
+);
+text_newtype!(
     /// An event's type: `patient.created`, `PATIENT_REGISTERED`, `aws:s3`. Case-sensitive.
     EventType,
     event_type
@@ -134,6 +141,25 @@ text_newtype!(
     Label,
     label
 );
+
+impl ResourceId {
+    /// None sorts before it.
+    pub fn least() -> ResourceId {
+        ResourceId("-".into())
+    }
+}
+
+macro_rules! id_of_a_resource {
+    ($($name:ident),*) => {$(
+        impl From<&$name> for ResourceId {
+            fn from(id: &$name) -> Self {
+                ResourceId(Arc::clone(&id.0))
+            }
+        }
+    )*};
+}
+
+id_of_a_resource!(OrgId, Rid, IntegrationId);
 
 /// JSON strings as they are, whole numbers as their digits: producers send `648` and `"648"`.
 struct TextOrNumber(String);
@@ -164,6 +190,20 @@ impl<'de> Deserialize<'de> for TextOrNumber {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DeliveryId(pub Uuid);
+
+impl JsonSchema for DeliveryId {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "DeliveryId".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "format": "uuid"})
+    }
+}
 
 impl DeliveryId {
     pub fn parse(text: &str) -> Result<Self, IdError> {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::model::ids::{IntegrationId, OrgId, Rid};
 use crate::model::pattern::EventPattern;
 use crate::model::retry::RetryPolicy;
-use crate::model::time::Timestamp;
 
 /// Written by the gateway, or of the connection and the framing of the message. In lower case.
 const RESERVED_HEADERS: [&str; 15] = [
@@ -60,10 +59,8 @@ pub struct OutboundIntegration {
     pub delivery_ttl: Duration,
     /// How many requests may run at once, in each partition that it lies in. 1-1,024.
     pub max_in_flight: u16,
-    /// The catalog's version of it, from 1: its ETag.
+    /// The catalog's version of it, from 1.
     pub version: u64,
-    pub created_at: Timestamp,
-    pub updated_at: Timestamp,
 }
 
 /// Which units' events it hears.

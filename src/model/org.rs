@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use crate::model::ids::OrgId;
-use crate::model::time::Timestamp;
 
 /// A tenant. Holding one means that it was validated.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +14,12 @@ pub struct Organization {
     pub name: String,
     pub description: String,
     pub labels: BTreeMap<String, String>,
+    pub contact: Contact,
+}
+
+/// How an organisation, or a unit of one, is reached and found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Contact {
     pub code: Option<String>,
     pub email: Option<String>,
     pub phone: Option<String>,
@@ -21,8 +28,4 @@ pub struct Organization {
     pub region: Option<String>,
     /// By its IANA name: `Asia/Kolkata`.
     pub timezone: Option<String>,
-    /// The catalog's version of it, from 1: its ETag.
-    pub version: u64,
-    pub created_at: Timestamp,
-    pub updated_at: Timestamp,
 }

@@ -1,14 +1,17 @@
 //! What is wrong with an input, and where: the `details` of an error answer.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The longest path and message that are told; both may carry text of a client.
 const MAX_CHARS: usize = 300;
 
 /// One thing that is wrong. `path` is empty where it is the input as a whole: `retry.delays[1]`, `headers.x-a`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Problem {
+    /// The field or parameter; empty: the whole.
     pub path: String,
+    /// What is wrong with it, to be read after the path.
     pub message: String,
 }
 

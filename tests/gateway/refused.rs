@@ -107,12 +107,18 @@ async fn settings_that_are_wrong_end_it_before_anything_is_touched() {
     ended("an unknown key", &wrong, 2, &["broker", "did you mean `brokers`", &name]);
     let wrong = setup.another("flag").arguments(&["serve", "--rolls", "match"]).run(SOON).await;
     ended("an unknown flag", &wrong, 2, &["--rolls", "--roles"]);
-    for (name, value) in
-        [("TIDEGATE_ADMIN_KEY", "short"), ("TIDEGATE_EGRESS_ALLOW", "300.0.0.0/8"), ("TIDEGATE_LOG", "a=b=c")]
-    {
+    for (name, value) in [
+        ("TIDEGATE_ADMIN_KEY", "short"),
+        ("TIDEGATE_EGRESS_ALLOW", "300.0.0.0/8"),
+        ("TIDEGATE_LOG", "a=b=c"),
+        ("TIDEGATE_SECRET_KEY", "c2hvcnQ="),
+        ("TIDEGATE_SECRET_KEY_PREVIOUS", "c2hvcnQ="),
+    ] {
         let wrong = setup.another(name).env(name, value).run(SOON).await;
         ended(name, &wrong, 2, &[name]);
     }
+    let wrong = setup.another("seal").without("TIDEGATE_SECRET_KEY").run(SOON).await;
+    ended("no key to seal with", &wrong, 2, &["TIDEGATE_SECRET_KEY", "openssl rand -base64 32"]);
     let wrong = setup.another("topology").arguments(&["serve", "--topology", "/nowhere.yaml"]).run(SOON).await;
     ended("a topology file that is not there", &wrong, 2, &["/nowhere.yaml"]);
     let property = "TIDEGATE_KAFKA__PROPERTIES__ENABLE_IDEMPOTENCE";

@@ -1,3 +1,4 @@
+use axum::Router;
 use axum::http::Method;
 use axum::http::header::RETRY_AFTER;
 use axum::middleware::from_fn;
@@ -21,7 +22,9 @@ fn api() -> Api {
 
 fn with_budget(budget: usize) -> Api {
     let log = Arc::new(Appends::default());
-    Api { router: router(ingest(&log, budget)).layer(from_fn(observe)), log }
+    let mut door = Door::default();
+    routes(&mut door, &ingest(&log, budget));
+    Api { router: door.for_the_administrator().layer(from_fn(observe)), log }
 }
 
 impl Api {

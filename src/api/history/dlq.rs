@@ -7,12 +7,13 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::forms::{self, Entry, Payload, Tried};
 use super::logs::{event_of, filter, listed};
-use super::{store, visible, words};
+use super::{visible, words};
 use crate::api::ApiState;
 use crate::api::error::{ApiError, Code};
 use crate::api::listing::Page;
@@ -69,12 +70,18 @@ pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<J
     listed(&state, ("entries", &filter), params, Entry::of).await
 }
 
-#[derive(Serialize)]
+/// A dead letter and all that is known of it.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Detail {
+#[schemars(rename = "EntryDetail")]
+pub(super) struct Detail {
     #[serde(flatten)]
+    #[schemars(with = "Entry")]
     entry: Value,
+    /// The payload of the event: JSON, or text, or base64 of other bytes. Null once it is no longer kept.
+    #[schemars(with = "Option<Value>")]
     original_payload: Option<Payload>,
+    /// Every attempt, from the first.
     attempts: Vec<Tried>,
 }
 
@@ -83,8 +90,7 @@ pub async fn one(
     Path(id): Path<String>,
     params: Params,
 ) -> Result<Json<impl Serialize>, ApiError> {
-    let store = store(&state)?;
-    let delivery = visible(&*store, &id, params).await?;
+    let (store, delivery) = visible(&state, &id, params).await?;
     if !DEAD.contains(&delivery.state.status) {
         let message = format!("delivery `{id}` is not dead: it is {}; see /api/v1/logs/{id}", delivery.state.status);
         return Err(ApiError::new(Code::NotFound, message));
@@ -101,14 +107,22 @@ pub async fn one(
     }))
 }
 
+/// A dead letter that will be tried.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Redriven {
+    /// The delivery.
+    id: String,
+    /// `RETRYING`
+    status: DeliveryStatus,
+}
+
 /// Puts the dead letter's record back into `deliveries`: the same delivery, its attempts counted on.
 pub async fn retry(
     State(state): State<ApiState>,
     Path(id): Path<String>,
     params: Params,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let store = store(&state)?;
-    let delivery = visible(&*store, &id, params).await?;
+) -> Result<(StatusCode, Json<Redriven>), ApiError> {
+    let (store, delivery) = visible(&state, &id, params).await?;
     let conflict = |why: String| ApiError::new(Code::Conflict, why);
     if !DEAD.contains(&delivery.state.status) {
         return Err(conflict(format!("delivery `{id}` {NO_LONGER_DEAD}: it is {}", delivery.state.status)));
@@ -121,7 +135,7 @@ pub async fn retry(
         return Err(conflict(format!("delivery `{id}` {NO_LONGER_DEAD}: it was put back a moment ago")));
     }
     match put_back(&state, &delivery, letter).await {
-        Ok(()) => Ok((StatusCode::ACCEPTED, Json(json!({"id": id, "status": DeliveryStatus::Retrying})))),
+        Ok(()) => Ok((StatusCode::ACCEPTED, Json(Redriven { id, status: DeliveryStatus::Retrying }))),
         Err(error) => {
             // Of unknown outcome it may be there: who tries again then risks a repeat under the same id, not a loss.
             state.redrives.give_back(&delivery);

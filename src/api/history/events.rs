@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -36,21 +37,31 @@ pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<J
     Ok(Json(paging.answer("events", listed, cursor, Event::of)))
 }
 
-#[derive(Serialize)]
-struct Detail {
+/// An event and what became of it.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "EventDetail")]
+pub(super) struct Detail {
     #[serde(flatten)]
+    #[schemars(with = "Event")]
     event: Value,
+    /// The payload: JSON, or text, or base64 of other bytes. Null once it is no longer kept.
+    #[schemars(with = "Option<Value>")]
     payload: Option<Payload>,
+    /// What became of it at each integration.
     deliveries: Vec<Log>,
+    /// All that happened to it, from the first.
     timeline: Vec<Moment>,
 }
 
-/// One thing that happened to the event.
-#[derive(Serialize)]
+/// One thing that happened to an event.
+#[derive(Serialize, JsonSchema)]
 struct Moment {
+    /// When.
     at: Timestamp,
+    /// What: `RECEIVED`, `MATCHED`, `SKIPPED`, `REJECTED`, `ATTEMPT`, `CANCELLED`, `EXPIRED`.
     kind: &'static str,
     #[serde(flatten)]
+    #[schemars(with = "std::collections::BTreeMap<String, Value>")]
     more: Value,
 }
 

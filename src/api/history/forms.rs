@@ -2,15 +2,29 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::api::spec::has;
 use crate::catalog::Snapshot;
 use crate::history::rows::{Attempt, Delivery, EventRow, Outcome};
 use crate::model::delivery::{DeliveryStatus, ErrorCategory};
 use crate::model::ids::{DeliveryId, IntegrationId};
 use crate::model::integration::OutboundIntegration;
 use crate::model::time::Timestamp;
+
+/// The answers that are made of these.
+pub(in crate::api) fn schemas(all: &mut SchemaGenerator) {
+    has::<Event>(all);
+    has::<Log>(all);
+    has::<Entry>(all);
+    has::<super::events::Detail>(all);
+    has::<super::logs::Detail>(all);
+    has::<super::dlq::Detail>(all);
+    has::<super::dlq::Redriven>(all);
+    has::<super::rejected::Item>(all);
+}
 
 /// Bytes as JSON where they are JSON, else as text, else in base64.
 #[derive(Serialize)]
@@ -37,24 +51,41 @@ impl Payload {
     }
 }
 
-#[derive(Serialize)]
+/// An event.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Event {
+    /// Its id.
     pub(super) id: String,
+    /// Its type.
     event_type: String,
+    /// The organization.
     org_id: String,
+    /// What it is about.
     entity_id: Option<String>,
+    /// The org unit that the event is of.
     entity_rid: Option<String>,
+    /// Where it comes from.
     source: String,
+    /// When it happened, as its source says.
     time: Timestamp,
+    /// When the log took it.
     received_at: Timestamp,
+    /// What ties it to others.
     correlation_id: Option<String>,
+    /// The event that caused it.
     causation_id: Option<String>,
+    /// The part of its source that it is of.
     namespace: Option<String>,
+    /// The schema of its payload, as its source says.
     dataschema: Option<String>,
+    /// The W3C trace that it is part of.
     trace_id: Option<String>,
+    /// Of the payload.
     content_type: String,
+    /// The partition that its record lies in.
     partition: i32,
+    /// The offset of its record.
     offset: i64,
 }
 
@@ -81,36 +112,61 @@ impl Event {
     }
 }
 
-/// An item of `GET /logs`.
-#[derive(Serialize)]
+/// A delivery.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Log {
+    /// Its id.
     id: DeliveryId,
+    /// The event.
     event_id: Option<String>,
+    /// The type of the event.
     event_type: Option<String>,
+    /// The organization.
     org_id: Option<String>,
+    /// What the event is about.
     entity_id: Option<String>,
+    /// The org unit that the event is of.
     entity_rid: Option<String>,
+    /// The integration.
     integration_id: Option<String>,
+    /// What people call the integration.
     integration_name: Option<String>,
+    /// `OUTBOUND`
     direction: &'static str,
+    /// What made it: `EVENT`, `MANUAL`, `SCHEDULED` or `REPLAY`.
     trigger_type: String,
+    /// The action of the integration.
     action_name: Option<String>,
+    /// The place of the action, from 0.
     action_index: Option<u32>,
+    /// Where it stands.
     status: DeliveryStatus,
+    /// How the last attempt failed.
     error_category: Option<ErrorCategory>,
+    /// Why the last attempt failed.
     error_message: Option<String>,
+    /// Where it goes, without its query.
     pub(super) target_url: Option<String>,
+    /// How.
     pub(super) http_method: Option<String>,
+    /// The status of the last answer.
     response_status: Option<u16>,
+    /// How long the last attempt took.
     response_time_ms: Option<f64>,
+    /// Attempts so far, redrives included.
     attempt_count: u32,
+    /// When it is tried again.
     next_attempt_at: Option<Timestamp>,
+    /// What ties it to others.
     correlation_id: Option<String>,
+    /// The W3C trace that it is part of.
     trace_id: Option<String>,
     /// What the receiver is told in `Idempotency-Key`.
     message_id: DeliveryId,
+    /// When it was matched.
     created_at: Timestamp,
+    /// When the receiver took it.
     delivered_at: Option<Timestamp>,
 }
 
@@ -163,17 +219,26 @@ impl Log {
     }
 }
 
-/// An attempt of `GET /logs/{id}`.
-#[derive(Serialize)]
+/// One attempt of a delivery.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Attempt")]
 pub(super) struct Tried {
+    /// Which attempt, from 1.
     attempt: u32,
+    /// When it began.
     started_at: Timestamp,
+    /// How long it took.
     duration_ms: f64,
+    /// How it ended.
     outcome: Outcome,
+    /// The status of the last answer.
     response_status: Option<u16>,
+    /// How the last attempt failed.
     error_category: Option<ErrorCategory>,
+    /// Why the last attempt failed.
     error_message: Option<String>,
+    /// When it is tried again.
     next_attempt_at: Option<Timestamp>,
 }
 
@@ -192,27 +257,45 @@ impl Tried {
     }
 }
 
-/// An entry of `GET /dlq`.
-#[derive(Serialize)]
+/// A dead letter.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Entry {
+    /// Its id.
     id: DeliveryId,
+    /// The integration.
     integration_id: Option<String>,
+    /// What people call the integration.
     integration_name: Option<String>,
+    /// The organization.
     org_id: Option<String>,
+    /// The event.
     event_id: Option<String>,
+    /// The type of the event.
     event_type: Option<String>,
+    /// `OUTBOUND`
     direction: &'static str,
+    /// Where it stands.
     status: DeliveryStatus,
+    /// Where it goes, without its query.
     target_url: Option<String>,
+    /// How.
     http_method: Option<String>,
+    /// Why the last attempt failed.
     last_error: Option<String>,
+    /// How the last attempt failed.
     error_category: Option<ErrorCategory>,
+    /// The status of the last answer.
     response_status: Option<u16>,
+    /// Attempts so far, redrives included.
     attempt_count: u32,
+    /// After how many attempts it is given up.
     max_attempts: Option<u32>,
+    /// When it is tried again.
     next_retry_at: Option<Timestamp>,
+    /// When it was matched.
     created_at: Timestamp,
+    /// When its state changed last.
     updated_at: Timestamp,
 }
 

@@ -2,14 +2,16 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::forms::{self, Log, OUTBOUND, Payload, Tried};
-use super::paging::Paging;
+use super::paging::{self, Paging};
 use super::{one_word, span, store, visible, words};
 use crate::api::ApiState;
+use crate::api::door::Param;
 use crate::api::error::ApiError;
 use crate::api::listing::Page;
 use crate::api::params::Params;
@@ -19,9 +21,28 @@ use crate::model::delivery::DeliveryStatus;
 use crate::model::event::JSON;
 use crate::model::integration::OutboundIntegration;
 
-const STATUSES: &str = "PENDING, RETRYING, SUCCESS, FAILED, ABANDONED, SKIPPED, CANCELLED, DISCARDED";
+pub(super) const STATUSES: &str = "PENDING, RETRYING, SUCCESS, FAILED, ABANDONED, SKIPPED, CANCELLED, DISCARDED";
 const CATEGORIES: &str = "TRANSFORM, AUTH, SIGNING, BLOCKED, NETWORK, TIMEOUT, HTTP_3XX, HTTP_4XX, HTTP_5XX, RATE_LIMITED, \
                           CIRCUIT_OPEN, EXPIRED";
+
+/// The parameters that `filter` and the paging read.
+pub(super) fn params() -> Vec<Param> {
+    let own = [
+        Param::one_of("direction", "Only OUTBOUND yet.", OUTBOUND),
+        Param::text("orgId", "Those of this organization."),
+        Param::text("integrationId", "Those of this integration."),
+        Param::text("eventType", "Those of events of this type."),
+        Param::text("eventId", "Those of this event."),
+        Param::text("entityId", "Those about this entity."),
+        Param::text("correlationId", "Those with this correlation id."),
+        Param::one_of("errorCategory", "Those whose last attempt failed so.", CATEGORIES),
+        Param::text(
+            "search",
+            "Whose event, entity, correlation or own id is this, or whose integration or error has this part.",
+        ),
+    ];
+    own.into_iter().chain(super::dates()).chain(paging::params(true)).collect()
+}
 
 /// What lists of deliveries have in common; the status is each one's own.
 pub(super) fn filter(params: &mut Params) -> DeliveryFilter {
@@ -71,20 +92,36 @@ pub(super) async fn listed<F>(
     })))
 }
 
-#[derive(Serialize)]
+/// A delivery and all that is known of it.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "LogDetail")]
 pub(super) struct Detail {
     #[serde(flatten)]
+    #[schemars(with = "Log")]
     log: Value,
+    /// The payload of the event: JSON, or text, or base64 of other bytes. Null once it is no longer kept.
+    #[schemars(with = "Option<Value>")]
     original_payload: Option<Payload>,
+    /// The payload that was sent.
+    #[schemars(with = "Option<Value>")]
     request_payload: Option<Payload>,
+    /// Headers by which a receiver tells deliveries apart.
     request_headers: Map<String, Value>,
+    /// Headers of the last answer.
+    #[schemars(with = "Option<Value>")]
     response_headers: Option<Box<RawValue>>,
+    /// The body of the last answer.
     response_body: Option<String>,
+    /// Whether the body was longer than what is kept.
     response_body_truncated: Option<bool>,
+    /// The signature that was sent.
     signature: Option<String>,
+    /// Whether it will be tried again.
     should_retry: bool,
+    /// The request for a shell.
     curl_command: Option<String>,
+    /// Every attempt, from the first.
     attempts: Vec<Tried>,
 }
 
@@ -93,8 +130,7 @@ pub async fn one(
     Path(id): Path<String>,
     params: Params,
 ) -> Result<Json<impl Serialize>, ApiError> {
-    let store = store(&state)?;
-    let delivery = visible(&*store, &id, params).await?;
+    let (store, delivery) = visible(&state, &id, params).await?;
     let attempts = store.attempts(delivery.id).await?;
     let event = event_of(&*store, &delivery).await?;
     let snapshot = state.catalog.snapshot();

@@ -2,22 +2,22 @@
 
 mod dlq;
 mod events;
-mod forms;
+pub(super) mod forms;
 mod logs;
 mod paging;
 mod rejected;
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::routing::{get, post};
 use chrono::NaiveDate;
 
 pub use dlq::{NO_LONGER_DEAD, Redrives};
 
 use crate::api::ApiState;
+use crate::api::door::{Access, Answer, Door, Param, form, get, post};
 use crate::api::error::{ApiError, Code};
 use crate::api::params::Params;
+use crate::api::spec::page;
 use crate::history::facts::from_word;
 use crate::history::rows::Delivery;
 use crate::history::store::{Store, StoreError};
@@ -28,16 +28,79 @@ use crate::model::time::Timestamp;
 const AGAIN: u32 = 5;
 const DAY_MS: i64 = 24 * 3_600 * 1_000;
 
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new()
-        .route("/api/v1/events", get(events::list))
-        .route("/api/v1/events/{id}", get(events::one))
-        .route("/api/v1/logs", get(logs::list))
-        .route("/api/v1/logs/{id}", get(logs::one))
-        .route("/api/v1/dlq", get(dlq::list))
-        .route("/api/v1/dlq/{id}", get(dlq::one))
-        .route("/api/v1/dlq/{id}/retry", post(dlq::retry))
-        .route("/api/v1/rejected", get(rejected::list))
+pub(super) fn routes(door: &mut Door, state: &ApiState) {
+    let org = || Param::text("orgId", "Those of this organization.");
+    let own = || Param::text("orgId", "The organization that it has to belong to.");
+
+    let list = get("/api/v1/events", Access::Read)
+        .says("Events", "Events that came in, newest first.")
+        .params([
+            org(),
+            Param::text("type", "Of this event type."),
+            Param::text("entityId", "About this entity."),
+            Param::text("correlationId", "With this correlation id."),
+            Param::text("search", "Whose id, entity id or correlation id is this."),
+        ])
+        .params(dates())
+        .params(paging::params(true))
+        .answers(Answer::json(200, "A page.", page("events", "Event")));
+    door.add(list, events::list, state.clone());
+    let one = get("/api/v1/events/{id}", Access::Read)
+        .says("Events", "One event, its payload, its deliveries and all that happened to it.")
+        .params([own(), Param::text("source", "Its source, where an id is not enough.")])
+        .answers(Answer::json(200, "The event.", form("EventDetail")));
+    door.add(one, events::one, state.clone());
+
+    let list = get("/api/v1/logs", Access::Read)
+        .says("Deliveries", "Deliveries, newest first.")
+        .params([Param::one_of(
+            "status",
+            "In this state; several may be given, or one text with commas.",
+            logs::STATUSES,
+        )
+        .many()])
+        .params(logs::params())
+        .answers(Answer::json(200, "A page.", page("logs", "Log")));
+    door.add(list, logs::list, state.clone());
+    let one = get("/api/v1/logs/{id}", Access::Read)
+        .says("Deliveries", "One delivery, its attempts, what was sent and what was answered.")
+        .params([own()])
+        .answers(Answer::json(200, "The delivery.", form("LogDetail")));
+    door.add(one, logs::one, state.clone());
+
+    let list = get("/api/v1/dlq", Access::Read)
+        .says("Dead letters", "Deliveries that no retry mends, newest first.")
+        .params([Param::one_of("status", "In this state.", "FAILED, ABANDONED").many()])
+        .params(logs::params())
+        .answers(Answer::json(200, "A page.", page("entries", "Entry")));
+    door.add(list, dlq::list, state.clone());
+    let one = get("/api/v1/dlq/{id}", Access::Read)
+        .says("Dead letters", "One dead letter, its payload and its attempts.")
+        .params([own()])
+        .answers(Answer::json(200, "The dead letter.", form("EntryDetail")));
+    door.add(one, dlq::one, state.clone());
+    let retry = post("/api/v1/dlq/{id}/retry", Access::Write)
+        .says("Dead letters", "Puts a dead letter back: the same delivery, its attempts counted on.")
+        .params([own()])
+        .answers(Answer::json(202, "It will be tried.", form("Redriven")))
+        .fails(&[409]);
+    door.add(retry, dlq::retry, state.clone());
+
+    let list = get("/api/v1/rejected", Access::Read)
+        .says("Rejected", "Records that were not understood, newest first, and why.")
+        .params([org(), Param::text("stage", "Rejected by this stage."), Param::text("reason", "For this reason.")])
+        .params(dates())
+        .params(paging::params(false))
+        .answers(Answer::json(200, "A page.", page("rejected", "RejectedRecord")));
+    door.add(list, rejected::list, state.clone());
+}
+
+/// The parameters that `span` reads.
+fn dates() -> [Param; 2] {
+    [
+        Param::text("startDate", "From this day (`2026-11-20`) or moment (RFC 3339) on."),
+        Param::text("endDate", "Up to and with this day, UTC, or this moment."),
+    ]
 }
 
 impl From<StoreError> for ApiError {
@@ -94,11 +157,13 @@ fn words<T: serde::de::DeserializeOwned>(params: &mut Params, name: &'static str
     found
 }
 
-/// The delivery of this id; one of another organisation than the URL names is not there.
-async fn visible(store: &dyn Store, id: &str, mut params: Params) -> Result<Delivery, ApiError> {
+/// The delivery of this id, and the store that has it; one of another organisation than the URL names is not there.
+async fn visible(state: &ApiState, id: &str, mut params: Params) -> Result<(Arc<dyn Store>, Delivery), ApiError> {
     let org = params.org();
     params.finish()?;
+    let store = store(state)?;
     let unknown = || ApiError::new(Code::NotFound, format!("history has no delivery `{id}`"));
     let found = store.delivery(DeliveryId::parse(id).map_err(|_| unknown())?).await?;
-    found.filter(|one| org.is_none_or(|org| one.about.org.as_deref() == Some(org.as_str()))).ok_or_else(unknown)
+    let found = found.filter(|one| org.is_none_or(|org| one.about.org.as_deref() == Some(org.as_str())));
+    found.map(|found| (store, found)).ok_or_else(unknown)
 }

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::api::door::Param;
 use crate::api::listing::{DEFAULT_LIMIT, MAX_LIMIT, MAX_PAGE, Page};
 use crate::api::params::Params;
 use crate::history::store::{self, COUNTED, Cursor, Listed};
@@ -13,6 +14,16 @@ pub(super) struct Paging {
     page: usize,
     limit: usize,
     after: Option<Cursor>,
+}
+
+/// The parameters that `Paging` reads.
+pub(super) fn params(with_cursor: bool) -> Vec<Param> {
+    let cursor = Param::text("cursor", "The `nextCursor` of the page before; `page` is then left out.");
+    let numbered = [
+        Param::number("page", "Which page, from 1.", (1, MAX_PAGE)),
+        Param::number("limit", "How many items a page has.", (DEFAULT_LIMIT, MAX_LIMIT)),
+    ];
+    with_cursor.then_some(cursor).into_iter().chain(numbered).collect()
 }
 
 impl Paging {

@@ -2,7 +2,9 @@
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::paging::Paging;
@@ -18,24 +20,39 @@ use crate::model::time::Timestamp;
 /// Characters of a value that a list shows; the record as a whole is in the topic.
 const SHOWN: usize = 2_000;
 
-#[derive(Serialize)]
+/// A record that was not understood.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Item {
+#[schemars(rename = "RejectedRecord")]
+pub(super) struct Item {
     /// Its place in the topic `rejected`.
     id: String,
+    /// Which stage rejected it.
     stage: String,
+    /// Why, in a word.
     reason: String,
+    /// Why.
     message: String,
     /// Where it was read.
     topic: String,
+    /// The partition that its record lies in.
     partition: i32,
+    /// The offset of its record.
     offset: i64,
+    /// The organization.
     org_id: Option<String>,
+    /// The event.
     event_id: Option<String>,
+    /// The type of the event.
     event_type: Option<String>,
+    /// Its headers.
+    #[schemars(with = "Option<Value>")]
     headers: Option<Box<RawValue>>,
+    /// The payload: JSON, or text, or base64 of other bytes. Null once it is no longer kept.
     payload: String,
+    /// Whether it is longer than what is shown.
     payload_truncated: bool,
+    /// When.
     rejected_at: Timestamp,
 }
 

@@ -2,8 +2,10 @@
 
 mod access;
 mod bad_input;
+mod collections;
 mod history;
 mod resources;
+mod spec;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,15 +13,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
-use axum::routing::post;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::api::{AdminKey, ApiState, Health, Part, admin, router};
+use crate::api::door::{Access, post as route};
+use crate::api::{AdminKey, ApiState, Credentials, Door, Health, Part, admin, router};
 use crate::catalog::fake::SharedFake;
+use crate::catalog::seal::Keyring;
 use crate::catalog::writer::{Limits, Writer};
 use crate::catalog::{Catalog, Follower};
 use crate::history::History;
@@ -99,13 +102,17 @@ impl Api {
         tasks.spawn(Follower::new(Arc::new(log.clone()), Arc::clone(&catalog)).run(CancellationToken::new()));
         let clock = Arc::new(ManualClock::at(Timestamp(1_763_712_930_250)));
         let limits = Limits { patience: std::time::Duration::from_secs(5), pause_ms: 0..=1, ..Limits::default() };
-        let writer = Writer::new(Arc::new(log.clone()), Arc::clone(&catalog), clock, limits);
+        let writer = Writer::new(Arc::new(log.clone()), Arc::clone(&catalog), clock.clone(), limits);
+        let keyring = Keyring::of("MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=", &[]).unwrap();
+        let writer = writer.sealing_with(Some(Arc::new(keyring)));
         let (topics, history) = (FakeLog::new(), Arc::new(History::elsewhere()));
         let well = Arc::new(Wellness(AtomicBool::new(true)));
+        let credentials =
+            Credentials { admin_key: AdminKey::of(key), catalog: Arc::clone(&catalog), clock: clock.clone() };
         let state = ApiState {
             catalog,
             writer: Arc::new(writer),
-            admin_key: AdminKey::of(key),
+            credentials,
             retry: RetryPolicy { max_attempts: 3, ..RetryPolicy::default() },
             longest_wait: std::time::Duration::from_secs(144 * 3_600),
             log: Arc::new(topics.clone()),
@@ -114,9 +121,12 @@ impl Api {
             health: well.clone(),
             metrics: Arc::new(|| "tidegate_up 1\n".to_owned()),
         };
-        let events = Router::new().route("/api/v1/events", post(|| async { StatusCode::ACCEPTED }));
-        let routes = if with_admin { admin(state.clone()).merge(events) } else { events };
-        Api { router: router(state, routes), log, topics, history, well, _following: tasks }
+        let mut door = Door::default();
+        door.add(route("/api/v1/events", Access::Publish), || async { StatusCode::ACCEPTED }, ());
+        if with_admin {
+            admin(&mut door, &state);
+        }
+        Api { router: router(door, &state), log, topics, history, well, _following: tasks }
     }
 
     async fn state_loaded(&self) {

@@ -90,7 +90,7 @@ async fn what_is_referenced_cannot_be_deleted_and_says_by_whom() {
     let api = Api::with_bills().await;
     let answer = api.delete(&format!("{ORGS}/648")).await;
     assert_error(&answer, 409, "CONFLICT");
-    assert_eq!(answer.paths(), ["bills"]);
+    assert_eq!(answer.paths(), ["OutboundIntegration/bills"]);
     assert_eq!(api.delete(&format!("{INTEGRATIONS}/bills")).await.status, 204);
     assert_eq!(api.delete(&format!("{ORGS}/648")).await.status, 204);
 }

@@ -1,5 +1,6 @@
 //! The rows of the report.
 
+use super::catalog::Large;
 use super::logs::Asked;
 use super::{Figures, Measuring, STREAMS};
 use crate::bench::report::{Latency, Report, Row, Target, Unit, median, thousands};
@@ -30,6 +31,7 @@ impl Measuring {
         if gated {
             rows.extend(self.of_the_gateway());
         }
+        rows.extend(self.extra.catalog.iter().flat_map(of_the_catalog));
         Report {
             version: env!("CARGO_PKG_VERSION"),
             at: SystemClock.now().to_string(),
@@ -108,4 +110,23 @@ impl Measuring {
         ));
         notes
     }
+}
+
+fn of_the_catalog(large: &Large) -> [Row; 6] {
+    let many = thousands(f64::from(large.integrations));
+    let row = |name: String, unit, value| Row::new(name, unit).gateway(Some(value));
+    [
+        row(format!("start with {many} integrations"), Unit::Milliseconds, large.start).target(Target::AtMost(3_000.0)),
+        row(format!("memory with {many} integrations"), Unit::MiB, large.memory),
+        row("a change of the catalog, p50".to_owned(), Unit::Milliseconds, large.write_p50),
+        row(
+            "the same, seen by another process, p99".to_owned(),
+            Unit::Milliseconds,
+            large.write_p99.max(0.0) + large.seen_p99,
+        )
+        .target(Target::AtMost(200.0)),
+        row(format!("50 of {many} integrations, slowest filter, p50"), Unit::Milliseconds, large.page)
+            .target(Target::AtMost(50.0)),
+        row("integrations read by 16 clients while one changes them".to_owned(), Unit::PerSecond, large.reads),
+    ]
 }

@@ -1,10 +1,9 @@
 //! The JSON forms: what is taken, what is refused, and what is said about it.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
-use crate::catalog::resource::{Kind, Resource};
+use crate::catalog::kind::Kind;
+use crate::catalog::resource::{Resource, Revision};
 use crate::catalog::samples;
 use crate::model::problem::Problem;
 
@@ -43,12 +42,12 @@ fn what_is_written_is_read_again_as_it_was() {
     full.org_unit = Some(crate::model::ids::Rid::parse("84").unwrap());
     full.headers = vec![("x-a".parse().unwrap(), "b c".parse().unwrap())];
     full.when_disabled = crate::model::integration::WhenDisabled::Wait;
-    full.version = 7;
     let mut org = samples::organization("648");
-    org.timezone = Some("Asia/Kolkata".into());
-    org.tags = vec!["north".into()];
-    for resource in [Resource::OutboundIntegration(Arc::new(full)), Resource::Organization(Arc::new(org))] {
-        let read = resource.key().kind().read(serde_json::from_slice(&resource.to_bytes()).unwrap());
+    org.contact.timezone = Some("Asia/Kolkata".into());
+    org.contact.tags = vec!["north".into()];
+    let revision = Revision { version: 7, ..Revision::default() };
+    for resource in [Resource::from(full), Resource::from(org)].map(|resource| resource.revised(revision)) {
+        let read = resource.kind().read(serde_json::from_slice(&resource.to_bytes()).unwrap());
         assert_eq!(read, Ok(resource));
     }
 }

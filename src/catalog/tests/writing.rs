@@ -8,13 +8,16 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::catalog::audit::Origin;
 use crate::catalog::change::{Action, Change, Condition, Refusal};
 use crate::catalog::fake::{Fault, SharedFake};
-use crate::catalog::resource::{Key, Resource};
+use crate::catalog::kind::{Key, Kind};
+use crate::catalog::resource::Resource;
 use crate::catalog::samples::{integration, organization};
+use crate::catalog::seal::Keyring;
 use crate::catalog::writer::{Limits, WriteError, Writer};
 use crate::catalog::{Catalog, Follower};
-use crate::model::ids::{IntegrationId, Offset, OrgId};
+use crate::model::ids::Offset;
 use crate::model::record::Record;
 use crate::model::time::{ManualClock, Timestamp};
 use crate::stream::log::LogError;
@@ -22,10 +25,10 @@ use crate::stream::log::LogError;
 const SOON: Duration = Duration::from_secs(5);
 
 /// One process with a catalog of its own on a shared log.
-struct Process {
-    log: SharedFake,
+pub struct Process {
+    pub log: SharedFake,
     catalog: Arc<Catalog>,
-    writer: Writer,
+    pub writer: Writer,
     clock: Arc<ManualClock>,
     follower: JoinHandle<Result<(), LogError>>,
     _running: DropGuard,
@@ -46,15 +49,19 @@ fn process_with(log: &SharedFake, limits: Limits) -> Process {
 }
 
 fn create(resource: Resource) -> Change {
-    Change { key: resource.key(), condition: Condition::None, action: Action::Create(resource) }
+    Change { key: resource.key(), condition: Condition::None, action: Action::Create(resource.to_json()) }
+}
+
+pub fn somebody() -> Origin {
+    Origin { actor: "user:ada".to_owned(), address: None, request_id: None }
 }
 
 fn org(id: &str) -> Resource {
-    Resource::Organization(Arc::new(organization(id)))
+    organization(id).into()
 }
 
 fn bills() -> Resource {
-    Resource::OutboundIntegration(Arc::new(integration("648", "bills")))
+    integration("648", "bills").into()
 }
 
 fn change(key: Key, action: Action) -> Change {
@@ -67,41 +74,54 @@ fn record(resource: &Resource) -> Record {
 }
 
 fn bills_key() -> Key {
-    Key::OutboundIntegration(IntegrationId::parse("bills").unwrap())
+    Key::of(Kind::OutboundIntegration, "bills").unwrap()
 }
 
 fn org_key() -> Key {
-    Key::Organization(OrgId::parse("648").unwrap())
+    Key::of(Kind::Organization, "648").unwrap()
 }
 
 impl Process {
+    /// With organisation 648, and these keys.
+    pub async fn sealing(log: &SharedFake, keyring: Option<Arc<Keyring>>) -> Self {
+        let process = process(log);
+        let process = Process { writer: process.writer.sealing_with(keyring), ..process };
+        // Another process may have made it.
+        let _ = process.write(create(org("648"))).await;
+        process
+    }
+
     async fn with_org(self) -> Self {
-        self.writer.write(create(org("648"))).await.unwrap();
+        self.write(create(org("648"))).await.unwrap();
         self
     }
 
+    async fn write(&self, change: Change) -> Result<Resource, WriteError> {
+        self.writer.write(change, &somebody()).await
+    }
+
     fn has_bills(&self) -> bool {
-        bills_key().find(&self.catalog.snapshot()).is_some()
+        self.catalog.snapshot().get(&bills_key()).is_some()
     }
 }
 
 #[tokio::test]
 async fn a_write_is_in_the_own_snapshot_before_it_is_answered() {
     let process = process(&SharedFake::default()).with_org().await;
-    let written = process.writer.write(create(bills())).await.unwrap();
-    assert_eq!(bills_key().find(&process.catalog.snapshot()), Some(written));
+    let written = process.write(create(bills())).await.unwrap();
+    assert_eq!(process.catalog.snapshot().get(&bills_key()).cloned(), Some(written));
     assert_eq!(process.log.0.seats_taken(), 1, "the seat is kept from one write to the next");
 }
 
 #[tokio::test]
 async fn versions_have_no_gaps_and_times_never_go_back() {
     let process = process(&SharedFake::default()).with_org().await;
-    process.writer.write(create(bills())).await.unwrap();
-    let off = process.writer.write(change(bills_key(), Action::SetActive(false))).await.unwrap();
-    let again = process.writer.write(change(bills_key(), Action::SetActive(false))).await.unwrap();
-    assert_eq!((off.revision().version, again.revision().version), (2, 2), "what is so already is not written");
+    process.write(create(bills())).await.unwrap();
+    let off = process.write(change(bills_key(), Action::SetActive(false))).await.unwrap();
+    let again = process.write(change(bills_key(), Action::SetActive(false))).await.unwrap();
+    assert_eq!((off.revision.version, again.revision.version), (2, 2), "what is so already is not written");
     process.clock.advance(Duration::from_secs(1));
-    let replaced = process.writer.write(change(bills_key(), Action::Replace(bills()))).await.unwrap().revision();
+    let replaced = process.write(change(bills_key(), Action::Replace(bills().to_json()))).await.unwrap().revision;
     assert_eq!((replaced.version, replaced.created_at, replaced.updated_at), (3, Timestamp(1_000), Timestamp(2_000)));
 }
 
@@ -109,8 +129,8 @@ async fn versions_have_no_gaps_and_times_never_go_back() {
 async fn a_fenced_writer_decides_anew_and_never_overwrites_what_it_has_not_seen() {
     let process = process(&SharedFake::default()).with_org().await;
     process.log.0.fail_next_commit(Fault::FencedBy(vec![record(&bills())]));
-    let error = process.writer.write(create(bills())).await.unwrap_err();
-    assert!(matches!(error, WriteError::Refused(Refusal::Exists(_))), "{error}");
+    let error = process.write(create(bills())).await.unwrap_err();
+    assert!(matches!(error, WriteError::Refused { refusal: Refusal::Exists(_), .. }), "{error}");
     assert_eq!(process.log.0.written().len(), 2);
 }
 
@@ -119,7 +139,7 @@ async fn a_fenced_writer_takes_the_seat_again() {
     let process = process(&SharedFake::default()).with_org().await;
     process.log.0.fail_next_commit(Fault::FencedBy(vec![]));
     process.log.0.fail_next_commit(Fault::FencedBy(vec![]));
-    process.writer.write(create(bills())).await.unwrap();
+    process.write(create(bills())).await.unwrap();
     assert_eq!(process.log.0.seats_taken(), 3);
 }
 
@@ -130,23 +150,23 @@ async fn two_writers_that_fence_each_other_lose_no_write() {
     for round in 0..10 {
         for (name, process) in [("one", &one), ("two", &two)] {
             let new = integration("648", &format!("{name}-{round}"));
-            process.writer.write(create(Resource::OutboundIntegration(Arc::new(new)))).await.unwrap();
+            process.write(create(new.into())).await.unwrap();
         }
     }
     let end = log.0.end_offset();
     for process in [&one, &two] {
         assert!(process.catalog.reached(end, SOON).await);
-        assert_eq!(process.catalog.snapshot().integrations().len(), 20);
+        assert_eq!(process.catalog.snapshot().all(Kind::OutboundIntegration).len(), 20);
     }
 }
 
 #[tokio::test]
 async fn a_refusal_never_rests_on_a_snapshot_that_misses_another_writers_change() {
     let process = process(&SharedFake::default());
-    process.writer.write(create(org("1"))).await.unwrap();
+    process.write(create(org("1"))).await.unwrap();
     process.log.0.hide(true);
     process.log.0.foreign(vec![record(&org("648"))]);
-    let write = process.writer.write(create(bills()));
+    let write = process.write(create(bills()));
     tokio::pin!(write);
     assert!(futures_util::poll!(write.as_mut()).is_pending(), "refused by a snapshot that is behind");
     process.log.0.hide(false);
@@ -157,8 +177,8 @@ async fn a_refusal_never_rests_on_a_snapshot_that_misses_another_writers_change(
 async fn a_commit_of_unknown_outcome_that_happened_is_answered_as_done_and_not_made_twice() {
     let process = process(&SharedFake::default()).with_org().await;
     process.log.0.fail_next_commit(Fault::UnknownButWritten);
-    let written = process.writer.write(create(bills())).await.unwrap();
-    assert_eq!(written.revision().version, 1);
+    let written = process.write(create(bills())).await.unwrap();
+    assert_eq!(written.revision.version, 1);
     assert_eq!(process.log.0.written().len(), 2);
 }
 
@@ -166,7 +186,7 @@ async fn a_commit_of_unknown_outcome_that_happened_is_answered_as_done_and_not_m
 async fn a_commit_of_unknown_outcome_that_was_lost_is_made_again() {
     let process = process(&SharedFake::default()).with_org().await;
     process.log.0.fail_next_commit(Fault::UnknownAndLost);
-    process.writer.write(create(bills())).await.unwrap();
+    process.write(create(bills())).await.unwrap();
     assert_eq!(process.log.0.written().len(), 2);
     assert!(process.has_bills());
 }
@@ -174,9 +194,9 @@ async fn a_commit_of_unknown_outcome_that_was_lost_is_made_again() {
 #[tokio::test]
 async fn a_deletion_of_unknown_outcome_is_told_by_its_write_and_not_by_what_is_missing() {
     let process = process(&SharedFake::default()).with_org().await;
-    process.writer.write(create(bills())).await.unwrap();
+    process.write(create(bills())).await.unwrap();
     process.log.0.fail_next_commit(Fault::UnknownButWritten);
-    process.writer.write(change(bills_key(), Action::Delete)).await.unwrap();
+    process.write(change(bills_key(), Action::Delete)).await.unwrap();
     assert!(!process.has_bills());
 }
 
@@ -186,7 +206,7 @@ async fn a_write_is_never_said_to_have_failed_when_nobody_can_tell() {
     let process = process_with(&SharedFake::default(), limits).with_org().await;
     process.log.0.hide(true);
     process.log.0.fail_next_commit(Fault::UnknownButWritten);
-    let error = process.writer.write(create(bills())).await.unwrap_err();
+    let error = process.write(create(bills())).await.unwrap_err();
     assert!(matches!(error, WriteError::Unknown(_)), "{error}");
 }
 
@@ -194,11 +214,11 @@ async fn a_write_is_never_said_to_have_failed_when_nobody_can_tell() {
 async fn without_the_log_a_write_is_refused_and_the_snapshot_stays() {
     let process = process(&SharedFake::default()).with_org().await;
     process.log.0.go_away(true);
-    let error = process.writer.write(create(bills())).await.unwrap_err();
+    let error = process.write(create(bills())).await.unwrap_err();
     assert!(matches!(error, WriteError::Unavailable(_)), "{error}");
-    assert!(org_key().find(&process.catalog.snapshot()).is_some());
+    assert!(process.catalog.snapshot().get(&org_key()).is_some());
     process.log.0.go_away(false);
-    process.writer.write(create(bills())).await.unwrap();
+    process.write(create(bills())).await.unwrap();
     assert!(process.has_bills(), "the follower came back too");
 }
 
@@ -207,7 +227,7 @@ async fn with_the_log_away_nobody_waits_for_a_client_that_goes_on_trying() {
     let process = process_with(&SharedFake::default(), Limits::default()).with_org().await;
     process.log.0.fall_silent();
     let began = Instant::now();
-    let writes = (0..20).map(|i| process.writer.write(create(org(&i.to_string()))));
+    let writes = (0..20).map(|i| process.write(create(org(&i.to_string()))));
     for answer in futures_util::future::join_all(writes).await {
         let error = answer.unwrap_err();
         assert!(matches!(error, WriteError::Unavailable(_)), "nothing can have been written: {error}");
@@ -220,7 +240,7 @@ async fn a_log_that_goes_away_during_a_write_leaves_it_unknown_and_is_told_soon(
     let process = process_with(&SharedFake::default(), Limits::default()).with_org().await;
     process.log.0.fail_next_commit(Fault::NeverAnswered);
     let began = Instant::now();
-    let error = process.writer.write(create(bills())).await.unwrap_err();
+    let error = process.write(create(bills())).await.unwrap_err();
     assert!(matches!(error, WriteError::Unknown(_)), "it may have been written: {error}");
     assert!(began.elapsed() <= SOON, "{:?}", began.elapsed());
 }
@@ -229,12 +249,12 @@ async fn a_log_that_goes_away_during_a_write_leaves_it_unknown_and_is_told_soon(
 async fn a_write_that_failed_for_sure_can_be_made_again() {
     let process = process(&SharedFake::default()).with_org().await;
     process.log.0.fail_next_commit(Fault::Unavailable);
-    let error = process.writer.write(create(bills())).await.unwrap_err();
+    let error = process.write(create(bills())).await.unwrap_err();
     assert!(matches!(error, WriteError::Unavailable(_)), "{error}");
     process.log.0.fail_next_commit(Fault::TooLarge);
-    let error = process.writer.write(create(bills())).await.unwrap_err();
+    let error = process.write(create(bills())).await.unwrap_err();
     assert!(matches!(error, WriteError::TooLarge(_)), "{error}");
-    process.writer.write(create(bills())).await.unwrap();
+    process.write(create(bills())).await.unwrap();
 }
 
 #[tokio::test]
@@ -242,22 +262,22 @@ async fn a_write_that_its_caller_dropped_does_not_spoil_the_next() {
     let process = process(&SharedFake::default()).with_org().await;
     process.log.0.hide(true);
     {
-        let first = process.writer.write(create(bills()));
+        let first = process.write(create(bills()));
         tokio::pin!(first);
         // Committed, and waiting for a snapshot that does not come.
         assert!(futures_util::poll!(first.as_mut()).is_pending());
         assert_eq!(process.log.0.written().len(), 2);
     }
     process.log.0.hide(false);
-    let error = process.writer.write(create(bills())).await.unwrap_err();
-    assert!(matches!(error, WriteError::Refused(Refusal::Exists(_))), "{error}");
+    let error = process.write(create(bills())).await.unwrap_err();
+    assert!(matches!(error, WriteError::Refused { refusal: Refusal::Exists(_), .. }), "{error}");
 }
 
 #[tokio::test]
 async fn an_integration_of_an_unknown_organisation_is_refused_with_its_path() {
     let process = process(&SharedFake::default());
-    let error = process.writer.write(create(bills())).await.unwrap_err();
-    let WriteError::Refused(Refusal::Invalid(problems)) = error else { panic!("{error}") };
+    let error = process.write(create(bills())).await.unwrap_err();
+    let WriteError::Refused { refusal: Refusal::Invalid(problems), .. } = error else { panic!("{error}") };
     assert_eq!(problems[0].path, "orgId");
 }
 
@@ -266,26 +286,29 @@ async fn an_organisation_with_integrations_cannot_be_deleted() {
     let process = process(&SharedFake::default()).with_org().await;
     for i in 0..30 {
         let new = integration("648", &format!("i{i:02}"));
-        process.writer.write(create(Resource::OutboundIntegration(Arc::new(new)))).await.unwrap();
+        process.write(create(new.into())).await.unwrap();
     }
-    let error = process.writer.write(change(org_key(), Action::Delete)).await.unwrap_err();
-    let WriteError::Refused(Refusal::Referenced { by, count, .. }) = error else { panic!("{error}") };
-    assert_eq!((by.len(), by[0].as_str(), count), (20, "i00", 30));
+    let error = process.write(change(org_key(), Action::Delete)).await.unwrap_err();
+    let WriteError::Refused { refusal: Refusal::Referenced { by, count, .. }, .. } = error else { panic!("{error}") };
+    assert_eq!((by.len(), by[0].to_string(), count), (20, "OutboundIntegration/i00".to_owned(), 30));
 }
 
 #[tokio::test]
 async fn a_version_that_has_moved_on_is_a_conflict() {
     let process = process(&SharedFake::default()).with_org().await;
-    process.writer.write(create(bills())).await.unwrap();
+    process.write(create(bills())).await.unwrap();
     let with = |versions: &[u64], action| Change {
         key: bills_key(),
         condition: Condition::Versions(versions.to_vec()),
         action,
     };
-    process.writer.write(with(&[7, 1], Action::Replace(bills()))).await.unwrap();
-    for action in [Action::Replace(bills()), Action::Delete, Action::SetActive(false)] {
-        let error = process.writer.write(with(&[1], action)).await.unwrap_err();
-        assert!(matches!(error, WriteError::Refused(Refusal::VersionMismatch { actual: 2, .. })), "{error}");
+    process.write(with(&[7, 1], Action::Replace(bills().to_json()))).await.unwrap();
+    for action in [Action::Replace(bills().to_json()), Action::Delete, Action::SetActive(false)] {
+        let error = process.write(with(&[1], action)).await.unwrap_err();
+        assert!(
+            matches!(error, WriteError::Refused { refusal: Refusal::VersionMismatch { actual: 2, .. }, .. }),
+            "{error}"
+        );
     }
 }
 
@@ -306,7 +329,7 @@ async fn a_record_that_cannot_be_read_leaves_the_last_good_state() {
         garbled("OutboundIntegration/bills", &other.to_string()),
         garbled("OutboundIntegration/bills", &serde_json::to_string(&org("648")).unwrap()),
         garbled("OutboundIntegration/else", &serde_json::to_string(&bills()).unwrap()),
-        garbled("Lookup/1", "{}"),
+        garbled("Unheard/1", "{}"),
         garbled("nonsense", "{}"),
         Record::default(),
         record(&org("649")),
@@ -314,9 +337,10 @@ async fn a_record_that_cannot_be_read_leaves_the_last_good_state() {
     let process = process(&log);
     assert!(process.catalog.reached(log.0.end_offset(), SOON).await);
     let snapshot = process.catalog.snapshot();
-    assert_eq!(bills_key().find(&snapshot), Some(bills()));
-    assert_eq!((snapshot.orgs().len(), snapshot.integrations().len()), (2, 1));
-    let unreadable = |id: &str| process.catalog.snapshot().is_unreadable(&IntegrationId::parse(id).unwrap());
+    assert_eq!(snapshot.get(&bills_key()).cloned(), Some(bills()));
+    assert_eq!((snapshot.orgs().len(), snapshot.all(Kind::OutboundIntegration).len()), (2, 1));
+    let unreadable =
+        |id: &str| process.catalog.snapshot().is_unreadable(&Key::of(Kind::OutboundIntegration, id).unwrap());
     assert!(unreadable("bills") && unreadable("else") && !unreadable("1"));
     log.0.foreign(vec![record(&bills())]);
     assert!(process.catalog.reached(log.0.end_offset(), SOON).await);
@@ -344,7 +368,7 @@ async fn a_tombstone_takes_its_resource_away() {
     log.0.foreign(vec![Record { value: None, ..record(&bills()) }]);
     let process = process(&log);
     assert!(process.catalog.reached(log.0.end_offset(), SOON).await);
-    assert!(!process.has_bills() && org_key().find(&process.catalog.snapshot()).is_some());
+    assert!(!process.has_bills() && process.catalog.snapshot().get(&org_key()).is_some());
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{Exit, Publish, event, run};
-use crate::api::events;
+use crate::api::{Door, events};
 use crate::cli::client::{self, Key};
 use crate::cli::{Cli, Command};
 use crate::ingest::accept::tests::{Appends, ingest};
@@ -45,7 +45,9 @@ struct Api {
 async fn api() -> Api {
     let log = Arc::new(Appends::default());
     let moods = Arc::new(Moods { answered: usize::MAX.into(), ..Moods::default() });
-    let router = events::router(ingest(&log, 64 << 20));
+    let mut door = Door::default();
+    events::routes(&mut door, &ingest(&log, 64 << 20));
+    let router = door.for_the_administrator();
     let router = router.layer(from_fn_with_state(moods.clone(), moody));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());

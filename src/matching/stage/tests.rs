@@ -2,7 +2,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::catalog::samples::{integration, organization};
+use crate::catalog::samples::{integration, organization, unit};
+use crate::catalog::{Key, Resource};
+use crate::model::ids::Rid;
+use crate::model::integration::Scope;
 use crate::model::pattern::EventPattern;
 use crate::model::time::Timestamp;
 use crate::stream::log::{self, Follower, LogError, Member, Membership, PartitionReader, Seat};
@@ -53,8 +56,8 @@ fn hears(id: &str, event_type: &str) -> OutboundIntegration {
 
 fn holding(position: i64, integrations: impl IntoIterator<Item = OutboundIntegration>) -> Snapshot {
     let mut snapshot = Snapshot::default();
-    snapshot.put_organization(organization("648"));
-    integrations.into_iter().for_each(|i| snapshot.put_integration(i));
+    snapshot.put(organization("648"));
+    integrations.into_iter().for_each(|i| snapshot.put(i));
     snapshot.advance(Offset(position));
     snapshot
 }
@@ -196,13 +199,39 @@ fn a_change_of_the_catalog_counts_from_the_next_event_on() {
     let mut stage = stage(holding(9, [hears("first", "t")]));
     assert_eq!(told(&map(&mut stage, &event("1", "t", &[]))), [(Topic::Deliveries, "first".to_owned())]);
     let mut next = (*stage.catalog.snapshot()).clone();
-    next.remove_integration(&hears("first", "t").id);
-    next.put_integration(hears("second", "*"));
+    next.remove(&Key::from(&hears("first", "t").id));
+    next.put(hears("second", "*"));
     stage.catalog.publish(next.clone());
     assert_eq!(told(&map(&mut stage, &event("2", "t", &[]))), [(Topic::Deliveries, "second".to_owned())]);
-    next.remove_organization(&organization("648").org_id);
+    next.remove(&Key::from(&organization("648").org_id));
     stage.catalog.publish(next);
     assert_eq!(told(&map(&mut stage, &event("3", "t", &[]))), [(Topic::Rejected, "unknown_org".to_owned())]);
+}
+
+#[test]
+fn an_event_of_a_unit_is_heard_by_whoever_hears_the_units_above() {
+    let mut snapshot = holding(9, []);
+    for (rid, parent) in [("ward", None), ("room", Some("ward")), ("bed", Some("room"))] {
+        snapshot.put(unit("648", rid, parent));
+    }
+    let of = |id: &str, rid: &str, scope| OutboundIntegration {
+        org_unit: Some(Rid::parse(rid).unwrap()),
+        scope,
+        ..hears(id, "t")
+    };
+    snapshot.put(of("all-of-ward", "ward", Scope::IncludeChildren));
+    snapshot.put(of("ward-alone", "ward", Scope::EntityOnly));
+    snapshot.put(of("all-of-bed", "bed", Scope::IncludeChildren));
+    let mut stage = stage(snapshot);
+    let mut heard = |id: &str, rid: &str| {
+        let mut all: Vec<_> =
+            told(&map(&mut stage, &event(id, "t", &[("ce_entityrid", rid)]))).into_iter().map(|(_, id)| id).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(heard("1", "bed"), ["all-of-bed", "all-of-ward"]);
+    assert_eq!(heard("2", "ward"), ["all-of-ward", "ward-alone"]);
+    assert_eq!(heard("3", "nowhere"), ["no_match"]);
 }
 
 #[test]
@@ -217,9 +246,9 @@ fn a_repeat_after_a_rebalance_is_known_by_what_was_recalled() {
 #[test]
 fn an_event_rejected_before_its_organisation_was_made_may_be_submitted_again() {
     let mut snapshot = holding(9, [hears("i", "t")]);
-    let mut late = organization("648");
-    late.created_at = Timestamp(NOW.0 + 1);
-    snapshot.put_organization(late);
+    let mut late = Resource::from(organization("648"));
+    late.revision.created_at = Timestamp(NOW.0 + 1);
+    snapshot.put(late);
     let mut stage = stage(snapshot);
     stage.recall(&event("1", "t", &[]));
     assert_eq!(told(&map(&mut stage, &event("1", "t", &[]))), [(Topic::Deliveries, "i".to_owned())]);

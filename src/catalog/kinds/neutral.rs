@@ -1,7 +1,7 @@
 //! Fields of an integration whose features this version does not have. Their neutral values are taken, every other is
 //! refused: configuration is never silently ignored.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::catalog::fields::Fields;
 
@@ -55,7 +55,7 @@ const NEUTRAL: &[(&str, Neutral)] = &[
 pub fn read(fields: &mut Fields) {
     fields.alias("deliveryMode", "schedulingMode");
     for (name, neutral) in NEUTRAL {
-        let Some(value) = fields.take(name) else { continue };
+        let Some(value) = fields.neutral(name, schema(*neutral)) else { continue };
         if !is_neutral(&value, *neutral) {
             fields.wrong(*name, format!("asks for what this version does not have yet; {}", remedy(*neutral)));
         }
@@ -82,6 +82,16 @@ fn is_empty(value: &Value) -> bool {
         Value::Array(list) => list.is_empty(),
         Value::Object(object) => object.is_empty(),
         Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+fn schema(neutral: Neutral) -> Value {
+    let about = "Not in this version yet: only what asks for nothing is taken.";
+    match neutral {
+        Neutral::Word(word) => json!({"description": about, "enum": [word]}),
+        Neutral::False => json!({"description": about, "enum": [false]}),
+        Neutral::One => json!({"description": about, "enum": [1]}),
+        Neutral::Empty | Neutral::Off(..) | Neutral::Hollow => json!({"description": about}),
     }
 }
 

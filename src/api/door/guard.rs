@@ -1,0 +1,83 @@
+//! At each route: is the caller known, may they use it, and whose data is it about?
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+
+use crate::api::door::access::{Access, Principal};
+use crate::api::door::caller::Caller;
+use crate::api::error::{ApiError, Code};
+use crate::api::observe::RequestId;
+use crate::catalog::audit::Origin;
+use crate::model::ids::OrgId;
+
+/// The organisation that the caller is bound to, among a request's extensions. `Params` hands no other one out.
+#[derive(Clone, Debug)]
+pub struct Bound(pub OrgId);
+
+/// Lets those through who may use the route.
+pub async fn check(State(access): State<Access>, mut request: Request, next: Next) -> Response {
+    if access == Access::Open {
+        return next.run(request).await;
+    }
+    let caller = request.extensions().get::<Caller>().cloned();
+    let principal = match caller.map(|caller| caller.0) {
+        Some(Ok(principal)) => principal,
+        Some(Err(why)) => return ApiError::new(Code::Unauthorized, why).into_response(),
+        // Only where somebody built a router without the middleware.
+        None => return ApiError::new(Code::Unauthorized, "callers are not known here").into_response(),
+    };
+    if !principal.grant.may(access) {
+        return ApiError::new(Code::Forbidden, denied(access)).into_response();
+    }
+    if let Some(own) = &principal.org {
+        if names_another(request.uri().query().unwrap_or_default(), own) {
+            return ApiError::new(Code::Forbidden, "this credential is of another organization than `orgId` names")
+                .into_response();
+        }
+        request.extensions_mut().insert(Bound(own.clone()));
+    }
+    let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
+    request.extensions_mut().insert(Origin { actor: principal.actor.clone(), address: None, request_id });
+    request.extensions_mut().insert(principal);
+    next.run(request).await
+}
+
+fn denied(access: Access) -> &'static str {
+    match access {
+        Access::Open | Access::Session => "this route is for people who have logged in",
+        Access::Publish => "this credential may not bring events in; a key needs the scope `publish`",
+        Access::Read => "this credential may not read; a key needs the scope `read`",
+        Access::Write => "this credential may not change anything; a key needs the scope `write`",
+        Access::Manage => "this route is for people with the role USER or ADMIN",
+        Access::Admin => "this route is for administrators",
+    }
+}
+
+fn names_another(query: &str, own: &OrgId) -> bool {
+    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+    pairs.any(|(name, value)| name == "orgId" && !value.is_empty() && value != own.as_str())
+}
+
+/// Who asks: told by the guard, so that no change is made without.
+impl<S: Send + Sync> FromRequestParts<S> for Origin {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        told(parts)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Principal {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        told(parts)
+    }
+}
+
+fn told<T: Clone + Send + Sync + 'static>(parts: &Parts) -> Result<T, ApiError> {
+    let told = parts.extensions.get().cloned();
+    told.ok_or_else(|| ApiError::new(Code::Unauthorized, "callers are not known here"))
+}

@@ -1,0 +1,151 @@
+//! A route as it is declared: its method and path, who may use it, and what is said of it.
+
+use axum::http::Method;
+use axum::routing::MethodFilter;
+use serde_json::{Value, json};
+
+use crate::api::door::access::Access;
+
+/// A parameter of the query.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Param {
+    pub name: &'static str,
+    pub about: &'static str,
+    /// JSON Schema.
+    pub schema: Value,
+}
+
+impl Param {
+    pub fn text(name: &'static str, about: &'static str) -> Param {
+        Param { name, about, schema: json!({"type": "string"}) }
+    }
+
+    pub fn number(name: &'static str, about: &'static str, (default, max): (usize, usize)) -> Param {
+        Param { name, about, schema: json!({"type": "integer", "minimum": 1, "maximum": max, "default": default}) }
+    }
+
+    pub fn flag(name: &'static str, about: &'static str) -> Param {
+        Param { name, about, schema: json!({"type": "boolean"}) }
+    }
+
+    pub fn one_of(name: &'static str, about: &'static str, words: &str) -> Param {
+        let words: Vec<_> = words.split(", ").collect();
+        Param { name, about, schema: json!({"type": "string", "enum": words}) }
+    }
+
+    /// It may be given several times.
+    pub fn many(self) -> Param {
+        Param { schema: json!({"type": "array", "items": self.schema}), ..self }
+    }
+}
+
+/// What a route answers with where nothing is wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    pub status: u16,
+    pub about: &'static str,
+    /// JSON Schema; `None`: no body.
+    pub schema: Option<Value>,
+    /// Not JSON.
+    pub media: &'static str,
+}
+
+impl Answer {
+    pub fn json(status: u16, about: &'static str, schema: Value) -> Answer {
+        Answer { status, about, schema: Some(schema), media: "application/json" }
+    }
+
+    pub fn nothing(status: u16, about: &'static str) -> Answer {
+        Answer { status, about, schema: None, media: "" }
+    }
+}
+
+/// One route. Errors need no declaration but those of its own: the others follow from what it takes.
+#[derive(Clone, Debug)]
+pub struct Route {
+    pub method: Method,
+    pub path: String,
+    pub access: Access,
+    pub tag: &'static str,
+    pub summary: String,
+    pub params: Vec<Param>,
+    /// JSON Schema of the body, and whether it has to be there.
+    pub body: Option<(Value, bool)>,
+    /// Content types of the body.
+    pub media: &'static [&'static str],
+    pub answers: Vec<Answer>,
+    /// Statuses of errors of its own.
+    pub errors: &'static [u16],
+}
+
+fn route(method: Method, path: impl Into<String>, access: Access) -> Route {
+    Route {
+        method,
+        path: path.into(),
+        access,
+        tag: "",
+        summary: String::new(),
+        params: Vec::new(),
+        body: None,
+        media: &["application/json"],
+        answers: Vec::new(),
+        errors: &[],
+    }
+}
+
+pub fn get(path: impl Into<String>, access: Access) -> Route {
+    route(Method::GET, path, access)
+}
+
+pub fn post(path: impl Into<String>, access: Access) -> Route {
+    route(Method::POST, path, access)
+}
+
+pub fn put(path: impl Into<String>, access: Access) -> Route {
+    route(Method::PUT, path, access)
+}
+
+pub fn patch(path: impl Into<String>, access: Access) -> Route {
+    route(Method::PATCH, path, access)
+}
+
+pub fn delete(path: impl Into<String>, access: Access) -> Route {
+    route(Method::DELETE, path, access)
+}
+
+impl Route {
+    pub fn says(self, tag: &'static str, summary: impl Into<String>) -> Route {
+        Route { tag, summary: summary.into(), ..self }
+    }
+
+    pub fn params(mut self, params: impl IntoIterator<Item = Param>) -> Route {
+        self.params.extend(params);
+        self
+    }
+
+    pub fn body(self, schema: Value) -> Route {
+        Route { body: Some((schema, true)), ..self }
+    }
+
+    pub fn may_have_body(self, schema: Value) -> Route {
+        Route { body: Some((schema, false)), ..self }
+    }
+
+    pub fn media(self, media: &'static [&'static str]) -> Route {
+        Route { media, ..self }
+    }
+
+    pub fn answers(mut self, answer: Answer) -> Route {
+        self.answers.push(answer);
+        self
+    }
+
+    pub fn fails(self, errors: &'static [u16]) -> Route {
+        Route { errors, ..self }
+    }
+
+    pub(super) fn filter(&self) -> MethodFilter {
+        // Every method that `route` is called with has one.
+        MethodFilter::try_from(self.method.clone()).unwrap_or(MethodFilter::GET)
+    }
+}

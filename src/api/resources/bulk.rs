@@ -1,0 +1,105 @@
+//! The same change of many resources at once: all are made in one transaction, or none.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::Served;
+use crate::api::error::ApiError;
+use crate::api::json::JsonBody;
+use crate::api::params::Params;
+use crate::catalog::audit::Origin;
+use crate::catalog::change::{Action, Change, Condition};
+use crate::catalog::fields::Fields;
+use crate::catalog::schema::describe;
+use crate::catalog::writer::WriteError;
+use crate::model::problem::Problem;
+
+/// In one request.
+const MOST: usize = 500;
+
+#[derive(Clone, Copy)]
+enum Bulk {
+    Enable,
+    Disable,
+    Delete,
+}
+
+const BULKS: &[(&str, Bulk)] = &[("ENABLE", Bulk::Enable), ("DISABLE", Bulk::Disable), ("DELETE", Bulk::Delete)];
+
+/// How many were changed; the others were so already.
+#[derive(Debug, Serialize)]
+pub struct Done {
+    changed: usize,
+    unchanged: usize,
+}
+
+pub fn schema() -> Value {
+    let mut schema = Fields::sketch(ask);
+    describe(&mut schema, &[("action", "What is to be done with all of them."), ("ids", "Which: 500 at most.")]);
+    schema
+}
+
+pub fn answer() -> Value {
+    json!({"type": "object", "required": ["changed", "unchanged"], "properties": {
+        "changed": {"type": "integer", "description": "How many were changed."},
+        "unchanged": {"type": "integer", "description": "How many were so already."},
+    }})
+}
+
+pub async fn bulk(
+    State(served): State<Served>,
+    mut params: Params,
+    by: Origin,
+    JsonBody(body): JsonBody,
+) -> Result<Json<Done>, ApiError> {
+    let org = served.owner(&mut params);
+    params.finish()?;
+    let (bulk, ids) = Fields::of(body).and_then(read).map_err(ApiError::invalid)?;
+    let mut changes = Vec::with_capacity(ids.len());
+    let mut problems = Vec::new();
+    for (at, id) in ids.iter().enumerate() {
+        let action = match bulk {
+            Bulk::Enable => Action::SetActive(true),
+            Bulk::Disable => Action::SetActive(false),
+            Bulk::Delete => Action::Delete,
+        };
+        match served.visible(id, org.as_ref()) {
+            Ok(was) => changes.push(Change { key: was.key(), condition: Condition::None, action }),
+            Err(error) => problems.push(Problem::new(format!("ids[{at}]"), error.message)),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(ApiError::invalid(problems));
+    }
+    let made = served.api.writer.write_all(&changes, &by).await.map_err(told)?;
+    let unchanged = made.iter().filter(|made| made.is_unchanged()).count();
+    Ok(Json(Done { changed: made.len() - unchanged, unchanged }))
+}
+
+fn read(mut fields: Fields) -> Result<(Bulk, Vec<String>), Vec<Problem>> {
+    let asked = ask(&mut fields);
+    fields.finish(asked)
+}
+
+fn ask(fields: &mut Fields) -> Option<(Bulk, Vec<String>)> {
+    fields.require("action");
+    fields.require("ids");
+    let bulk = fields.choice("action", BULKS);
+    let ids = fields.list("ids", MOST, |id| Ok::<_, String>(id.to_owned()));
+    bulk.zip(ids)
+}
+
+/// A refusal names the resource that it is of.
+fn told(error: WriteError) -> ApiError {
+    let at = match &error {
+        WriteError::Refused { at, .. } => Some(*at),
+        _ => None,
+    };
+    let mut answer = ApiError::from(error);
+    if let Some(at) = at {
+        answer.details.insert(0, Problem::new(format!("ids[{at}]"), answer.message.clone()));
+    }
+    answer
+}

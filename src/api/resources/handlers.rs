@@ -1,0 +1,194 @@
+//! One resource, or a page of them.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::Served;
+use super::filter::Filter;
+use crate::api::answer::{self, Shown};
+use crate::api::conditions::if_match;
+use crate::api::draft::Draft;
+use crate::api::error::{ApiError, Code};
+use crate::api::json::JsonBody;
+use crate::api::listing::{Listing, Page};
+use crate::api::params::Params;
+use crate::catalog::audit::Origin;
+use crate::catalog::change::{Action, Change, Condition};
+use crate::catalog::kind::{Key, Kind};
+use crate::catalog::resource::Resource;
+use crate::model::ids::OrgId;
+
+/// What tells of a change beside its body: the resource's id, the parameters, the conditions, and who asks.
+type Ask = (Path<String>, Params, HeaderMap, Origin);
+
+pub async fn list(State(served): State<Served>, mut params: Params) -> Result<Json<Page<Shown>>, ApiError> {
+    let listing = Listing::of(&mut params);
+    let filter = Filter::of(served.of.kind, &mut params);
+    params.finish()?;
+    let snapshot = served.api.snapshot()?;
+    let all = snapshot.all(served.of.kind).values().filter(|resource| filter.takes(resource, &listing));
+    Ok(Json(listing.page(served.of.items, all, |resource| served.shown(resource))))
+}
+
+pub async fn create(
+    State(served): State<Served>,
+    mut params: Params,
+    by: Origin,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    let org = served.owner(&mut params);
+    params.finish()?;
+    let draft = match &org {
+        Some(org) => served.draft(body).fix("orgId", org.as_str()),
+        None => served.draft(body),
+    };
+    let draft = match served.of.kind {
+        Kind::Organization | Kind::OrgUnit => draft,
+        _ => draft.default("id", || Uuid::now_v7().to_string().into()),
+    };
+    let (key, json) = draft.named()?;
+    let made = served.write(Change { key, condition: Condition::None, action: Action::Create(json) }, &by).await?;
+    Ok(answer::created(served.of.path, &made, served.shown(&made)))
+}
+
+pub async fn one(
+    State(served): State<Served>,
+    Path(id): Path<String>,
+    mut params: Params,
+) -> Result<Response, ApiError> {
+    let org = served.owner(&mut params);
+    params.finish()?;
+    let found = served.visible(&id, org.as_ref())?;
+    Ok(answer::found(&found, served.shown(&found)))
+}
+
+pub async fn replace(
+    State(served): State<Served>,
+    (Path(id), mut params, headers, by): Ask,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    let org = served.owner(&mut params);
+    params.finish()?;
+    let was = served.visible(&id, org.as_ref())?;
+    let draft = served.draft(body).fix(served.of.kind.id_field(), &id);
+    let draft = match was.org() {
+        Some(org) => draft.default("orgId", || org.as_str().into()),
+        None => draft,
+    };
+    let (key, json) = draft.named()?;
+    served.change(key, (if_match(&headers), Action::Replace(json)), &by).await
+}
+
+pub async fn merge(
+    State(served): State<Served>,
+    (Path(id), mut params, headers, by): Ask,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    let org = served.owner(&mut params);
+    params.finish()?;
+    let was = served.visible(&id, org.as_ref())?;
+    let patch = Draft::new(served.of.kind, body).only_same(served.of.kind.id_field(), &id).patch()?;
+    served.change(was.key(), (if_match(&headers), Action::Merge(patch)), &by).await
+}
+
+pub async fn enable(State(served): State<Served>, ask: Ask) -> Result<Response, ApiError> {
+    served.set_active(true, ask).await
+}
+
+pub async fn disable(State(served): State<Served>, ask: Ask) -> Result<Response, ApiError> {
+    served.set_active(false, ask).await
+}
+
+pub async fn delete(
+    State(served): State<Served>,
+    (Path(id), mut params, headers, by): Ask,
+) -> Result<StatusCode, ApiError> {
+    let org = served.owner(&mut params);
+    params.finish()?;
+    let was = served.visible(&id, org.as_ref())?;
+    served.change(was.key(), (if_match(&headers), Action::Delete), &by).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A copy under another id: disabled where that can be, so that nothing is delivered twice unasked.
+pub async fn duplicate(
+    State(served): State<Served>,
+    (Path(id), mut params, _, by): Ask,
+    body: Option<JsonBody>,
+) -> Result<Response, ApiError> {
+    let org = served.owner(&mut params);
+    params.finish()?;
+    let was = served.visible(&id, org.as_ref())?;
+    let kind = served.of.kind;
+    let mut json = was.to_json();
+    let new = Uuid::now_v7().to_string();
+    let name = format!("{} (copy)", was.title());
+    let mut own = json!({"name": name, "isActive": false, kind.id_field(): new});
+    if let Value::Object(own) = &mut own {
+        own.retain(|field, _| json.get(field).is_some());
+    }
+    crate::catalog::merge::merge(&mut json, own);
+    if let Some(JsonBody(changes)) = body {
+        crate::catalog::merge::merge(&mut json, changes);
+    }
+    let (key, json) = Draft::new(kind, json).named()?;
+    let made = served.write(Change { key, condition: Condition::None, action: Action::Create(json) }, &by).await?;
+    Ok(answer::created(served.of.path, &made, served.shown(&made)))
+}
+
+impl Served {
+    /// The organisation that the URL names.
+    pub(super) fn owner(&self, params: &mut Params) -> Option<OrgId> {
+        (self.of.kind != Kind::Organization).then(|| params.org()).flatten()
+    }
+
+    pub(super) fn shown(&self, resource: &Resource) -> Shown {
+        Shown::of(&self.api.as_it_holds(resource))
+    }
+
+    /// A body that says nothing of retries means the topology's.
+    fn draft(&self, body: Value) -> Draft {
+        let draft = Draft::new(self.of.kind, body);
+        match self.of.kind {
+            // Numbers and durations always have a JSON form.
+            Kind::OutboundIntegration => {
+                draft.default("retry", || serde_json::to_value(&self.api.retry).unwrap_or_default())
+            }
+            _ => draft,
+        }
+    }
+
+    /// The resource of this id; one of another organisation than the URL names is not there.
+    pub(super) fn visible(&self, id: &str, org: Option<&OrgId>) -> Result<Resource, ApiError> {
+        let kind = self.of.kind;
+        let snapshot = self.api.snapshot()?;
+        let found = Key::of(kind, id).and_then(|key| snapshot.get(&key).cloned());
+        let found = found.filter(|found| org.is_none_or(|org| found.org() == Some(org)));
+        found.ok_or_else(|| ApiError::new(Code::NotFound, format!("there is no {} `{id}`", kind.noun())))
+    }
+
+    async fn set_active(&self, active: bool, (Path(id), mut params, headers, by): Ask) -> Result<Response, ApiError> {
+        let org = self.owner(&mut params);
+        params.finish()?;
+        let was = self.visible(&id, org.as_ref())?;
+        self.change(was.key(), (if_match(&headers), Action::SetActive(active)), &by).await
+    }
+
+    async fn change(
+        &self,
+        key: Key,
+        (condition, action): (Condition, Action),
+        by: &Origin,
+    ) -> Result<Response, ApiError> {
+        let made = self.write(Change { key, condition, action }, by).await?;
+        Ok(answer::found(&made, self.shown(&made)))
+    }
+
+    async fn write(&self, change: Change, by: &Origin) -> Result<Resource, ApiError> {
+        Ok(self.api.writer.write(change, by).await?)
+    }
+}

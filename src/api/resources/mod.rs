@@ -1,0 +1,126 @@
+//! The resources of the catalog under one set of routes: a kind is served by a line in `COLLECTIONS`.
+
+mod bulk;
+mod filter;
+mod handlers;
+
+use serde_json::json;
+
+use crate::api::door::{Access, Answer, Door, Param, delete, form, get, patch, post, put};
+use crate::api::spec::page;
+use crate::api::{ApiState, listing};
+use crate::catalog::kind::Kind;
+
+/// Where a kind is served, and as what a list of it is answered.
+#[derive(Debug)]
+pub struct Collection {
+    pub kind: Kind,
+    pub path: &'static str,
+    pub items: &'static str,
+}
+
+const fn collection(kind: Kind, path: &'static str, items: &'static str) -> Collection {
+    Collection { kind, path, items }
+}
+
+pub const COLLECTIONS: [Collection; 8] = [
+    collection(Kind::Organization, "/api/v1/admin/organizations", "organizations"),
+    collection(Kind::OrgUnit, "/api/v1/admin/org-units", "units"),
+    collection(Kind::OutboundIntegration, "/api/v1/outbound-integrations", "integrations"),
+    collection(Kind::Lookup, "/api/v1/lookups", "lookups"),
+    collection(Kind::EventType, "/api/v1/event-types", "eventTypes"),
+    collection(Kind::FieldSchema, "/api/v1/field-schemas", "fieldSchemas"),
+    collection(Kind::Template, "/api/v1/templates", "templates"),
+    collection(Kind::AlertRule, "/api/v1/admin/alerts", "alertRules"),
+];
+
+/// The state of the routes of one collection.
+#[derive(Clone)]
+struct Served {
+    api: ApiState,
+    of: &'static Collection,
+}
+
+/// The routes of all collections.
+pub fn routes(door: &mut Door, api: &ApiState) {
+    for of in &COLLECTIONS {
+        collection_routes(door, Served { api: api.clone(), of });
+    }
+}
+
+fn collection_routes(door: &mut Door, served: Served) {
+    let Collection { kind, path, items } = *served.of;
+    let (noun, tag, one) = (kind.noun(), kind.name(), format!("{path}/{{id}}"));
+    let admin = path.starts_with("/api/v1/admin/");
+    let (reads, changes) = if admin { (Access::Admin, Access::Admin) } else { (Access::Read, Access::Write) };
+    let org =
+        || (kind != Kind::Organization).then(|| Param::text("orgId", "The organization that it has to belong to."));
+    let whole = |status, about| Answer::json(status, about, form(kind.name()));
+
+    let list = get(path, reads)
+        .says(tag, format!("A page of {noun}s, by id."))
+        .params(listing::params())
+        .params(filter::params(kind))
+        .answers(Answer::json(200, "A page.", page(items, kind.name())));
+    door.add(list, handlers::list, served.clone());
+    let create = post(path, changes)
+        .says(tag, format!("Makes one {noun}."))
+        .params(org())
+        .body(form(kind.name()))
+        .answers(whole(201, "Made, with its defaults."))
+        .fails(&[409]);
+    door.add(create, handlers::create, served.clone());
+    let read = get(&one, reads).says(tag, format!("One {noun}.")).params(org()).answers(whole(200, "As it is."));
+    door.add(read, handlers::one, served.clone());
+    let replace = put(&one, changes)
+        .says(tag, format!("Replaces one {noun}: what is left out gets its default; a secret sent as `***` stays."))
+        .params(org())
+        .body(form(kind.name()))
+        .answers(whole(200, "As it is now."))
+        .fails(&[409]);
+    door.add(replace, handlers::replace, served.clone());
+    let merge = patch(&one, changes)
+        .says(tag, format!("Changes fields of one {noun} (RFC 7396): `null` brings a default back."))
+        .params(org())
+        .body(json!({"type": "object"}))
+        .media(&["application/merge-patch+json", "application/json"])
+        .answers(whole(200, "As it is now."))
+        .fails(&[409]);
+    door.add(merge, handlers::merge, served.clone());
+    let gone = delete(&one, changes)
+        .says(tag, format!("Deletes one {noun} that nothing refers to."))
+        .params(org())
+        .answers(Answer::nothing(204, "Gone."))
+        .fails(&[409]);
+    door.add(gone, handlers::delete, served.clone());
+    let copy = post(format!("{one}/duplicate"), changes)
+        .says(
+            tag,
+            format!(
+                "Copies one {noun} under another id, disabled where it can be; the body changes fields of the copy."
+            ),
+        )
+        .params(org())
+        .may_have_body(json!({"type": "object"}))
+        .answers(whole(201, "The copy."))
+        .fails(&[409]);
+    door.add(copy, handlers::duplicate, served.clone());
+    let many = post(format!("{path}/bulk"), changes)
+        .says(tag, format!("Changes many {noun}s at once: all or none."))
+        .params(org())
+        .body(bulk::schema())
+        .answers(Answer::json(200, "How many.", bulk::answer()))
+        .fails(&[409]);
+    door.add(many, bulk::bulk, served.clone());
+    if kind.can_be_disabled() {
+        let switch = |word: &str, about: &str| {
+            post(format!("{one}/{word}"), changes)
+                .says(tag, format!("{about} one {noun}."))
+                .params(org())
+                .answers(whole(200, "As it is now."))
+                .fails(&[409])
+        };
+        door.add(switch("enable", "Enables"), handlers::enable, served.clone());
+        door.add(switch("disable", "Disables"), handlers::disable, served);
+    }
+}

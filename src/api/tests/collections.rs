@@ -1,0 +1,191 @@
+//! What every collection has, whatever its kind.
+
+use super::*;
+use crate::api::resources::COLLECTIONS;
+use crate::catalog::schema::example;
+
+const UNITS: &str = "/api/v1/admin/org-units";
+const RULES: &str = "/api/v1/admin/alerts";
+const LOOKUPS: &str = "/api/v1/lookups";
+
+async fn with_secrets() -> Api {
+    let api = Api::with_bills().await;
+    let rule = json!({"id": "rule", "orgId": "648", "name": "Rule", "condition": {"type": "DEAD_LETTERS"},
+        "channels": [{"type": "SLACK", "secret": "https://hooks.example/hunter2"}]});
+    let made = api.post(RULES, rule).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    api
+}
+
+#[tokio::test]
+async fn every_kind_is_made_listed_read_replaced_and_deleted_by_the_same_routes() {
+    let api = Api::start().await;
+    for of in &COLLECTIONS {
+        let made = api.post(of.path, example(of.kind)).await;
+        assert_eq!(made.status, 201, "{}: {}", of.kind, made.body);
+        let uri = made.header("location").to_owned();
+        assert_eq!(api.get(&uri).await.body, made.body, "{}", of.kind);
+        let list = api.get(of.path).await.body;
+        assert_eq!((&list[of.items][0], &list["total"]), (&made.body, &json!(1)), "{}", of.kind);
+        let put = api.put(&uri, made.body.clone()).await;
+        assert_eq!((put.status.as_u16(), put.header("etag")), (200, "\"2\""), "{}: {}", of.kind, put.body);
+    }
+    for of in COLLECTIONS.iter().rev() {
+        let list = api.get(of.path).await.body;
+        let id = list[of.items][0][of.kind.id_field()].as_str().unwrap().to_owned();
+        let gone = api.delete(&format!("{}/{id}", of.path)).await;
+        assert_eq!(gone.status, 204, "{}: {}", of.kind, gone.body);
+        assert_eq!(api.get(of.path).await.body["total"], 0, "{}", of.kind);
+    }
+}
+
+#[tokio::test]
+async fn a_patch_changes_what_it_names_and_null_brings_the_default_back() {
+    let api = Api::with_bills().await;
+    let uri = format!("{INTEGRATIONS}/bills");
+    let patch = |body: Value| {
+        let (api, uri) = (&api, &uri);
+        async move { api.write("PATCH", uri, &[("content-type", "application/merge-patch+json")], body.to_string()).await }
+    };
+    let changed = patch(json!({"timeoutMs": 500, "labels": {"team": "erp"}})).await;
+    assert_eq!((changed.status.as_u16(), changed.header("etag")), (200, "\"2\""), "{}", changed.body);
+    assert_eq!((&changed.body["timeoutMs"], &changed.body["name"]), (&json!(500), &json!("Bills")));
+    let back = patch(json!({"timeoutMs": null, "labels": {"tier": "1"}})).await;
+    assert_eq!((&back.body["timeoutMs"], &back.body["labels"]), (&json!(30_000), &json!({"team": "erp", "tier": "1"})));
+    for (wrong, path) in [
+        (json!({"timeoutMs": 5}), "timeoutMs"),
+        (json!({"name": null}), "name"),
+        (json!({"id": "other"}), "id"),
+        (json!({"orgId": "649"}), "orgId"),
+        (json!([]), ""),
+    ] {
+        let answer = patch(wrong.clone()).await;
+        assert_error(&answer, 400, "VALIDATION_ERROR");
+        assert_eq!(answer.paths()[0], path, "{wrong}: {}", answer.body);
+    }
+    assert_eq!(api.get(&uri).await.header("etag"), "\"3\"");
+}
+
+#[tokio::test]
+async fn a_copy_delivers_nothing_before_somebody_enables_it() {
+    let api = Api::with_bills().await;
+    let copy = api.call("POST", &format!("{INTEGRATIONS}/bills/duplicate"), &[("x-api-key", KEY)], "").await;
+    assert_eq!(copy.status, 201, "{}", copy.body);
+    assert_eq!((&copy.body["name"], &copy.body["isActive"]), (&json!("Bills (copy)"), &json!(false)));
+    assert_eq!((&copy.body["version"], &copy.body["targetUrl"]), (&json!(1), &json!("https://erp.example/bills")));
+    let named = api.post(&format!("{INTEGRATIONS}/bills/duplicate"), json!({"id": "bills-2", "name": "Second"})).await;
+    assert_eq!((&named.body["id"], &named.body["name"]), (&json!("bills-2"), &json!("Second")));
+    let taken = api.post(&format!("{INTEGRATIONS}/bills/duplicate"), json!({"id": "bills"})).await;
+    assert_error(&taken, 409, "CONFLICT");
+}
+
+#[tokio::test]
+async fn of_many_changes_at_once_all_are_made_or_none() {
+    let api = Api::with_bills().await;
+    for id in ["a", "b"] {
+        let mut one = bills();
+        one["id"] = json!(id);
+        assert_eq!(api.post(&format!("{INTEGRATIONS}?orgId=648"), one).await.status, 201);
+    }
+    let bulk = |body: Value| {
+        let api = &api;
+        async move { api.post(&format!("{INTEGRATIONS}/bulk"), body).await }
+    };
+    let off = bulk(json!({"action": "DISABLE", "ids": ["a", "b"]})).await;
+    assert_eq!((off.status.as_u16(), off.body), (200, json!({"changed": 2, "unchanged": 0})));
+    let again = bulk(json!({"action": "DISABLE", "ids": ["a", "b", "bills"]})).await;
+    assert_eq!(again.body, json!({"changed": 1, "unchanged": 2}));
+    let unknown = bulk(json!({"action": "DELETE", "ids": ["a", "nobody"]})).await;
+    assert_error(&unknown, 400, "VALIDATION_ERROR");
+    assert_eq!(unknown.paths(), ["ids[1]"]);
+    assert_eq!(api.get(INTEGRATIONS).await.body["total"], 3);
+    let used = api.post(&format!("{ORGS}/bulk"), json!({"action": "DELETE", "ids": ["648"]})).await;
+    assert_error(&used, 409, "CONFLICT");
+    assert_eq!(used.paths()[0], "ids[0]");
+    assert_eq!(bulk(json!({"action": "DELETE", "ids": ["a", "b", "bills"]})).await.status, 200);
+    for wrong in [json!({}), json!({"action": "BURN", "ids": []}), json!({"action": "DELETE", "ids": "a"})] {
+        assert_error(&bulk(wrong).await, 400, "VALIDATION_ERROR");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_is_answered_by_no_route() {
+    let api = with_secrets().await;
+    let uri = format!("{RULES}/rule");
+    let shown = api.get(&uri).await;
+    assert_eq!(shown.body["channels"][0]["secret"], "***");
+    let back = api.put(&uri, shown.body.clone()).await;
+    assert_eq!(back.status, 200, "{}", back.body);
+    let patched = api.write("PATCH", &uri, &[], r#"{"name": "Other"}"#).await;
+    let copied = api.call("POST", &format!("{uri}/duplicate"), &[("x-api-key", KEY)], "").await;
+    assert_eq!((patched.status.as_u16(), copied.status.as_u16()), (200, 201), "{} {}", patched.body, copied.body);
+    let off = api.call("POST", &format!("{uri}/disable"), &[("x-api-key", KEY)], "").await;
+    for answer in [&shown, &back, &patched, &copied, &off, &api.get(RULES).await] {
+        assert!(!answer.text.contains("hunter2") && !answer.text.contains("sealed:"), "{}", answer.text);
+        assert!(answer.text.contains("***"), "{}", answer.text);
+    }
+    let records = [api.log.0.written(), api.log.0.audited()].concat();
+    let text = records.iter().map(|r| String::from_utf8_lossy(r.value.as_deref().unwrap_or_default()).into_owned());
+    assert!(text.collect::<String>().matches("sealed:").count() >= 5);
+}
+
+#[tokio::test]
+async fn who_changed_what_is_written_beside_each_change() {
+    let api = Api::with_bills().await;
+    let headers = [("x-api-key", KEY), ("x-request-id", "r-1")];
+    api.call("POST", &format!("{INTEGRATIONS}/bills/disable"), &headers, "").await;
+    let audited = api.log.0.audited();
+    let entries: Vec<Value> =
+        audited.iter().map(|r| serde_json::from_slice(r.value.as_deref().unwrap()).unwrap()).collect();
+    let told: Vec<_> = entries.iter().map(|e| (e["action"].as_str().unwrap(), e["kind"].as_str().unwrap())).collect();
+    assert_eq!(
+        told,
+        [("CREATE", "Organization"), ("CREATE", "OutboundIntegration"), ("DISABLE", "OutboundIntegration")]
+    );
+    let last = &entries[2];
+    assert_eq!((&last["actor"], &last["requestId"], &last["version"]), (&json!("admin-key"), &json!("r-1"), &json!(2)));
+    assert_eq!((&last["before"]["isActive"], &last["after"]["isActive"]), (&json!(true), &json!(false)));
+    assert_eq!(audited[2].key.as_deref(), Some(b"admin-key".as_slice()));
+}
+
+#[tokio::test]
+async fn units_form_a_tree_and_never_a_circle() {
+    let api = Api::with_bills().await;
+    let unit = |rid: &str, parent: Option<&str>| json!({"rid": rid, "orgId": "648", "name": rid, "parentRid": parent});
+    assert_eq!(api.post(UNITS, unit("ward", None)).await.status, 201);
+    assert_eq!(api.post(UNITS, unit("room", Some("ward"))).await.status, 201);
+    for (rid, parent) in [("ward", "room"), ("ward", "ward"), ("ward", "nowhere")] {
+        let answer = api.put(&format!("{UNITS}/{rid}"), unit(rid, Some(parent))).await;
+        assert_eq!((answer.status.as_u16(), answer.paths()), (400, vec!["parentRid"]), "{rid} below {parent}");
+    }
+    let used = api.delete(&format!("{UNITS}/ward")).await;
+    assert_eq!((used.status.as_u16(), used.paths()), (409, vec!["OrgUnit/room"]));
+    api.post(ORGS, json!({"orgId": "649", "name": "Other"})).await;
+    let mut theirs = bills();
+    theirs["id"] = json!("theirs");
+    theirs["orgUnitRid"] = json!("ward");
+    let answer = api.post(&format!("{INTEGRATIONS}?orgId=649"), theirs).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.paths()),
+        (400, vec!["orgUnitRid"]),
+        "a unit of another organisation is none"
+    );
+}
+
+#[tokio::test]
+async fn what_only_one_may_have_is_refused_to_a_second() {
+    let api = Api::with_bills().await;
+    let row = |id: &str, unit: Option<&str>| json!({"id": id, "orgId": "648", "orgUnitRid": unit, "type": "department", "source": {"id": 7}, "target": {"id": "C"}});
+    assert_eq!(api.post(LOOKUPS, row("one", None)).await.status, 201);
+    let second = api.post(LOOKUPS, row("two", None)).await;
+    assert_eq!((second.status.as_u16(), second.paths()), (400, vec!["source.id"]), "{}", second.body);
+    api.post(UNITS, json!({"rid": "ward", "orgId": "648", "name": "Ward"})).await;
+    assert_eq!(api.post(LOOKUPS, row("two", Some("ward"))).await.status, 201, "a unit's own row goes before");
+    assert_eq!(
+        api.put(&format!("{LOOKUPS}/one"), row("one", None)).await.status,
+        200,
+        "its own does not stand in its way"
+    );
+    api.delete(&format!("{LOOKUPS}/one")).await;
+    assert_eq!(api.post(LOOKUPS, row("three", None)).await.status, 201);
+}

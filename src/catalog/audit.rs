@@ -1,0 +1,90 @@
+//! Who changed what: a record beside each change of the catalog, in the same transaction.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::catalog::change::{Action, Change, Decision};
+use crate::catalog::resource::Resource;
+use crate::model::record::{Headers, Output, Record};
+use crate::model::time::Timestamp;
+use crate::model::topic::Topic;
+
+/// Who asks for a change, and from where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Origin {
+    /// `user:ada`, `key:till`, or `admin-key`.
+    pub actor: String,
+    pub address: Option<IpAddr>,
+    pub request_id: Option<String>,
+}
+
+/// What was done to a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Deed {
+    Create,
+    Update,
+    Enable,
+    Disable,
+    Delete,
+    /// The secrets were sealed under another key.
+    Reseal,
+}
+
+/// The value of a record of the topic `audit`, whose key is the actor. Secrets in it are sealed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    pub at: Timestamp,
+    #[serde(flatten)]
+    pub origin: Origin,
+    pub action: Deed,
+    pub kind: String,
+    pub id: String,
+    pub org_id: Option<String>,
+    /// As it is afterwards or, deleted, as it was.
+    pub version: u64,
+    pub before: Option<Value>,
+    pub after: Option<Value>,
+}
+
+impl Entry {
+    /// `None` where nothing changes.
+    pub fn of(change: &Change, decision: &Decision, (origin, at): (&Origin, Timestamp)) -> Option<Entry> {
+        let (before, after) = match decision {
+            Decision::Put { was, is } => (was.as_ref(), Some(is)),
+            Decision::Remove(was) => (Some(was), None),
+            Decision::Unchanged(_) => return None,
+        };
+        let resource = decision.resource();
+        Some(Entry {
+            at,
+            origin: origin.clone(),
+            action: match change.action {
+                Action::Create(_) => Deed::Create,
+                Action::Replace(_) | Action::Merge(_) => Deed::Update,
+                Action::SetActive(true) => Deed::Enable,
+                Action::SetActive(false) => Deed::Disable,
+                Action::Delete => Deed::Delete,
+                Action::Reseal => Deed::Reseal,
+            },
+            kind: change.key.kind.to_string(),
+            id: change.key.id.to_string(),
+            org_id: resource.org().map(ToString::to_string),
+            version: resource.revision.version,
+            before: before.map(Resource::to_json),
+            after: after.map(Resource::to_json),
+        })
+    }
+
+    pub fn record(&self) -> Output {
+        // Text keys and plain values only: there is nothing in it that JSON cannot say.
+        let value = serde_json::to_vec(self).map(Bytes::from).ok();
+        let key = Some(Bytes::from(self.origin.actor.clone()));
+        Output { topic: Topic::Audit, partition: None, record: Record { key, value, headers: Headers::default() } }
+    }
+}

@@ -1,0 +1,179 @@
+//! JSON Schemas (2020-12) of resources, made of what is read, what is said about it, and what is filled in.
+
+use std::sync::OnceLock;
+
+use serde_json::{Map, Value, json};
+
+use crate::catalog::fields::Fields;
+use crate::catalog::keep::mask;
+use crate::catalog::kind::Kind;
+
+impl Kind {
+    /// The schema of its JSON form: every field described, with limits, defaults and an example.
+    pub fn schema(self) -> &'static Value {
+        static SCHEMAS: OnceLock<Vec<Value>> = OnceLock::new();
+        &SCHEMAS.get_or_init(|| Kind::ALL.into_iter().map(schema).collect())[self as usize]
+    }
+
+    /// The paths of its secrets: `channels[].secret`.
+    pub fn secrets(self) -> &'static [String] {
+        static SECRETS: OnceLock<Vec<Vec<String>>> = OnceLock::new();
+        let found = |kind: Kind| {
+            let mut paths = Vec::new();
+            walk(&sketch(kind), "", &mut |path, field| {
+                if field.get("format").is_some_and(|format| format == "password") {
+                    paths.push(path.to_owned());
+                }
+            });
+            paths
+        };
+        &SECRETS.get_or_init(|| Kind::ALL.into_iter().map(found).collect())[self as usize]
+    }
+}
+
+fn sketch(kind: Kind) -> Value {
+    Fields::sketch(|fields| kind.sketch(fields))
+}
+
+fn schema(kind: Kind) -> Value {
+    let mut schema = sketch(kind);
+    describe(&mut schema, kind.about());
+    for name in kind.hidden() {
+        if let Some(Value::Object(fields)) = schema.get_mut("properties") {
+            fields.shift_remove(*name);
+        }
+        if let Some(Value::Array(required)) = schema.get_mut("required") {
+            required.retain(|required| required != name);
+        }
+    }
+    for (name, value) in defaults(kind, &schema) {
+        if let Some(Value::Object(field)) = at(&mut schema, &name) {
+            field.insert("default".to_owned(), value);
+        }
+    }
+    for (name, form, text) in [
+        ("version", json!({"type": "integer", "minimum": 1}), "Counts its changes; its ETag."),
+        ("createdAt", json!({"type": "string", "format": "date-time"}), "When it was made."),
+        ("updatedAt", json!({"type": "string", "format": "date-time"}), "When it was changed last."),
+    ] {
+        let mut field = form;
+        field["description"] = text.into();
+        field["readOnly"] = true.into();
+        schema["properties"][name] = field;
+    }
+    schema["title"] = kind.name().into();
+    schema["examples"] = json!([example(kind)]);
+    schema
+}
+
+/// Says what each field is, by its path.
+pub fn describe(schema: &mut Value, about: &[(&str, &str)]) {
+    for (path, text) in about {
+        if let Some(Value::Object(field)) = at(schema, path) {
+            field.insert("description".to_owned(), (*text).into());
+        }
+    }
+}
+
+/// The example, without what no client sends.
+pub fn example(kind: Kind) -> Value {
+    let mut example: Value = serde_json::from_str(kind.example()).unwrap_or_default();
+    mask(kind, &mut example);
+    example
+}
+
+/// What is filled in where a client says no more than it must.
+fn defaults(kind: Kind, schema: &Value) -> Map<String, Value> {
+    let Ok(Value::Object(mut least)) = serde_json::from_str(kind.example()) else { return Map::new() };
+    let required = schema["required"].as_array().cloned().unwrap_or_default();
+    let hidden = kind.hidden();
+    // A user without an organisation would be refused: what is there for a reason stays.
+    least.retain(|name, _| required.iter().any(|r| r == name) || hidden.contains(&name.as_str()) || name == "orgId");
+    let given: Vec<String> = least.keys().cloned().collect();
+    let Ok(read) = kind.read(Value::Object(least)) else { return Map::new() };
+    let Value::Object(mut filled) = read.to_json() else { return Map::new() };
+    filled.retain(|name, value| !given.contains(name) && !hidden.contains(&name.as_str()) && !value.is_null());
+    ["version", "createdAt", "updatedAt"].iter().for_each(|name| drop(filled.shift_remove(*name)));
+    filled
+}
+
+/// The schema of the field at `path`: `channels[].secret`.
+fn at<'a>(schema: &'a mut Value, path: &str) -> Option<&'a mut Value> {
+    path.split('.').try_fold(schema, |schema, part| {
+        let (name, many) = part.strip_suffix("[]").map_or((part, false), |name| (name, true));
+        let field = schema.get_mut("properties")?.get_mut(name)?;
+        if many { field.get_mut("items") } else { Some(field) }
+    })
+}
+
+/// Shows every field to `see` with its path.
+pub fn walk(schema: &Value, under: &str, see: &mut impl FnMut(&str, &Value)) {
+    let Some(Value::Object(fields)) = schema.get("properties") else { return };
+    for (name, field) in fields {
+        let path = if under.is_empty() { name.clone() } else { format!("{under}.{name}") };
+        see(&path, field);
+        walk(field, &path, see);
+        if let Some(items) = field.get("items") {
+            walk(items, &format!("{path}[]"), see);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_of_every_kind_is_described_and_nothing_else() {
+        for kind in Kind::ALL {
+            let mut found = Vec::new();
+            walk(kind.schema(), "", &mut |path, field| {
+                found.push(path.to_owned());
+                assert!(
+                    field["description"].as_str().is_some_and(|text| text.ends_with('.')),
+                    "{kind} {path}: {field}"
+                );
+            });
+            for (path, _) in kind.about().iter().filter(|(path, _)| !kind.hidden().contains(path)) {
+                assert!(found.iter().any(|found| found == path), "{kind} has no field {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_example_is_read_and_keeps_to_its_schema() {
+        for kind in Kind::ALL {
+            let read = kind.read(serde_json::from_str(kind.example()).unwrap());
+            let written = read.unwrap_or_else(|problems| panic!("{kind}: {problems:?}")).to_json();
+            let again = kind.read(written.clone()).unwrap().to_json();
+            assert_eq!(written, again, "{kind}");
+            let mut shown = written;
+            mask(kind, &mut shown);
+            let known = kind.schema()["properties"].as_object().unwrap();
+            for name in shown.as_object().unwrap().keys() {
+                assert!(known.contains_key(name), "{kind} answers {name}, which its schema does not know");
+            }
+        }
+    }
+
+    #[test]
+    fn defaults_and_limits_are_told() {
+        let schema = Kind::OutboundIntegration.schema();
+        let timeout = &schema["properties"]["timeoutMs"];
+        assert_eq!(
+            (&timeout["minimum"], &timeout["maximum"], &timeout["default"]),
+            (&json!(100), &json!(60_000), &json!(30_000))
+        );
+        assert_eq!(schema["properties"]["scope"]["default"], "INCLUDE_CHILDREN");
+        assert_eq!(schema["properties"]["retry"]["properties"]["maxAttempts"]["maximum"], 100);
+        assert_eq!(schema["required"], json!(["id", "orgId", "name", "eventType", "targetUrl"]));
+    }
+
+    #[test]
+    fn what_is_hidden_is_in_no_schema_and_what_is_secret_is_known() {
+        let user = Kind::User.schema();
+        assert!(user["properties"].get("passwordHash").is_none());
+        assert_eq!(Kind::AlertRule.secrets(), ["channels[].secret"]);
+        assert!(Kind::Organization.secrets().is_empty());
+    }
+}

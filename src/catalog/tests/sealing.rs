@@ -1,0 +1,110 @@
+//! Secrets on their way through the writer.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::writing::{Process, somebody};
+use crate::catalog::change::{Action, Change, Condition, Refusal};
+use crate::catalog::fake::SharedFake;
+use crate::catalog::keep::mask;
+use crate::catalog::kind::{Key, Kind};
+use crate::catalog::resource::Resource;
+use crate::catalog::seal::{Keyring, Owner};
+use crate::catalog::writer::WriteError;
+use crate::model::ids::OrgId;
+
+const OLD: &str = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=";
+const NEW: &str = "YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXowMTIzNDU=";
+
+fn ring(current: &str, previous: &[&str]) -> Option<Arc<Keyring>> {
+    Some(Arc::new(Keyring::of(current, previous).unwrap()))
+}
+
+fn rule(secrets: &[&str]) -> Value {
+    let channels: Vec<_> = secrets
+        .iter()
+        .map(|secret| json!({"type": "WEBHOOK", "url": "https://ops.example/", "secret": secret}))
+        .collect();
+    json!({"id": "rule", "orgId": "648", "name": "Rule", "condition": {"type": "DEAD_LETTERS"}, "channels": channels})
+}
+
+fn key() -> Key {
+    Key::of(Kind::AlertRule, "rule").unwrap()
+}
+
+async fn write(process: &Process, action: Action) -> Result<Resource, WriteError> {
+    process.writer.write(Change { key: key(), condition: Condition::None, action }, &somebody()).await
+}
+
+/// What its secrets say, opened.
+fn opened(resource: &Resource, ring: &Keyring) -> Vec<String> {
+    let org = OrgId::parse("648").unwrap();
+    let owner = Owner { kind: Kind::AlertRule, org: Some(&org) };
+    let json = resource.to_json();
+    let channels = json["channels"].as_array().unwrap().iter();
+    channels.map(|channel| ring.open(owner, channel["secret"].as_str().unwrap()).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_secret_is_nowhere_in_the_log_in_clear_nor_in_what_is_shown() {
+    let process = Process::sealing(&SharedFake::default(), ring(OLD, &[])).await;
+    write(&process, Action::Create(rule(&["hunter2", "hunter3"]))).await.unwrap();
+    let made = write(&process, Action::Replace(rule(&["hunter4", "***"]))).await.unwrap();
+    let everything = [process.log.0.written(), process.log.0.audited()].concat();
+    assert_eq!(everything.len(), 6, "three resources, three of the audit");
+    for record in everything {
+        let text = String::from_utf8_lossy(record.value.as_deref().unwrap_or_default()).into_owned();
+        assert!(!text.contains("hunter"), "{text}");
+    }
+    assert_eq!(
+        opened(&made, &ring(OLD, &[]).unwrap()),
+        ["hunter4", "hunter3"],
+        "a mask that comes back keeps what is there"
+    );
+    let mut shown = made.to_json();
+    mask(Kind::AlertRule, &mut shown);
+    assert_eq!(shown["channels"][0]["secret"], "***");
+    assert!(!format!("{made:?}").contains("sealed:"));
+}
+
+#[tokio::test]
+async fn a_mask_without_a_secret_behind_it_is_refused_and_so_is_a_secret_of_another_organisation() {
+    let ring = ring(OLD, &[]);
+    let process = Process::sealing(&SharedFake::default(), ring.clone()).await;
+    let other = OrgId::parse("649").unwrap();
+    let foreign = ring.unwrap().seal(Owner { kind: Kind::AlertRule, org: Some(&other) }, "theirs").unwrap();
+    for secret in ["***", "", &foreign, "sealed:00000000:AAAA", "sealed:"] {
+        let error = write(&process, Action::Create(rule(&[secret]))).await.unwrap_err();
+        let WriteError::Refused { refusal: Refusal::Invalid(problems), .. } = error else { panic!("{error}") };
+        assert!(problems[0].path.starts_with("channels["), "{secret}: {problems:?}");
+    }
+    assert_eq!(process.log.0.written().len(), 1, "the organisation alone");
+}
+
+#[tokio::test]
+async fn without_a_key_no_secret_is_taken() {
+    let process = Process::sealing(&SharedFake::default(), None).await;
+    let error = write(&process, Action::Create(rule(&["hunter2"]))).await.unwrap_err();
+    assert!(matches!(error, WriteError::Refused { refusal: Refusal::Invalid(_), .. }), "{error}");
+    write(&process, Action::Create(rule(&[]))).await.unwrap();
+}
+
+#[tokio::test]
+async fn after_sealing_anew_the_old_key_can_be_dropped() {
+    let log = SharedFake::default();
+    let before = Process::sealing(&log, ring(OLD, &[])).await;
+    write(&before, Action::Create(rule(&["hunter2"]))).await.unwrap();
+    drop(before);
+    let between = Process::sealing(&log, ring(NEW, &[OLD])).await;
+    let made = write(&between, Action::Reseal).await.unwrap();
+    assert_eq!(made.revision.version, 2);
+    assert_eq!(
+        write(&between, Action::Reseal).await.unwrap().revision.version,
+        2,
+        "what is sealed anew stays as it is"
+    );
+    assert_eq!(opened(&made, &ring(NEW, &[]).unwrap()), ["hunter2"]);
+    let after = Process::sealing(&log, ring(NEW, &[])).await;
+    write(&after, Action::Replace(rule(&["***"]))).await.unwrap();
+}
