@@ -42,7 +42,7 @@ impl Listing {
             page: params.number("page", 1, MAX_PAGE),
             limit: params.number("limit", DEFAULT_LIMIT, MAX_LIMIT),
             search: search.into_iter().flatten().map(|text| text.to_lowercase()).collect(),
-            labels: params.all("label").iter().map(|label| parse_label(label)).collect(),
+            labels: labels(params),
         }
     }
 
@@ -116,6 +116,14 @@ impl<F: Serialize> Serialize for Page<F> {
         }
         map.end()
     }
+}
+
+fn labels(params: &mut Params) -> Vec<(String, Option<String>)> {
+    let given = params.all("label");
+    if given.iter().any(String::is_empty) {
+        params.wrong("label", "must not be empty; leave it out");
+    }
+    given.iter().map(|label| parse_label(label)).collect()
 }
 
 /// `team:erp`, `team=erp` or `team`.

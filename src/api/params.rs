@@ -38,13 +38,18 @@ impl Params {
         self.pairs.extract_if(.., |(given, _)| given == name).map(|(_, value)| value).collect()
     }
 
-    /// An empty value counts as absent.
+    /// An empty value is wrong: whoever filters by a variable that is not set would be given everything.
     pub fn text(&mut self, name: &'static str) -> Option<String> {
         let mut values = self.all(name);
         if values.len() > 1 {
             self.wrong(name, "is given more than once");
         }
-        values.pop().filter(|value| !value.is_empty())
+        let value = values.pop()?;
+        if value.is_empty() {
+            self.wrong(name, "must not be empty; leave it out");
+            return None;
+        }
+        Some(value)
     }
 
     /// A value parsed; what is wrong with it is told.

@@ -1,13 +1,15 @@
 //! Deliveries of a gateway's history: which ones are meant, and their pages.
 
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser as _};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::client::Api;
 use super::exit::Exit;
 use super::moment::Moment;
+use super::output;
+use crate::model::ids::DeliveryId;
 use crate::model::pattern::EventPattern;
 use crate::model::time::Timestamp;
 
@@ -34,10 +36,10 @@ const CATEGORIES: [&str; 12] = [
 #[command(next_help_heading = "Which deliveries")]
 pub(super) struct Filter {
     /// Only of this organisation
-    #[arg(long, value_name = "ORG")]
+    #[arg(long, value_name = "ORG", value_parser = NonEmptyStringValueParser::new())]
     org: Option<String>,
     /// Only to this integration, by its id
-    #[arg(short, long, value_name = "ID")]
+    #[arg(short, long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     integration: Option<String>,
     /// Only of this event type
     #[arg(short = 't', long = "type", value_name = "TYPE", value_parser = exact_type)]
@@ -47,22 +49,22 @@ pub(super) struct Filter {
           value_parser = PossibleValuesParser::new(CATEGORIES).map(|word| word.to_uppercase()))]
     category: Option<String>,
     /// Only of this event, by its id
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     event: Option<String>,
     /// Only about this entity: `Patient/7`
-    #[arg(long, value_name = "ENTITY")]
+    #[arg(long, value_name = "ENTITY", value_parser = NonEmptyStringValueParser::new())]
     entity: Option<String>,
     /// Only with this correlation id
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     correlation: Option<String>,
     /// Not older: a time in RFC 3339, a day, or so long ago: `10m`
-    #[arg(long, value_name = "WHEN", value_parser = Moment::parse)]
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true, value_parser = Moment::parse)]
     from: Option<Moment>,
     /// Not younger; a day is the whole of it
-    #[arg(long, value_name = "WHEN", value_parser = Moment::parse)]
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true, value_parser = Moment::parse)]
     to: Option<Moment>,
     /// Only with this id of event, entity, correlation or delivery, or with this in the integration's name or the error
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     search: Option<String>,
 }
 
@@ -72,6 +74,13 @@ fn exact_type(text: &str) -> Result<String, String> {
         Ok(_) => Err("must be one event type: history is not asked for patterns, `tidegate tail` is".to_owned()),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// The id of a delivery as it is written, else what is wrong.
+pub(super) fn id(text: &str) -> Result<String, String> {
+    let wrong =
+        || format!("`{}` is no id of a delivery, such as 01a1ffb3-2102-8879-8232-fe37ac38a16c", output::one_line(text));
+    DeliveryId::parse(text).map(|id| id.to_string()).map_err(|_| wrong())
 }
 
 impl Filter {

@@ -11,7 +11,7 @@ use indicatif::HumanCount;
 use serde_json::value::RawValue;
 
 use super::client::{Api, Reach};
-use super::deliveries::{Filter, Page, Pages, Route, understood};
+use super::deliveries::{Filter, Page, Pages, Route, id, understood};
 use super::exit::Exit;
 use super::{Common, columns, output, runtime};
 use crate::config::Flags;
@@ -69,13 +69,14 @@ enum Format {
 pub(super) fn run(common: &Common, command: &Logs) -> Result<(), Exit> {
     let api = command.reach.api(&common.load(Flags::new())?)?;
     let mut query = command.filter.query(SystemClock.now())?;
-    if let Some(id) = &command.id {
+    if let Some(given) = &command.id {
         if query.iter().any(|(name, _)| *name != "orgId") {
             return Err(Exit::usage(
                 "one delivery is named, so that a filter has nothing to choose: leave out one of them",
             ));
         }
-        return runtime()?.block_on(one(&api, (id, &query), command.output));
+        let id = id(given).map_err(Exit::Usage)?;
+        return runtime()?.block_on(one(&api, (&id, &query), command.output));
     }
     if !command.status.is_empty() {
         query.push(("status", statuses(&command.status)));

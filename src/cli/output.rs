@@ -34,11 +34,18 @@ pub(super) fn print_more(text: &str) -> Result<bool, Exit> {
     }
 }
 
+/// Does a terminal do something at this character other than to show it? Controls, and the marks that turn the direction of the
+/// text around (UAX #9), behind which a text can look like another.
+fn is_obeyed(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Whoever produces an event must not be able to write to the terminal of whoever looks at it.
 pub(super) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() && c != '\n' {
+        if is_obeyed(c) && c != '\n' {
             shown.extend(c.escape_default());
         } else {
             shown.push(c);
@@ -59,7 +66,7 @@ pub(super) fn harmless(json: &str) -> String {
     for c in json.chars() {
         match c {
             '\n' | '\r' | '\t' => {}
-            c if c.is_control() => shown.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c if is_obeyed(c) => shown.push_str(&format!("\\u{:04x}", u32::from(c))),
             c => shown.push(c),
         }
     }
@@ -74,5 +81,7 @@ mod tests {
     fn a_payload_cannot_write_to_the_terminal() {
         assert_eq!(printable("a\u{1b}[2Jb\nc \u{9b}é"), "a\\u{1b}[2Jb\nc \\u{9b}é");
         assert_eq!(one_line("a\nb\r"), "a\\nb\\r");
+        assert_eq!(one_line("a\u{202e}b\u{2066}"), "a\\u{202e}b\\u{2066}");
+        assert_eq!(harmless("\"\u{202e}\u{7f}\""), "\"\\u202e\\u007f\"");
     }
 }

@@ -4,7 +4,7 @@ mod chosen;
 mod put_back;
 mod told;
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 
 use clap::Args;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
@@ -13,12 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::Common;
 use super::client::{Api, Reach};
-use super::deliveries::Filter;
+use super::deliveries::{Filter, id};
 use super::exit::Exit;
 use super::output;
 use super::serve::{stop_on_signal, until_ended};
 use crate::config::Flags;
-use crate::model::ids::DeliveryId;
 use crate::model::time::{Clock as _, SystemClock};
 use chosen::Chosen;
 use put_back::{Gateway, Outcome};
@@ -30,6 +29,8 @@ const AT_ONCE: usize = 8;
 const MOST: usize = 100_000;
 /// Lines of standard input that were read and wait.
 const READ_AHEAD: usize = 64;
+/// Bytes of a line: an id is shorter, and what is no text of lines ends in errors, not in memory.
+const LONGEST_LINE: u64 = 4_096;
 
 /// Put dead letters back: each is the same delivery again, its attempts counted on
 #[derive(Args, Debug)]
@@ -148,24 +149,20 @@ impl Ids {
     }
 }
 
-/// The id of a delivery as it is written, else what is wrong.
-fn id(text: &str) -> Result<String, String> {
-    let wrong =
-        || format!("`{}` is no id of a delivery, such as 01a1ffb3-2102-8879-8232-fe37ac38a16c", output::one_line(text));
-    DeliveryId::parse(text).map(|id| id.to_string()).map_err(|_| wrong())
-}
-
 /// The lines of standard input as they come.
 fn piped() -> impl futures_util::Stream<Item = Result<String, String>> + Send {
     let (lines, read) = mpsc::channel(READ_AHEAD);
     // A thread of its own: a pipe is read by calls that block. It ends when nobody takes its lines any more, and the runtime's
     // end does not wait for it for long.
     let reader = tokio::task::spawn_blocking(move || {
-        for (at, line) in io::stdin().lock().lines().enumerate() {
-            let of_line = |wrong: String| format!("line {}: {wrong}", at + 1);
-            let found = match line {
-                Ok(line) if line.trim().is_empty() => continue,
-                Ok(line) => (id(line.trim()).map_err(of_line), false),
+        let mut input = io::stdin().lock();
+        for at in 1.. {
+            let of_line = |wrong: String| format!("line {at}: {wrong}");
+            let mut line = Vec::new();
+            let found = match (&mut input).take(LONGEST_LINE).read_until(b'\n', &mut line) {
+                Ok(0) => return,
+                Ok(_) if line.trim_ascii().is_empty() => continue,
+                Ok(_) => (id(String::from_utf8_lossy(&line).trim()).map_err(of_line), false),
                 Err(error) => (Err(of_line(error.to_string())), true),
             };
             if lines.blocking_send(found.0).is_err() || found.1 {

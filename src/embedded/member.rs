@@ -135,7 +135,9 @@ impl Feeder {
         loop {
             self.moved.mark_unchanged();
             let fed = self.feed().await;
-            if matches!(fed, Ok(true)) && self.orders.is_empty() && !stop.is_cancelled() {
+            // An empty channel that is closed has no more to say: the member was put out.
+            let ordered = !self.orders.is_empty() || self.orders.is_closed();
+            if matches!(fed, Ok(true)) && !ordered && !stop.is_cancelled() {
                 continue;
             }
             let idle = fed.as_ref().is_ok_and(|more| !more);

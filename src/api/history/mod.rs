@@ -154,6 +154,9 @@ fn words<T: serde::de::DeserializeOwned>(params: &mut Params, name: &'static str
             None => params.wrong(name, format!("`{word}` must be one of {known}")),
         }
     }
+    if given.iter().any(|text| text.split(',').all(|word| word.trim().is_empty())) {
+        params.wrong(name, format!("must be one of {known}, or left out"));
+    }
     found
 }
 

@@ -145,3 +145,22 @@ async fn a_wrong_parameter_is_told_and_never_ignored() {
         assert_eq!(answer.paths(), [path], "{query}");
     }
 }
+
+/// `redrive --all --integration "$UNSET"` must not put back everything.
+#[tokio::test]
+async fn a_filter_that_is_empty_never_means_everything() {
+    let api = Api::with_bills().await;
+    let filters = ["orgId=", "isActive=", "eventType=", "label=", "search=", "page="];
+    for (list, filters) in [
+        (INTEGRATIONS, &filters[..]),
+        ("/api/v1/logs", &["integrationId=", "search=", "status=", "status=,", "orgId=", "startDate="]),
+        ("/api/v1/dlq", &["integrationId=", "status=", "eventId="]),
+        ("/api/v1/events", &["type=", "entityId=", "cursor="]),
+    ] {
+        for filter in filters {
+            let answer = api.get(&format!("{list}?{filter}")).await;
+            assert_error(&answer, 400, "VALIDATION_ERROR");
+            assert_eq!(answer.paths(), [filter.split('=').next().unwrap()], "{list}?{filter}");
+        }
+    }
+}
