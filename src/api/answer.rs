@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::api::conditions::etag;
-use crate::catalog::keep::mask;
+use crate::catalog::keep::{mask, mask_recorded};
 use crate::catalog::kind::Kind;
 use crate::catalog::resource::Resource;
 
@@ -25,7 +25,7 @@ impl Shown {
 
     /// As a record of history holds it.
     pub fn recorded(kind: Kind, mut json: Value) -> Shown {
-        mask(kind, &mut json);
+        mask_recorded(kind, &mut json);
         Shown(json)
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::catalog::fields::MASK;
-use crate::catalog::keep::each;
+use crate::catalog::keep::{each, each_sealed};
 use crate::catalog::kind::Kind;
 
 /// Told by the catalog, and different each time.
@@ -39,11 +39,11 @@ pub fn diff(kind: Kind, before: &Value, after: &Value) -> Vec<Changed> {
 /// The form as it may be seen, but for what is behind each mask.
 fn marked(kind: Kind, json: &Value) -> Value {
     let mut marked = json.clone();
-    for path in kind.secrets() {
-        each(&mut marked, path, &mut |secret| {
-            *secret = format!("{MASK}{BEHIND}{}", secret.as_str().unwrap_or_default()).into();
-        });
-    }
+    let mut mark = |secret: &mut Value| {
+        *secret = format!("{MASK}{BEHIND}{}", secret.as_str().unwrap_or_default()).into();
+    };
+    kind.secrets().iter().for_each(|path| each(&mut marked, path, &mut mark));
+    each_sealed(&mut marked, &mut mark);
     if let Value::Object(fields) = &mut marked {
         OWN.iter().chain(kind.hidden()).for_each(|name| drop(fields.shift_remove(*name)));
     }
@@ -110,6 +110,11 @@ mod tests {
                 rule("a", json!([])),
                 rule("a", json!([channel("u", sealed[0])])),
                 vec![told("channels", json!([]), json!([channel("u", "***")]))],
+            ),
+            (
+                json!({"later": {"key": sealed[0]}}),
+                json!({"later": {"key": sealed[1]}}),
+                vec![told("later.key", json!("***"), json!("***"))],
             ),
             (
                 json!({"a": {"b": 1, "c": 2}}),

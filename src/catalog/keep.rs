@@ -33,6 +33,22 @@ pub fn mask(kind: Kind, json: &mut Value) {
     }
 }
 
+/// The same for what a record of another version of this program may hold: whatever is sealed is a secret, wherever it stands.
+pub fn mask_recorded(kind: Kind, json: &mut Value) {
+    mask(kind, json);
+    each_sealed(json, &mut |secret| *secret = MASK.into());
+}
+
+/// Does `with` to each sealed text.
+pub fn each_sealed(json: &mut Value, with: &mut impl FnMut(&mut Value)) {
+    match json {
+        Value::String(text) if Keyring::is_sealed(text) => with(json),
+        Value::Array(items) => items.iter_mut().for_each(|item| each_sealed(item, with)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| each_sealed(field, with)),
+        _ => {}
+    }
+}
+
 /// Seals every secret that is in clear, and sees to it that the others open and are under the key that seals now.
 pub fn seal(resource: Resource, keyring: Option<&Keyring>) -> Result<Resource, Vec<Problem>> {
     sealed(resource, |owner, text| match (keyring, Keyring::is_sealed(text)) {

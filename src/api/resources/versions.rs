@@ -184,12 +184,11 @@ impl Served {
             kind: Some(key.kind.to_string()),
             id: Some(id.to_owned()),
             action: Some(DELETE.to_owned()),
+            org: org.cloned(),
             ..AuditFilter::default()
         };
         let listed = store(&self.api)?.audit(&filter, &Asked { limit: 1, ..Asked::default() }).await?;
-        let last = listed.items.into_iter().next();
-        let last = last.filter(|row| org.is_none_or(|org| row.org.as_deref() == Some(org.as_str())));
-        match last.and_then(|row| Some((row.made_at?, row))) {
+        match listed.items.into_iter().next().and_then(|row| Some((row.made_at?, row))) {
             Some((made_at, row)) => Ok((key, Lifetime { kind: row.kind, id: row.id, org: row.org, made_at })),
             None => Err(missing),
         }
