@@ -32,7 +32,11 @@ mod poison;
 mod receivers;
 #[path = "gateway/refused.rs"]
 mod refused;
+#[path = "gateway/sealed.rs"]
+mod sealed;
 #[path = "gateway/storage.rs"]
 mod storage;
 #[path = "gateway/switched.rs"]
 mod switched;
+#[path = "gateway/writers.rs"]
+mod writers;

@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::api::conditions::etag;
-use crate::catalog::keep::mask;
+use crate::catalog::keep::{mask, mask_recorded};
+use crate::catalog::kind::Kind;
 use crate::catalog::resource::Resource;
 
 /// A resource as clients see it: secrets as `***`, without what nobody sees. There is no other way to answer with one.
@@ -19,6 +20,12 @@ impl Shown {
     pub fn of(resource: &Resource) -> Shown {
         let mut json = resource.to_json();
         mask(resource.kind(), &mut json);
+        Shown(json)
+    }
+
+    /// As a record of history holds it.
+    pub fn recorded(kind: Kind, mut json: Value) -> Shown {
+        mask_recorded(kind, &mut json);
         Shown(json)
     }
 }

@@ -13,6 +13,7 @@ mod observe;
 mod params;
 pub mod probes;
 mod resources;
+mod secrets;
 pub mod spec;
 #[cfg(test)]
 mod tests;
@@ -84,6 +85,7 @@ impl ApiState {
 pub fn admin(door: &mut Door, state: &ApiState) {
     resources::routes(door, state);
     history::routes(door, state);
+    secrets::routes(door, state);
 }
 
 /// Probes, metrics, and what came in through the door, with one access rule, request ids, one error form and metrics. A body

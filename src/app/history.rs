@@ -45,6 +45,7 @@ pub(super) fn start(gateway: &Gateway, tasks: &mut Tasks, config: &Config) -> Re
             deliveries: spans.deliveries.0,
             attempts: spans.attempts.0,
             bodies: spans.bodies.0,
+            audit: spans.audit.0,
         },
         pause: PAUSE,
     };

@@ -31,8 +31,15 @@ pub enum Deed {
     Enable,
     Disable,
     Delete,
+    /// An earlier version came back, or what was deleted.
+    Restore,
     /// The secrets were sealed under another key.
     Reseal,
+}
+
+impl Deed {
+    /// The words of all.
+    pub const WORDS: &str = "CREATE, UPDATE, ENABLE, DISABLE, DELETE, RESTORE, RESEAL";
 }
 
 /// The value of a record of the topic `audit`, whose key is the actor. Secrets in it are sealed.
@@ -70,6 +77,7 @@ impl Entry {
                 Action::SetActive(true) => Deed::Enable,
                 Action::SetActive(false) => Deed::Disable,
                 Action::Delete => Deed::Delete,
+                Action::Restore(_) => Deed::Restore,
                 Action::Reseal => Deed::Reseal,
             },
             kind: change.key.kind.to_string(),

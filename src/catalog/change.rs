@@ -41,6 +41,8 @@ pub enum Action {
     Merge(Value),
     SetActive(bool),
     Delete,
+    /// An earlier version of it as its record held it, back; of what was deleted too. See `keep::revive`.
+    Restore(Value),
     /// Its secrets under the key that seals now.
     Reseal,
 }
@@ -122,21 +124,29 @@ impl Change {
     fn decide(&self, basis: Basis) -> Result<Decision, Refusal> {
         let Basis { snapshot, now, keyring } = basis;
         let was = snapshot.get(&self.key).cloned();
-        if let Action::Create(json) = &self.action {
-            if was.is_some() {
-                return Err(Refusal::Exists(self.key.clone()));
-            }
-            let first = Revision { version: 1, created_at: now, updated_at: now };
-            let is = self.read(json.clone(), None, basis)?;
-            return Ok(Decision::Put { was: None, is: is.revised(first) });
+        match (&self.action, &was) {
+            (Action::Create(_), Some(_)) => return Err(Refusal::Exists(self.key.clone())),
+            (Action::Create(json), None) => return self.make(json, basis),
+            (Action::Restore(json), None) if self.condition == Condition::None => return self.make(json, basis),
+            _ => {}
         }
         let was = was.ok_or_else(|| Refusal::NotFound(self.key.clone()))?;
         self.check_version(&was)?;
         let is = match &self.action {
-            Action::Create(json) | Action::Replace(json) => self.read(json.clone(), Some(&was), basis)?,
+            Action::Create(json) | Action::Replace(json) => {
+                let mut json = json.clone();
+                keep::keep(&mut json, &was);
+                self.read(json, Some(&was), basis)?
+            }
             Action::Merge(patch) => {
                 let mut json = was.to_json();
                 merge::merge(&mut json, patch.clone());
+                keep::keep(&mut json, &was);
+                self.read(json, Some(&was), basis)?
+            }
+            Action::Restore(json) => {
+                let mut json = json.clone();
+                keep::revive(&was, &mut json, keyring).map_err(Refusal::Invalid)?;
                 self.read(json, Some(&was), basis)?
             }
             Action::SetActive(active) => match was.active() {
@@ -151,6 +161,12 @@ impl Change {
             },
         };
         Ok(Decision::Put { is: is.revised(next(&was, now)), was: Some(was) })
+    }
+
+    fn make(&self, json: &Value, basis: Basis) -> Result<Decision, Refusal> {
+        let first = Revision { version: 1, created_at: basis.now, updated_at: basis.now };
+        let is = self.read(json.clone(), None, basis)?;
+        Ok(Decision::Put { was: None, is: is.revised(first) })
     }
 
     fn delete(&self, was: Resource, snapshot: &Snapshot) -> Result<Decision, Refusal> {
@@ -173,8 +189,7 @@ impl Change {
     }
 
     /// The resource that `json` means, if it is valid in itself and fits the catalog.
-    fn read(&self, mut json: Value, was: Option<&Resource>, basis: Basis) -> Result<Resource, Refusal> {
-        keep::keep(self.key.kind, &mut json, was);
+    fn read(&self, json: Value, was: Option<&Resource>, basis: Basis) -> Result<Resource, Refusal> {
         let is = self.key.kind.read(json).map_err(Refusal::Invalid)?;
         let is = keep::seal(is, basis.keyring).map_err(Refusal::Invalid)?;
         let mut problems = is.check(basis.snapshot);

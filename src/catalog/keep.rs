@@ -9,8 +9,8 @@ use crate::catalog::seal::{Keyring, Owner};
 use crate::model::problem::Problem;
 
 /// Fills in what `json` does not say.
-pub fn keep(kind: Kind, json: &mut Value, was: Option<&Resource>) {
-    let Some(was) = was.map(Resource::to_json) else { return };
+pub fn keep(json: &mut Value, was: &Resource) {
+    let (kind, was) = (was.kind(), was.to_json());
     if let (Value::Object(new), Value::Object(old)) = (&mut *json, &was) {
         for name in kind.hidden() {
             if let Some(value) = old.get(*name).filter(|_| !new.contains_key(*name)) {
@@ -33,15 +33,29 @@ pub fn mask(kind: Kind, json: &mut Value) {
     }
 }
 
-/// Seals every secret that is in clear, and sees to it that the others open.
+/// The same for what a record of another version of this program may hold: whatever is sealed is a secret, wherever it stands.
+pub fn mask_recorded(kind: Kind, json: &mut Value) {
+    mask(kind, json);
+    each_sealed(json, &mut |secret| *secret = MASK.into());
+}
+
+/// Does `with` to each sealed text.
+pub fn each_sealed(json: &mut Value, with: &mut impl FnMut(&mut Value)) {
+    match json {
+        Value::String(text) if Keyring::is_sealed(text) => with(json),
+        Value::Array(items) => items.iter_mut().for_each(|item| each_sealed(item, with)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| each_sealed(field, with)),
+        _ => {}
+    }
+}
+
+/// Seals every secret that is in clear, and sees to it that the others open and are under the key that seals now.
 pub fn seal(resource: Resource, keyring: Option<&Keyring>) -> Result<Resource, Vec<Problem>> {
     sealed(resource, |owner, text| match (keyring, Keyring::is_sealed(text)) {
         (None, _) => Err("cannot be kept: TIDEGATE_SECRET_KEY is not set, so nothing can be sealed".to_owned()),
-        (Some(ring), true) => ring.open(owner, text).map(|_| None).map_err(|error| error.to_string()),
-        (Some(ring), false) => match ring.seal(owner, text) {
-            Some(sealed) => Ok(Some(sealed)),
-            None => Err("cannot be sealed: the system gives no randomness".to_owned()),
-        },
+        // An older version that comes back, or a file, may bring what is under an older key.
+        (Some(ring), true) => renewed(ring, owner, text),
+        (Some(ring), false) => newly(ring, owner, text),
     })
 }
 
@@ -50,13 +64,76 @@ pub fn reseal(resource: Resource, keyring: Option<&Keyring>) -> Result<Resource,
     let Some(ring) = keyring else { return Ok(resource) };
     sealed(resource, |owner, text| match ring.is_current(text) {
         true => Ok(None),
-        false => {
-            let clear = ring.open(owner, text).map_err(|error| error.to_string())?;
-            ring.seal(owner, &clear)
-                .map(Some)
-                .ok_or_else(|| "cannot be sealed: the system gives no randomness".to_owned())
-        }
+        false => renewed(ring, owner, text),
     })
+}
+
+/// `None`: it opens, and is under the key that seals now.
+fn renewed(ring: &Keyring, owner: Owner, text: &str) -> Result<Option<String>, String> {
+    let clear = ring.open(owner, text).map_err(|error| error.to_string())?;
+    if ring.is_current(text) { Ok(None) } else { newly(ring, owner, &clear) }
+}
+
+fn newly(ring: &Keyring, owner: Owner, clear: &str) -> Result<Option<String>, String> {
+    let sealed = ring.seal(owner, clear);
+    sealed.map(Some).ok_or_else(|| "cannot be sealed: the system gives no randomness".to_owned())
+}
+
+/// Prepares an earlier version to take the place of `was`. Hidden fields stay as they are: a password that was changed does not
+/// come back. Secrets come back where they still open; else the present one stays, in a list only where the element is otherwise
+/// the same, for a secret must not go where it was not meant to.
+///
+/// # Errors
+/// The secrets that neither open nor have a present one in their place.
+pub fn revive(was: &Resource, json: &mut Value, keyring: Option<&Keyring>) -> Result<(), Vec<Problem>> {
+    let (kind, present) = (was.kind(), was.to_json());
+    if let Value::Object(fields) = json {
+        for name in kind.hidden() {
+            match present.get(*name) {
+                Some(value) => fields.insert((*name).to_owned(), value.clone()),
+                None => fields.shift_remove(*name),
+            };
+        }
+    }
+    let org = was.org().cloned();
+    let owner = Owner { kind, org: org.as_ref() };
+    let mut lost = Vec::new();
+    for path in kind.secrets() {
+        each(json, path, &mut |secret| {
+            let sealed = secret.as_str().unwrap_or_default();
+            if keyring.is_none_or(|ring| ring.open(owner, sealed).is_err()) {
+                *secret = MASK.into();
+            }
+        });
+        refill(json, &present, path);
+        each(json, path, &mut |secret| {
+            if secret.as_str() == Some(MASK) {
+                let why = "of that version cannot be opened any more, and there is none now in its place: read the version, \
+                           put the secret in and send it with PUT";
+                lost.push(Problem::new(path.clone(), why));
+            }
+        });
+    }
+    if lost.is_empty() { Ok(()) } else { Err(lost) }
+}
+
+/// Puts what is there now in the place of each mask, in lists into elements that are otherwise the same.
+fn refill(json: &mut Value, was: &Value, path: &str) {
+    let Some((list, rest)) = path.split_once("[].") else { return unmask(json, was, path) };
+    let place = format!("/{}", list.replace('.', "/"));
+    let (Some(Value::Array(new)), Some(Value::Array(old))) = (json.pointer_mut(&place), was.pointer(&place)) else {
+        return;
+    };
+    let bare = |element: &Value| {
+        let mut element = element.clone();
+        each(&mut element, rest, &mut |secret| *secret = MASK.into());
+        element
+    };
+    for (new, old) in new.iter_mut().zip(old) {
+        if bare(new) == bare(old) {
+            refill(new, old, rest);
+        }
+    }
 }
 
 /// The resource with each secret as `with` makes it; `None` leaves one as it is.

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod change;
 pub mod current;
+pub mod diff;
 #[cfg(test)]
 pub mod fake;
 pub mod fields;
@@ -12,6 +13,7 @@ pub mod keep;
 pub mod kind;
 pub mod kinds;
 pub mod merge;
+pub mod reseal;
 pub mod resource;
 #[cfg(test)]
 pub mod samples;

@@ -18,6 +18,7 @@ use crate::catalog::follow::PARTITION;
 use crate::catalog::handle::{Awaited, Catalog};
 use crate::catalog::resource::Resource;
 use crate::catalog::seal::Keyring;
+use crate::catalog::snapshot::Snapshot;
 use crate::model::record::{Headers, Output, Record, header};
 use crate::model::time::Clock;
 use crate::model::topic::Topic;
@@ -136,6 +137,20 @@ impl Writer {
         let write = Uuid::new_v4();
         let turn = Turn { writer: self, changes, by, write, awaited: self.catalog.watch_for(write), deadline };
         turn.run(&mut held).await
+    }
+
+    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
+        self.catalog.snapshot()
+    }
+
+    pub(super) fn keyring(&self) -> Option<&Keyring> {
+        self.keyring.as_deref()
+    }
+
+    /// The snapshot holds what was written anywhere before this call.
+    pub(super) async fn see_everything(&self) -> Result<(), LogError> {
+        self.answers().await?;
+        self.catalog.catch_up(&*self.log, self.limits.patience).await
     }
 
     /// Does the log answer? Asked twice: one slow answer must not refuse a write.

@@ -14,6 +14,7 @@ mod moment;
 mod output;
 mod publish;
 mod redrive;
+mod secret;
 mod serve;
 mod tail;
 mod topology;
@@ -74,6 +75,7 @@ enum Command {
     Tail(tail::Command),
     Logs(logs::Logs),
     Redrive(redrive::Redrive),
+    Secret(secret::Secret),
     /// Show, check or create the topics
     Topology(topology::Topology),
     /// Make the history anew
@@ -95,6 +97,7 @@ pub fn main() -> ExitCode {
         Command::Tail(command) => tail::run(&cli.common, command),
         Command::Logs(command) => logs::run(&cli.common, &command),
         Command::Redrive(command) => redrive::run(&cli.common, &command),
+        Command::Secret(command) => secret::run(&cli.common, &command),
         Command::Topology(command) => topology::run(&cli.common, &command),
         Command::History(command) => history::run(&cli.common, &command),
         Command::Config(command) => config::run(&cli.common, &command),

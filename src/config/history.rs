@@ -23,12 +23,15 @@ pub struct History {
     pub attempts: DurationText,
     /// How long payloads and bodies of answers are kept.
     pub bodies: DurationText,
+    /// How long changes of the configuration are kept: who, what, from where, and versions of resources to go back to.
+    pub audit: DurationText,
 }
 
 impl Default for History {
     fn default() -> Self {
         let days = |n| DurationText(DAY * n);
-        History { url: None, events: days(30), deliveries: days(90), attempts: days(30), bodies: days(14) }
+        let (month, audit) = (days(30), days(365));
+        History { url: None, events: month, deliveries: days(90), attempts: month, bodies: days(14), audit }
     }
 }
 
@@ -59,6 +62,7 @@ impl History {
             ("deliveries", self.deliveries),
             ("attempts", self.attempts),
             ("bodies", self.bodies),
+            ("audit", self.audit),
         ];
         match spans.into_iter().find(|(_, span)| !(HOUR..=LONGEST).contains(&span.0)) {
             Some((name, span)) => Err(format!("history.{name} `{span}`: must be 1h to 3650d")),

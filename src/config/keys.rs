@@ -23,6 +23,7 @@ const KEYS: &[&str] = &[
     "history.deliveries",
     "history.attempts",
     "history.bodies",
+    "history.audit",
     "log.filter",
     "log.format",
     "topology.file",

@@ -1,5 +1,7 @@
 //! What each record tells history: a pure rule from a record to rows.
 
+mod audit;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -46,6 +48,7 @@ impl Batch {
                 self.rejected.push(rejected(received));
                 Some(())
             }
+            Topic::Audit => audit::audited(received).map(|row| self.audit.push(row)),
             _ => None,
         };
         self.unreadable += usize::from(told.is_none());

@@ -22,7 +22,8 @@ use crate::telemetry::metrics::{
     HISTORY_LAG, HISTORY_PRUNED, HISTORY_RECORDS, HISTORY_UNREADABLE, HISTORY_WRITE_SECONDS, LOG_SKIPPED,
 };
 
-const TOPICS: [Topic; 5] = [Topic::Events, Topic::Deliveries, Topic::Attempts, Topic::Dlq, Topic::Rejected];
+const TOPICS: [Topic; 6] =
+    [Topic::Events, Topic::Deliveries, Topic::Attempts, Topic::Dlq, Topic::Rejected, Topic::Audit];
 /// Records of one transaction, about; their bytes are bounded by what the log reads at once, some MiB.
 const MAX_RECORDS: usize = 4_000;
 /// Of them, how many are read without a look at whether more can be written.

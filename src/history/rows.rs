@@ -201,6 +201,44 @@ pub struct Rejected {
     pub value: Option<Bytes>,
 }
 
+/// A change of the catalog, as its record in `audit` tells it. Secrets in it are sealed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audited {
+    pub place: Place,
+    pub at: Timestamp,
+    pub actor: String,
+    pub action: String,
+    pub kind: String,
+    pub id: String,
+    pub org: Option<String>,
+    /// As it is afterwards or, deleted, as it was.
+    pub version: u64,
+    /// When the resource was made: an id that was deleted and is used again is another resource.
+    pub made_at: Option<Timestamp>,
+    pub address: Option<String>,
+    pub request_id: Option<String>,
+    /// JSON.
+    pub before: Option<String>,
+    pub after: Option<String>,
+}
+
+impl Audited {
+    /// Its own id, in the order of the log.
+    pub fn name(&self) -> String {
+        format!("{}-{:015}", self.place.partition.0, self.place.offset.0)
+    }
+
+    /// The resource at this version, where this change tells it: it led there, or came next.
+    pub fn holds(&self, version: u64) -> Option<&str> {
+        match &self.after {
+            Some(after) if self.version == version => Some(after),
+            Some(_) if version.checked_add(1) == Some(self.version) => self.before.as_deref(),
+            None if self.version == version => self.before.as_deref(),
+            _ => None,
+        }
+    }
+}
+
 /// Rows that are written together with the offsets behind their records.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -210,6 +248,7 @@ pub struct Batch {
     pub skips: Vec<Skip>,
     pub dead: Vec<DeadLetter>,
     pub rejected: Vec<Rejected>,
+    pub audit: Vec<Audited>,
     pub offsets: BTreeMap<(Topic, Partition), Offset>,
     /// Records that it was made of.
     pub records: BTreeMap<Topic, u64>,

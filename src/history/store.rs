@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::rows::{Attempt, Batch, DeadLetter, Delivery, EventRow, Rejected, Skip};
+use super::rows::{Attempt, Audited, Batch, DeadLetter, Delivery, EventRow, Rejected, Skip};
 use crate::model::delivery::{DeliveryStatus, ErrorCategory};
 use crate::model::ids::Offset;
 use crate::model::ids::{DeliveryId, OrgId, Partition};
@@ -30,6 +30,8 @@ pub struct Cutoffs {
     pub attempts: Timestamp,
     /// Of payloads and answers' bodies.
     pub bodies: Timestamp,
+    /// Of changes of the catalog.
+    pub audit: Timestamp,
 }
 
 /// For how long rows are kept.
@@ -39,6 +41,7 @@ pub struct Retention {
     pub deliveries: Duration,
     pub attempts: Duration,
     pub bodies: Duration,
+    pub audit: Duration,
 }
 
 impl Retention {
@@ -49,6 +52,7 @@ impl Retention {
             deliveries: before(self.deliveries),
             attempts: before(self.attempts),
             bodies: before(self.bodies),
+            audit: before(self.audit),
         }
     }
 }
@@ -92,6 +96,28 @@ pub struct RejectedFilter {
     pub reason: Option<String>,
     pub since: Option<Timestamp>,
     pub until: Option<Timestamp>,
+}
+
+/// Which changes of the catalog; `None` lets everything through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    pub org: Option<OrgId>,
+    pub kind: Option<String>,
+    /// Of this resource; kinds may share an id.
+    pub id: Option<String>,
+    pub actor: Option<String>,
+    pub action: Option<String>,
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+}
+
+/// One resource from when it was made until it was deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    pub kind: String,
+    pub id: String,
+    pub org: Option<String>,
+    pub made_at: Timestamp,
 }
 
 /// The last item of a page: the next one begins behind it.
@@ -163,4 +189,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// What was rejected of one event's record.
     async fn rejected_of(&self, event: &EventRow) -> Result<Vec<Rejected>, StoreError>;
+
+    async fn audit(&self, filter: &AuditFilter, page: &Page) -> Result<Listed<Audited>, StoreError>;
+
+    /// The changes of one resource, the highest version first; a `Cursor` has the version in the place of the moment.
+    async fn versions(&self, of: &Lifetime, page: &Page) -> Result<Listed<Audited>, StoreError>;
+
+    /// The change that led to a version or, where that is no longer kept, the one after it: `Audited::holds` has the version.
+    async fn version(&self, of: &Lifetime, version: u64) -> Result<Option<Audited>, StoreError>;
 }

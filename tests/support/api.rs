@@ -57,12 +57,17 @@ impl Api {
         if let Some(body) = body {
             request = request.header("content-type", content_type).body(body);
         }
-        let answer = request.send().await?;
-        let status = answer.status().as_u16();
-        let text = answer.text().await?;
-        let body =
-            serde_json::from_str(&text).unwrap_or(if text.is_empty() { Value::Null } else { Value::String(text) });
-        Ok(Reply { status, body })
+        read(request.send().await?).await
+    }
+
+    /// RFC 7396, where it is still at this version.
+    pub async fn patch(&self, path: &str, body: &Value, version: Option<u64>) -> Result<Reply, reqwest::Error> {
+        let mut request = self.http.patch(format!("{}/api/v1/{path}", self.base)).header("x-api-key", ADMIN_KEY);
+        if let Some(version) = version {
+            request = request.header("if-match", format!("\"{version}\""));
+        }
+        let request = request.header("content-type", "application/merge-patch+json").body(body.to_string());
+        read(request.send().await?).await
     }
 
     pub async fn org(&self, id: &str) {
@@ -120,6 +125,13 @@ impl Api {
         })
         .await
     }
+}
+
+async fn read(answer: reqwest::Response) -> Result<Reply, reqwest::Error> {
+    let status = answer.status().as_u16();
+    let text = answer.text().await?;
+    let body = serde_json::from_str(&text).unwrap_or(if text.is_empty() { Value::Null } else { Value::String(text) });
+    Ok(Reply { status, body })
 }
 
 /// An event as a client writes it.

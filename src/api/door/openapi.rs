@@ -98,7 +98,8 @@ fn parameters(route: &Route) -> Value {
 }
 
 fn conditional(route: &Route) -> bool {
-    route.errors.contains(&409) && matches!(route.method, Method::PUT | Method::PATCH | Method::DELETE)
+    let action = ["/enable", "/disable", "/restore"].iter().any(|action| route.path.ends_with(action));
+    route.errors.contains(&409) && (action || matches!(route.method, Method::PUT | Method::PATCH | Method::DELETE))
 }
 
 fn responses(route: &Route) -> Value {

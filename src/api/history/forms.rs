@@ -24,6 +24,7 @@ pub(in crate::api) fn schemas(all: &mut SchemaGenerator) {
     has::<super::dlq::Detail>(all);
     has::<super::dlq::Redriven>(all);
     has::<super::rejected::Item>(all);
+    has::<super::audit::Item>(all);
 }
 
 /// Bytes as JSON where they are JSON, else as text, else in base64.

@@ -1,10 +1,11 @@
 //! What happened: events, deliveries, dead letters and rejected records, answered from the history store.
 
+pub(super) mod audit;
 mod dlq;
 mod events;
 pub(super) mod forms;
 mod logs;
-mod paging;
+pub(super) mod paging;
 mod rejected;
 
 use std::sync::Arc;
@@ -93,6 +94,12 @@ pub(super) fn routes(door: &mut Door, state: &ApiState) {
         .params(paging::params(false))
         .answers(Answer::json(200, "A page.", page("rejected", "RejectedRecord")));
     door.add(list, rejected::list, state.clone());
+
+    let list = get("/api/v1/admin/audit", Access::Manage)
+        .says("Audit", "Changes of the configuration, newest first: who, what, from where.")
+        .params(audit::params())
+        .answers(Answer::json(200, "A page.", page("audit", "AuditEntry")));
+    door.add(list, audit::list, state.clone());
 }
 
 /// The parameters that `span` reads.
@@ -111,7 +118,7 @@ impl From<StoreError> for ApiError {
     }
 }
 
-fn store(state: &ApiState) -> Result<Arc<dyn Store>, ApiError> {
+pub(super) fn store(state: &ApiState) -> Result<Arc<dyn Store>, ApiError> {
     Ok(state.history.store()?)
 }
 

@@ -10,14 +10,14 @@ use crate::history::store::{self, COUNTED, Cursor, Listed};
 use crate::model::time::Timestamp;
 
 #[derive(Debug)]
-pub(super) struct Paging {
+pub(in crate::api) struct Paging {
     page: usize,
     limit: usize,
     after: Option<Cursor>,
 }
 
 /// The parameters that `Paging` reads.
-pub(super) fn params(with_cursor: bool) -> Vec<Param> {
+pub(in crate::api) fn params(with_cursor: bool) -> Vec<Param> {
     let cursor = Param::text("cursor", "The `nextCursor` of the page before; `page` is then left out.");
     let numbered = [
         Param::number("page", "Which page, from 1.", (1, MAX_PAGE)),
@@ -27,12 +27,12 @@ pub(super) fn params(with_cursor: bool) -> Vec<Param> {
 }
 
 impl Paging {
-    pub(super) fn numbered(params: &mut Params) -> Paging {
+    pub(in crate::api) fn numbered(params: &mut Params) -> Paging {
         let (page, limit) = (params.number("page", 1, MAX_PAGE), params.number("limit", DEFAULT_LIMIT, MAX_LIMIT));
         Paging { page, limit, after: None }
     }
 
-    pub(super) fn with_cursor(params: &mut Params) -> Paging {
+    pub(in crate::api) fn with_cursor(params: &mut Params) -> Paging {
         let after = params.parsed("cursor", |text| parse(text).ok_or("must be the `nextCursor` of a page"));
         let paging = Paging { after, ..Paging::numbered(params) };
         if paging.after.is_some() && paging.page > 1 {
@@ -41,12 +41,12 @@ impl Paging {
         paging
     }
 
-    pub(super) fn asked(&self) -> store::Page {
+    pub(in crate::api) fn asked(&self) -> store::Page {
         store::Page { skip: (self.page - 1) * self.limit, limit: self.limit, after: self.after.clone() }
     }
 
     /// The page as it is answered. `at` tells what its last item is sorted by; `None`: this list has no cursor.
-    pub(super) fn answer<T, F>(
+    pub(in crate::api) fn answer<T, F>(
         &self,
         key: &'static str,
         listed: Listed<T>,

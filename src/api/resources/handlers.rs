@@ -23,7 +23,7 @@ use crate::catalog::resource::Resource;
 use crate::model::ids::OrgId;
 
 /// What tells of a change beside its body: the resource's id, the parameters, the conditions, and who asks.
-type Ask = (Path<String>, Params, HeaderMap, Origin);
+pub(super) type Ask = (Path<String>, Params, HeaderMap, Origin);
 
 pub async fn list(State(served): State<Served>, mut params: Params) -> Result<Json<Page<Shown>>, ApiError> {
     let listing = Listing::of(&mut params);
@@ -178,7 +178,7 @@ impl Served {
         self.change(was.key(), (if_match(&headers), Action::SetActive(active)), &by).await
     }
 
-    async fn change(
+    pub(super) async fn change(
         &self,
         key: Key,
         (condition, action): (Condition, Action),

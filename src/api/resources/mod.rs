@@ -3,6 +3,7 @@
 mod bulk;
 mod filter;
 mod handlers;
+pub(super) mod versions;
 
 use serde_json::json;
 
@@ -48,13 +49,17 @@ pub fn routes(door: &mut Door, api: &ApiState) {
     }
 }
 
+/// The parameter that keeps others' resources out.
+fn org_of(kind: Kind) -> Option<Param> {
+    (kind != Kind::Organization).then(|| Param::text("orgId", "The organization that it has to belong to."))
+}
+
 fn collection_routes(door: &mut Door, served: Served) {
     let Collection { kind, path, items } = *served.of;
     let (noun, tag, one) = (kind.noun(), kind.name(), format!("{path}/{{id}}"));
     let admin = path.starts_with("/api/v1/admin/");
     let (reads, changes) = if admin { (Access::Admin, Access::Admin) } else { (Access::Read, Access::Write) };
-    let org =
-        || (kind != Kind::Organization).then(|| Param::text("orgId", "The organization that it has to belong to."));
+    let org = || org_of(kind);
     let whole = |status, about| Answer::json(status, about, form(kind.name()));
 
     let list = get(path, reads)
@@ -112,6 +117,7 @@ fn collection_routes(door: &mut Door, served: Served) {
         .answers(Answer::json(200, "How many.", bulk::answer()))
         .fails(&[409]);
     door.add(many, bulk::bulk, served.clone());
+    versions::routes(door, &served, (reads, changes));
     if kind.can_be_disabled() {
         let switch = |word: &str, about: &str| {
             post(format!("{one}/{word}"), changes)

@@ -1,6 +1,7 @@
 //! The routes as a client sees them, on a catalog in memory.
 
 mod access;
+mod audit;
 mod bad_input;
 mod collections;
 mod history;
@@ -41,6 +42,7 @@ struct Api {
     /// All topics but the catalog.
     topics: FakeLog,
     history: Arc<History>,
+    clock: Arc<ManualClock>,
     well: Arc<Wellness>,
     _following: JoinSet<Result<(), LogError>>,
 }
@@ -126,7 +128,7 @@ impl Api {
         if with_admin {
             admin(&mut door, &state);
         }
-        Api { router: router(door, &state), log, topics, history, well, _following: tasks }
+        Api { router: router(door, &state), log, topics, history, clock, well, _following: tasks }
     }
 
     async fn state_loaded(&self) {

@@ -27,7 +27,7 @@ async fn a_parameter_that_a_route_takes_is_in_the_document_and_no_other() {
         if operation["security"] == json!([]) || path == "/api/v1/events" && method == "post" {
             continue;
         }
-        let uri = path.replace("{id}", "bills");
+        let uri = path.replace("{id}", "bills").replace("{version}", "1");
         let answer = api.write(&method.to_uppercase(), &format!("{uri}?zzz=1"), &[], "{}").await;
         let details = answer.body["details"].as_array().cloned().unwrap_or_default();
         let text = details.iter().find(|d| d["path"] == "zzz").and_then(|d| d["message"].as_str().map(str::to_owned));

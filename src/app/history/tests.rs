@@ -86,7 +86,7 @@ impl Scene {
             history: history.clone(),
             open: Box::new(move || opened(path.clone(), fails.clone()).boxed()),
             tell: Box::new(move |state| drop(tell.send_replace(Some(state)))),
-            retention: Retention { events: DAY, deliveries: DAY, attempts: DAY, bodies: DAY },
+            retention: Retention { events: DAY, deliveries: DAY, attempts: DAY, bodies: DAY, audit: DAY },
             pause: Duration::from_millis(1),
         };
         let stop = CancellationToken::new();

@@ -108,3 +108,86 @@ async fn after_sealing_anew_the_old_key_can_be_dropped() {
     let after = Process::sealing(&log, ring(NEW, &[])).await;
     write(&after, Action::Replace(rule(&["***"]))).await.unwrap();
 }
+
+/// As an earlier record held it.
+async fn earlier(process: &Process, value: Value) -> Value {
+    let before = process.log.0.written().len();
+    write(process, Action::Replace(value)).await.unwrap();
+    serde_json::from_slice(process.log.0.written()[before].value.as_deref().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_version_that_comes_back_has_its_secrets_while_they_open_and_the_present_ones_afterwards() {
+    let log = SharedFake::default();
+    let (old, new) = (ring(OLD, &[]), ring(NEW, &[]));
+    let process = Process::sealing(&log, old.clone()).await;
+    write(&process, Action::Create(rule(&["hunter1"]))).await.unwrap();
+    let first = earlier(&process, rule(&["hunter2"])).await;
+    write(&process, Action::Replace(rule(&["hunter3"]))).await.unwrap();
+    let back = write(&process, Action::Restore(first.clone())).await.unwrap();
+    assert_eq!((back.revision.version, opened(&back, &old.unwrap())), (4, vec!["hunter2".to_owned()]));
+    drop(process);
+    // What comes back is under the new key.
+    let both = Process::sealing(&log, ring(NEW, &[OLD])).await;
+    let back = write(&both, Action::Restore(first.clone())).await.unwrap();
+    assert_eq!(opened(&back, new.as_deref().unwrap()), ["hunter2"]);
+    write(&both, Action::Replace(rule(&["hunter5"]))).await.unwrap();
+    drop(both);
+    let alone = Process::sealing(&log, new.clone()).await;
+    let back = write(&alone, Action::Restore(first.clone())).await.unwrap();
+    assert_eq!(opened(&back, new.as_deref().unwrap()), ["hunter5"], "that of the version cannot be opened");
+    // The present secret is not for another address.
+    let mut elsewhere = first;
+    elsewhere["channels"][0]["url"] = "https://other.example/".into();
+    let error = write(&alone, Action::Restore(elsewhere)).await.unwrap_err();
+    let WriteError::Refused { refusal: Refusal::Invalid(problems), .. } = error else { panic!("{error}") };
+    assert!(problems[0].path == "channels[].secret" && problems[0].message.contains("PUT"), "{problems:?}");
+}
+
+#[tokio::test]
+async fn what_was_deleted_comes_back_once_and_never_over_what_a_client_believes_to_be_there() {
+    let process = Process::sealing(&SharedFake::default(), ring(OLD, &[])).await;
+    write(&process, Action::Create(rule(&[]))).await.unwrap();
+    let first = earlier(&process, rule(&["hunter2"])).await;
+    write(&process, Action::Delete).await.unwrap();
+    let change = Change { key: key(), condition: Condition::Versions(vec![2]), action: Action::Restore(first.clone()) };
+    let error = process.writer.write(change, &somebody()).await.unwrap_err();
+    assert!(matches!(error, WriteError::Refused { refusal: Refusal::NotFound(_), .. }), "{error}");
+    let back = write(&process, Action::Restore(first.clone())).await.unwrap();
+    assert_eq!((back.revision.version, opened(&back, &ring(OLD, &[]).unwrap())), (1, vec!["hunter2".to_owned()]));
+    assert_eq!(write(&process, Action::Restore(first)).await.unwrap().revision.version, 2);
+    let told = process
+        .log
+        .0
+        .audited()
+        .iter()
+        .map(|one| String::from_utf8_lossy(one.value.as_ref().unwrap()).into_owned())
+        .collect::<Vec<_>>();
+    assert!(told.iter().rev().take(2).all(|text| text.contains(r#""action":"RESTORE""#)), "{told:?}");
+}
+
+#[tokio::test]
+async fn one_secret_that_does_not_open_keeps_no_other_from_being_sealed_anew() {
+    const LOST: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let log = SharedFake::default();
+    let named = |id: &str, secrets: &[&str]| {
+        let mut rule = rule(secrets);
+        rule["id"] = id.into();
+        Change { key: Key::of(Kind::AlertRule, id).unwrap(), condition: Condition::None, action: Action::Create(rule) }
+    };
+    for (key, ids) in [(LOST, 0..3), (OLD, 3..1_203), (NEW, 1_203..1_205)] {
+        let process = Process::sealing(&log, ring(key, &[])).await;
+        let made: Vec<_> = ids.map(|n| named(&format!("r{n:04}"), &["hunter2"])).collect();
+        process.writer.write_all(&made, &somebody()).await.unwrap();
+    }
+    let process = Process::sealing(&log, ring(NEW, &[OLD])).await;
+    write(&process, Action::Create(rule(&[]))).await.unwrap();
+    let done = process.writer.reseal(&somebody()).await.unwrap();
+    assert_eq!((done.resealed, done.unchanged, done.failed.len()), (1_200, 3, 3));
+    assert!(done.failed[0].1.contains("TIDEGATE_SECRET_KEY_PREVIOUS"), "{:?}", done.failed[0]);
+    let again = process.writer.reseal(&somebody()).await.unwrap();
+    assert_eq!((again.resealed, again.unchanged, again.failed.len()), (0, 1_203, 3));
+    drop(process);
+    let alone = Process::sealing(&log, ring(NEW, &[])).await;
+    assert_eq!(alone.writer.reseal(&somebody()).await.unwrap().failed.len(), 3, "the old key can be dropped");
+}

@@ -61,6 +61,7 @@ fn a_record_that_cannot_be_read_is_counted_and_stops_nothing() {
         (Topic::Attempts, received(0, &told("from a later version", 1, "RETRY", "RETRYING"), &[])),
         (Topic::Attempts, received(0, &told("attempt", 1, "RETRY", "UNHEARD_OF"), &[])),
         (Topic::Dlq, received(0, "{}", &[])),
+        (Topic::Audit, received(0, r#"{"actor": "admin-key"}"#, &[])),
     ];
     for (topic, received) in cases {
         let mut batch = Batch::default();
@@ -107,4 +108,17 @@ fn a_rejected_record_says_where_it_was_and_keeps_its_own_headers_apart() {
     assert_eq!((row.stage.as_str(), row.reason.as_str(), row.topic.as_str()), ("match", "unknown_org", "events"));
     assert_eq!(row.from, Place { partition: Partition(3), offset: Offset(42) });
     assert_eq!(row.headers, r#"{"ce_id":"e1","ce_orgid":"648"}"#);
+}
+
+#[test]
+fn a_change_of_a_kind_that_is_not_known_yet_is_kept_too() {
+    let told = serde_json::json!({"at": "2026-11-20T08:15:30.250Z", "actor": "user:ada", "address": null, "requestId": "r",
+        "action": "FROM_A_LATER_VERSION", "kind": "Later", "id": "x", "orgId": null, "version": 3, "more": 1,
+        "before": {"createdAt": "2026-11-20T08:00:00Z", "secret": "sealed:1:x"}, "after": null});
+    let mut batch = Batch::default();
+    batch.take(Topic::Audit, &received(4, &told.to_string(), &[]));
+    let row = &batch.audit[0];
+    assert_eq!((row.kind.as_str(), row.action.as_str(), row.version), ("Later", "FROM_A_LATER_VERSION", 3));
+    assert_eq!((row.made_at, &row.after), (Timestamp::parse("2026-11-20T08:00:00Z"), &None));
+    assert!(row.before.as_deref().unwrap().contains("sealed:1:x"));
 }

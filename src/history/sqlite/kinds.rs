@@ -1,4 +1,4 @@
-//! What events and deliveries are filtered by, each combination once: their rows name it by a number, and an index by that
+//! What events, deliveries and changes are filtered by, each combination once: their rows name it by a number, and an index by that
 //! number and time answers every filter.
 
 use std::collections::HashMap;
@@ -6,13 +6,13 @@ use std::collections::HashMap;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Row as _};
 
-use crate::history::rows::EventRow;
+use crate::history::rows::{Audited, EventRow};
 use crate::history::standing::Standing;
 
 /// Combinations that are kept in memory; with more, those of the rows at hand are looked up anew.
 const REMEMBERED: usize = 50_000;
 
-/// Of an event only the first two.
+/// Of an event only the first two, of a change of the catalog those and the last two.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Kind {
     org: Option<String>,
@@ -21,6 +21,8 @@ pub(super) struct Kind {
     integration_name: Option<String>,
     status: Option<&'static str>,
     category: Option<&'static str>,
+    actor: Option<String>,
+    action: Option<String>,
 }
 
 impl Kind {
@@ -36,6 +38,17 @@ impl Kind {
             integration_name: row.tried.integration_name.clone(),
             status: Some(row.state.status.as_str()),
             category: row.state.category.map(|c| c.as_str()),
+            ..Kind::default()
+        }
+    }
+
+    pub(super) fn of_audit(row: &Audited) -> Kind {
+        Kind {
+            org: row.org.clone(),
+            event_type: Some(row.kind.clone()),
+            actor: Some(row.actor.clone()),
+            action: Some(row.action.clone()),
+            ..Kind::default()
         }
     }
 }
@@ -55,8 +68,9 @@ impl Kinds {
         }
         let texts = [&kind.org, &kind.event_type, &kind.integration_id, &kind.integration_name].map(Clone::clone);
         let words = [kind.status, kind.category].map(|word| word.map(str::to_owned));
-        let values = || texts.iter().chain(&words).cloned();
-        let columns = ["org", "type", "integration_id", "integration_name", "status", "category"];
+        let deed = [&kind.actor, &kind.action].map(Clone::clone);
+        let values = || texts.iter().chain(&words).chain(&deed).cloned();
+        let columns = ["org", "type", "integration_id", "integration_name", "status", "category", "actor", "action"];
         let mut query = QueryBuilder::new("SELECT id FROM kinds WHERE true");
         for (column, value) in columns.into_iter().zip(values()) {
             query.push(" AND ").push(column).push(" IS ").push_bind(value);

@@ -6,7 +6,7 @@
 use sqlx::QueryBuilder;
 use sqlx::sqlite::Sqlite;
 
-use crate::history::store::{Cursor, DeliveryFilter, EventFilter, Page, RejectedFilter};
+use crate::history::store::{AuditFilter, Cursor, DeliveryFilter, EventFilter, Lifetime, Page, RejectedFilter};
 
 /// A list: where it is read, and by what it is sorted, newest first.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(super) const EVENTS: List = List {
     table: "events",
     at: "at",
     id: "id",
-    kinds: "status IS NULL",
+    kinds: "status IS NULL AND action IS NULL",
     by_kind: "events_kind",
     by_time: "events_at",
     ids: &["id", "entity_id", "correlation_id"],
@@ -59,6 +59,20 @@ pub(super) const REJECTED: List = List {
     ids: &[],
     by_error: None,
 };
+
+pub(super) const AUDIT: List = List {
+    columns: "*",
+    table: "audit",
+    at: "at",
+    id: "id",
+    kinds: "action IS NOT NULL",
+    by_kind: "audit_kind",
+    by_time: "audit_at",
+    ids: &[],
+    by_error: None,
+};
+/// Of one resource: clocks of those who wrote may differ, versions do not.
+pub(super) const VERSIONS: List = List { at: "version", ..AUDIT };
 
 /// Rows that may be read for one page by way of each kind, and sorted for one page.
 const READ: usize = 5_000;
@@ -144,6 +158,37 @@ pub(super) fn rejected(filter: &RejectedFilter) -> Conditions {
         span: span("at", filter.since.map(|at| at.0), filter.until.map(|at| at.0)),
         ..Conditions::default()
     }
+}
+
+pub(super) fn audit(filter: &AuditFilter) -> Conditions {
+    let kind = [
+        text("org = ?", filter.org.as_ref()),
+        text("type = ?", filter.kind.as_ref()),
+        text("actor = ?", filter.actor.as_ref()),
+        text("action = ?", filter.action.as_ref()),
+    ];
+    Conditions {
+        kind: kind.into_iter().flatten().collect(),
+        few: text("resource = ?", filter.id.as_ref()).into_iter().collect(),
+        span: span("at", filter.since.map(|at| at.0), filter.until.map(|at| at.0)),
+        search: None,
+    }
+}
+
+/// Those that led to these versions; none: all.
+pub(super) fn versions(of: &Lifetime, versions: &[i64]) -> Conditions {
+    let number = |condition: String, values: &[i64]| (condition, values.iter().copied().map(Value::Number).collect());
+    let org = text("org = ?", of.org.as_ref()).unwrap_or_else(|| ("org IS NULL".to_owned(), Vec::new()));
+    let wanted = vec!["?"; versions.len()].join(",");
+    let wanted = (!versions.is_empty()).then(|| number(format!("version IN ({wanted})"), versions));
+    let few = [
+        text("resource = ?", Some(&of.id)),
+        text("type = ?", Some(&of.kind)),
+        Some(org),
+        Some(number("made_at = ?".to_owned(), &[of.made_at.0])),
+        wanted,
+    ];
+    Conditions { few: few.into_iter().flatten().collect(), ..Conditions::default() }
 }
 
 /// Rows that are found in one way. A search has several, of which no two find the same row.

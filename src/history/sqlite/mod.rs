@@ -25,9 +25,10 @@ use tokio::sync::{Mutex, MutexGuard};
 use self::kinds::Kinds;
 use self::list::{Conditions, List};
 use self::write::Statements;
-use super::rows::{Attempt, Batch, DeadLetter, Delivery, EventRow, Rejected, Skip};
+use super::rows::{Attempt, Audited, Batch, DeadLetter, Delivery, EventRow, Rejected, Skip};
 use super::store::{
-    COUNTED, Cutoffs, DeliveryFilter, EventFilter, EventKey, Listed, Page, RejectedFilter, Store, StoreError,
+    AuditFilter, COUNTED, Cutoffs, DeliveryFilter, EventFilter, EventKey, Lifetime, Listed, Page, RejectedFilter,
+    Store, StoreError,
 };
 use crate::model::ids::{DeliveryId, Offset, Partition};
 use crate::model::topic::Topic;
@@ -39,7 +40,7 @@ const MANY: i64 = 1_000;
 const FEW: i64 = 10;
 /// Kinds of which no row is left.
 const UNUSED: &str = "DELETE FROM kinds WHERE NOT EXISTS (SELECT 1 FROM deliveries WHERE kind = kinds.id)
-  AND NOT EXISTS (SELECT 1 FROM events WHERE kind = kinds.id)";
+  AND NOT EXISTS (SELECT 1 FROM events WHERE kind = kinds.id) AND NOT EXISTS (SELECT 1 FROM audit WHERE kind = kinds.id)";
 /// Pages that are given back to the file system after rows were deleted.
 const VACUUM: &str = "PRAGMA incremental_vacuum(2000)";
 
@@ -146,7 +147,7 @@ impl SqliteStore {
 type Step = (&'static str, fn(&Cutoffs) -> i64);
 
 /// What retention does.
-const PRUNE: [Step; 8] = [
+const PRUNE: [Step; 9] = [
     ("DELETE FROM events WHERE rowid IN (SELECT rowid FROM events WHERE at < ? LIMIT ?)", |c| c.events.0),
     ("DELETE FROM skips WHERE rowid IN (SELECT rowid FROM skips WHERE at < ? LIMIT ?)", |c| c.events.0),
     ("DELETE FROM rejected WHERE rowid IN (SELECT rowid FROM rejected WHERE at < ? LIMIT ?)", |c| c.events.0),
@@ -159,6 +160,7 @@ const PRUNE: [Step; 8] = [
         c.deliveries.0
     }),
     ("DELETE FROM attempts WHERE rowid IN (SELECT rowid FROM attempts WHERE at < ? LIMIT ?)", |c| c.attempts.0),
+    ("DELETE FROM audit WHERE rowid IN (SELECT rowid FROM audit WHERE at < ? LIMIT ?)", |c| c.audit.0),
     (
         "UPDATE events SET payload = NULL WHERE rowid IN
            (SELECT rowid FROM events WHERE at < ? AND payload IS NOT NULL LIMIT ?)",
@@ -274,5 +276,20 @@ impl Store for SqliteStore {
         query.push_bind(event.place.partition.0).push(" AND from_record = ").push_bind(event.place.offset.0);
         query.push(" AND topic = 'events' LIMIT ").push_bind(MANY);
         self.all(&mut query, read::rejection).await
+    }
+
+    async fn audit(&self, filter: &AuditFilter, page: &Page) -> Result<Listed<Audited>, StoreError> {
+        self.page(&list::AUDIT, (list::audit(filter), page), read::audited).await
+    }
+
+    async fn versions(&self, of: &Lifetime, page: &Page) -> Result<Listed<Audited>, StoreError> {
+        self.page(&list::VERSIONS, (list::versions(of, &[]), page), read::audited).await
+    }
+
+    async fn version(&self, of: &Lifetime, version: u64) -> Result<Option<Audited>, StoreError> {
+        let Ok(version) = i64::try_from(version) else { return Ok(None) };
+        let wanted = list::versions(of, &[version, version.saturating_add(1)]);
+        let listed = self.page(&list::VERSIONS, (wanted, &Page { limit: 4, ..Page::default() }), read::audited).await?;
+        Ok(listed.items.into_iter().rev().find(|row| row.holds(version.unsigned_abs()).is_some()))
     }
 }

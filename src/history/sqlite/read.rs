@@ -6,7 +6,9 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use crate::history::facts::from_word;
-use crate::history::rows::{About, Attempt, DeadLetter, Delivery, EventRow, Place, Rank, Rejected, Skip, State, Tried};
+use crate::history::rows::{
+    About, Attempt, Audited, DeadLetter, Delivery, EventRow, Place, Rank, Rejected, Skip, State, Tried,
+};
 use crate::history::standing::Standing;
 use crate::model::ids::{DeliveryId, Offset, Partition};
 use crate::model::time::Timestamp;
@@ -170,5 +172,23 @@ pub(super) fn rejection(row: &SqliteRow) -> Read<Rejected> {
         event_type: row.try_get("type")?,
         headers: row.try_get("headers")?,
         value: bytes(row, "value")?,
+    })
+}
+
+pub(super) fn audited(row: &SqliteRow) -> Read<Audited> {
+    Ok(Audited {
+        place: place(row, PLACE)?,
+        at: at(row, "at")?,
+        actor: row.try_get("actor")?,
+        action: row.try_get("action")?,
+        kind: row.try_get("type")?,
+        id: row.try_get("resource")?,
+        org: row.try_get("org")?,
+        version: row.try_get::<i64, _>("version")?.unsigned_abs(),
+        made_at: maybe_at(row, "made_at")?,
+        address: row.try_get("address")?,
+        request_id: row.try_get("request_id")?,
+        before: row.try_get("was")?,
+        after: row.try_get("became")?,
     })
 }

@@ -1,6 +1,6 @@
 //! The tables, as steps that are only ever added to: a file's `user_version` is the number of steps that it has had.
 
-pub(super) const STEPS: [&str; 3] = [FIRST, DEAD_LETTERS, KINDS];
+pub(super) const STEPS: [&str; 4] = [FIRST, DEAD_LETTERS, KINDS, AUDIT];
 
 /// Columns of bytes that may be large come last: a list reads rows without them. Indexes end in what lists are sorted by.
 const FIRST: &str = "
@@ -118,4 +118,20 @@ CREATE UNIQUE INDEX events_triple ON events (id, org, source);
 CREATE INDEX events_kind ON events (kind, at, id);
 CREATE INDEX deliveries_kind ON deliveries (kind, created_at, id);
 CREATE INDEX deliveries_error ON deliveries (created_at, id, error) WHERE error IS NOT NULL;
+";
+
+/// Changes of the catalog are found as events and deliveries are: by their kinds, or by the id of a resource.
+const AUDIT: &str = "
+ALTER TABLE kinds ADD COLUMN actor TEXT;
+ALTER TABLE kinds ADD COLUMN action TEXT;
+DROP INDEX kinds_all;
+CREATE INDEX kinds_all ON kinds (status, org, type, integration_id, integration_name, category, actor, action);
+CREATE TABLE audit (
+  partition INTEGER NOT NULL, record INTEGER NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL, kind INTEGER NOT NULL,
+  org TEXT, type TEXT NOT NULL, resource TEXT NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL, version INTEGER NOT NULL,
+  made_at INTEGER, address TEXT, request_id TEXT, was TEXT, became TEXT) STRICT;
+CREATE UNIQUE INDEX audit_place ON audit (partition, record);
+CREATE INDEX audit_at ON audit (at, id);
+CREATE INDEX audit_kind ON audit (kind, at, id);
+CREATE INDEX audit_resource ON audit (resource, at, id);
 ";

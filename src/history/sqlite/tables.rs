@@ -6,7 +6,7 @@ use sqlx::{Arguments as _, AssertSqlSafe};
 
 use super::read::word;
 use super::write::Written;
-use crate::history::rows::{Attempt, DeadLetter, EventRow, Rejected, Skip};
+use crate::history::rows::{Attempt, Audited, DeadLetter, EventRow, Rejected, Skip};
 use crate::history::standing::Standing;
 use crate::model::time::Timestamp;
 
@@ -202,6 +202,30 @@ pub(super) fn rejected() -> Statement {
     )
 }
 
+pub(super) fn audit() -> Statement {
+    replacing(
+        "audit",
+        &[
+            "partition",
+            "record",
+            "id",
+            "at",
+            "kind",
+            "org",
+            "type",
+            "resource",
+            "actor",
+            "action",
+            "version",
+            "made_at",
+            "address",
+            "request_id",
+            "was",
+            "became",
+        ],
+    )
+}
+
 fn ms(at: Option<Timestamp>) -> Option<i64> {
     at.map(|at| at.0)
 }
@@ -320,4 +344,22 @@ pub(super) fn rejection(row: &Rejected, to: &mut SqliteArguments) -> Result<(), 
     }
     to.add(row.headers.as_str())?;
     to.add(row.value.as_deref())
+}
+
+pub(super) fn audited((row, kind): &(&Audited, i64), to: &mut SqliteArguments) -> Result<(), BoxDynError> {
+    to.add(row.place.partition.0)?;
+    to.add(row.place.offset.0)?;
+    to.add(row.name())?;
+    to.add(row.at.0)?;
+    to.add(*kind)?;
+    to.add(row.org.as_deref())?;
+    for text in [&row.kind, &row.id, &row.actor, &row.action] {
+        to.add(text.as_str())?;
+    }
+    to.add(i64::try_from(row.version).unwrap_or(i64::MAX))?;
+    to.add(ms(row.made_at))?;
+    for text in [&row.address, &row.request_id, &row.before, &row.after] {
+        to.add(text.as_deref())?;
+    }
+    Ok(())
 }

@@ -69,13 +69,27 @@ async fn a_file_of_an_older_version_is_brought_up_to_date_and_keeps_its_rows() {
             attempts, created_at, updated_at, step, step_record)
           VALUES ('0197a0b2-3c4d-8e5f-8a6b-000000000002', '648', 'e1', 'patient.created', 'bills', 'Bills', 9, 'FAILED',
             'HTTP_4XX', 'answered 404', 1, 203, 210, 10, 10)";
+    // From the third version on rows have kinds.
+    let kinds = "
+        INSERT INTO kinds (org, type, integration_id, integration_name, status, category)
+          SELECT DISTINCT org, type, integration_id, integration_name, status, category FROM deliveries;
+        INSERT INTO kinds (org, type) SELECT DISTINCT org, type FROM events;
+        UPDATE deliveries SET kind = (SELECT id FROM kinds k WHERE k.status = deliveries.status);
+        UPDATE events SET kind = (SELECT id FROM kinds k WHERE k.status IS NULL)";
     for version in 1..schema::STEPS.len() {
         let dir = tempfile::tempdir().unwrap();
         for step in &schema::STEPS[..version] {
             by_hand(dir.path(), step).await;
         }
         by_hand(dir.path(), rows).await;
-        by_hand(dir.path(), ["", "PRAGMA user_version = 1", "PRAGMA user_version = 2"][version]).await;
+        if version > 2 {
+            by_hand(dir.path(), kinds).await;
+        }
+        by_hand(
+            dir.path(),
+            ["", "PRAGMA user_version = 1", "PRAGMA user_version = 2", "PRAGMA user_version = 3"][version],
+        )
+        .await;
         by_hand(dir.path(), "PRAGMA application_id = 0x54674869").await;
         let store = open(dir.path()).await.unwrap();
         let found = async |filter: DeliveryFilter| {
@@ -208,6 +222,24 @@ fn filters() -> Vec<DeliveryFilter> {
     (0..1 << 10).map(filter).collect()
 }
 
+/// Every combination.
+fn audit_filters() -> Vec<AuditFilter> {
+    let some = |text: &str| Some(text.to_owned());
+    let filter = |bits: u32| {
+        let on = |bit: u32| bits & (1 << bit) != 0;
+        AuditFilter {
+            org: OrgId::parse("648").ok().filter(|_| on(0)),
+            kind: some("AlertRule").filter(|_| on(1)),
+            id: some("rule").filter(|_| on(2)),
+            actor: some("user:ada").filter(|_| on(3)),
+            action: some("DELETE").filter(|_| on(4)),
+            since: on(5).then_some(Timestamp(1)),
+            until: on(5).then_some(Timestamp(2)),
+        }
+    };
+    (0..1 << 6).map(filter).collect()
+}
+
 /// The statements of a filter's pages and count: with few kinds and many, few rows and many, first page and behind a cursor.
 fn statements(list: &List, conditions: &Conditions) -> Vec<QueryBuilder<Sqlite>> {
     let mut all = vec![list.kinds(conditions), list.count(conditions, &conditions.sources(list, vec![1]), COUNTED)];
@@ -226,7 +258,8 @@ fn statements(list: &List, conditions: &Conditions) -> Vec<QueryBuilder<Sqlite>>
 /// Nothing but an index, in which the planner may walk; no sorting but of a page's candidates.
 fn reads_a_table(plan: &str) -> bool {
     let scans = |part: &str| {
-        let table = ["deliveries", "events", "rejected", "d"].iter().any(|t| part.starts_with(&format!("SCAN {t}")));
+        let table =
+            ["deliveries", "events", "rejected", "audit", "d"].iter().any(|t| part.starts_with(&format!("SCAN {t}")));
         table && !part.contains("USING")
     };
     plan.split("; ").any(scans)
@@ -260,6 +293,22 @@ async fn no_combination_of_filters_reads_the_table_row_by_row() {
                 }
             }
         }
+    }
+    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong[..wrong.len().min(5)].join("\n"));
+    for filter in audit_filters() {
+        for query in statements(&list::AUDIT, &list::audit(&filter)) {
+            let plan = plan(&store, query).await;
+            if reads_a_table(&plan)
+                || filter.id.is_some() && !plan.contains("audit_resource") && !plan.contains("kinds")
+            {
+                wrong.push(format!("{filter:?}: {plan}"));
+            }
+        }
+    }
+    let of = Lifetime { kind: "k".into(), id: "i".into(), org: None, made_at: Timestamp(1) };
+    for query in statements(&list::VERSIONS, &list::versions(&of, &[1, 2])).into_iter().skip(1) {
+        let plan = plan(&store, query).await;
+        assert!(!reads_a_table(&plan) && plan.contains("audit_resource"), "{plan}");
     }
     assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong[..wrong.len().min(5)].join("\n"));
     let query =
@@ -313,7 +362,7 @@ async fn kinds_do_not_pile_up_and_a_number_that_is_gone_is_not_given_to_a_row() 
     write(1).await;
     assert_eq!(all(&pending).await, (1, 1));
     let never = Timestamp(i64::MIN);
-    let old = Cutoffs { events: never, deliveries: Timestamp(1_000), attempts: never, bodies: never };
+    let old = Cutoffs { events: never, deliveries: Timestamp(1_000), attempts: never, bodies: never, audit: never };
     assert_eq!(store.prune(old, 10).await.unwrap(), 1);
     assert_eq!(all(&pending).await, (0, 0));
     write(2).await;

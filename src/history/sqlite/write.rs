@@ -28,6 +28,7 @@ pub(super) struct Statements {
     skips: Statement,
     dead: Statement,
     rejected: Statement,
+    audit: Statement,
 }
 
 impl Statements {
@@ -40,6 +41,7 @@ impl Statements {
             skips: tables::skips(),
             dead: tables::dead(),
             rejected: tables::rejected(),
+            audit: tables::audit(),
         }
     }
 
@@ -59,6 +61,11 @@ impl Statements {
         insert(to, &self.skips, &batch.skips, tables::skip).await?;
         insert(to, &self.dead, &batch.dead, tables::dead_letter).await?;
         insert(to, &self.rejected, &batch.rejected, tables::rejection).await?;
+        let mut audit = Vec::with_capacity(batch.audit.len());
+        for row in &batch.audit {
+            audit.push((row, kinds.id(to, Kind::of_audit(row)).await?));
+        }
+        insert(to, &self.audit, &audit, tables::audited).await?;
         for ((topic, partition), next) in &batch.offsets {
             sqlx::query("INSERT INTO offsets VALUES (?, ?, ?) ON CONFLICT (topic, partition) DO UPDATE SET next = excluded.next")
                 .bind(topic.name())

@@ -1,9 +1,14 @@
 //! What every store is held to. Another store runs the same suite: `suite(&store)`.
 
+mod audit;
+
 use super::rows::{
-    About, Attempt, Batch, DeadLetter, EventRow, Fact, Kind, Outcome, Place, Rank, Rejected, Skip, State, Tried,
+    About, Attempt, Audited, Batch, DeadLetter, EventRow, Fact, Kind, Outcome, Place, Rank, Rejected, Skip, State,
+    Tried,
 };
-use super::store::{Cursor, Cutoffs, DeliveryFilter, EventFilter, EventKey, Page, RejectedFilter, Store};
+use super::store::{
+    AuditFilter, Cursor, Cutoffs, DeliveryFilter, EventFilter, EventKey, Lifetime, Page, RejectedFilter, Store,
+};
 use crate::model::delivery::{DeliveryStatus, ErrorCategory};
 use crate::model::ids::{DeliveryId, Offset, OrgId, Partition};
 use crate::model::time::Timestamp;
@@ -12,7 +17,7 @@ use crate::model::topic::Topic;
 /// Each on an empty store of its own.
 pub(super) type Case<'a> = (&'static str, fn(&'a dyn Store) -> futures_util::future::BoxFuture<'a, ()>);
 
-pub(super) fn cases<'a>() -> [Case<'a>; 7] {
+pub(super) fn cases<'a>() -> [Case<'a>; 9] {
     [
         ("a_batch_written_twice_changes_nothing", |s| Box::pin(a_batch_written_twice_changes_nothing(s))),
         ("the_order_of_facts_does_not_matter", |s| Box::pin(the_order_of_facts_does_not_matter(s))),
@@ -23,6 +28,10 @@ pub(super) fn cases<'a>() -> [Case<'a>; 7] {
             Box::pin(retention_deletes_what_is_old_and_nothing_else(s))
         }),
         ("everything_of_an_event_is_found", |s| Box::pin(everything_of_an_event_is_found(s))),
+        ("each_change_of_the_catalog_is_found_by_what_it_says", |s| {
+            Box::pin(audit::each_change_of_the_catalog_is_found_by_what_it_says(s))
+        }),
+        ("versions_are_those_of_one_lifetime", |s| Box::pin(audit::versions_are_those_of_one_lifetime(s))),
     ]
 }
 
@@ -140,6 +149,7 @@ fn batch() -> Batch {
         skips: vec![skip(2, 6)],
         dead: vec![DeadLetter { delivery: id(1), place: place(3), at: Timestamp(9) }],
         rejected: vec![rejected(1)],
+        audit: vec![audit::audited(4, 1)],
         offsets: [((Topic::Events, Partition(0)), Offset(3)), ((Topic::Attempts, Partition(1)), Offset(7))].into(),
         ..Batch::default()
     }
@@ -154,8 +164,9 @@ async fn everything(store: &dyn Store) -> String {
     let deliveries = store.deliveries(&DeliveryFilter::default(), &first(100)).await.unwrap();
     let rejected = store.rejected(&RejectedFilter::default(), &first(100)).await.unwrap();
     let (attempts, skips) = (store.attempts(id(1)).await.unwrap(), store.skips(&event(2)).await.unwrap());
+    let audit = store.audit(&AuditFilter::default(), &first(100)).await.unwrap();
     let (letter, offsets) = (store.dead_letter(id(1)).await.unwrap(), store.offsets().await.unwrap());
-    format!("{events:#?} {deliveries:#?} {rejected:#?} {attempts:#?} {skips:#?} {letter:#?} {offsets:#?}")
+    format!("{events:#?} {deliveries:#?} {rejected:#?} {attempts:#?} {skips:#?} {letter:#?} {offsets:#?} {audit:#?}")
 }
 
 async fn a_batch_written_twice_changes_nothing(store: &dyn Store) {
@@ -170,6 +181,7 @@ async fn a_batch_written_twice_changes_nothing(store: &dyn Store) {
     assert_eq!(store.skips(&event(2)).await.unwrap(), [skip(2, 6)]);
     assert_eq!(store.rejected_of(&event(1)).await.unwrap(), [rejected(1)]);
     assert_eq!(store.event(EventKey { org: None, source: None, id: "e1" }).await.unwrap(), [event(1)]);
+    assert_eq!(store.audit(&AuditFilter::default(), &first(100)).await.unwrap().items, [audit::audited(4, 1)]);
     assert_eq!(store.offsets().await.unwrap(), batch().offsets);
 }
 
@@ -272,20 +284,27 @@ async fn no_row_is_lost_or_told_twice_between_pages(store: &dyn Store) {
 async fn retention_deletes_what_is_old_and_nothing_else(store: &dyn Store) {
     store.write(&batch()).await.unwrap();
     let never = Timestamp(i64::MIN);
-    let keep = Cutoffs { events: never, deliveries: never, attempts: never, bodies: never };
+    let keep = Cutoffs { events: never, deliveries: never, attempts: never, bodies: never, audit: never };
     assert_eq!(store.prune(keep, 100).await.unwrap(), 0);
     let bodies = Cutoffs { bodies: Timestamp(2), ..keep };
     assert_eq!(store.prune(bodies, 100).await.unwrap(), 1);
     let payload = async |id| store.event(EventKey { org: None, source: None, id }).await.unwrap()[0].payload.clone();
     assert_eq!((payload("e1").await, payload("e2").await), (None, Some("{}".into())));
-    let old = Cutoffs { events: Timestamp(100), deliveries: Timestamp(200), attempts: Timestamp(6), ..keep };
+    let old = Cutoffs {
+        events: Timestamp(100),
+        deliveries: Timestamp(200),
+        attempts: Timestamp(6),
+        audit: Timestamp(5),
+        ..keep
+    };
     let mut gone = Vec::new();
     while gone.last() != Some(&0) {
         gone.push(store.prune(old, 1).await.unwrap());
     }
-    assert_eq!(gone, [6, 1, 0], "one of each table at once");
+    assert_eq!(gone, [7, 1, 0], "one of each table at once");
     let left = everything(store).await;
     assert!(!left.contains("EventRow") && !left.contains("Delivery {") && !left.contains("Attempt {"), "{left}");
+    assert!(!left.contains("Audited"), "{left}");
     assert_eq!(store.offsets().await.unwrap(), batch().offsets);
 }
 

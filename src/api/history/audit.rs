@@ -1,0 +1,136 @@
+//! `/api/v1/admin/audit`: who changed what.
+
+use axum::Json;
+use axum::extract::State;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::paging::{self, Paging};
+use super::{one_word, span, store};
+use crate::api::ApiState;
+use crate::api::answer::Shown;
+use crate::api::door::Param;
+use crate::api::error::ApiError;
+use crate::api::listing::Page;
+use crate::api::params::Params;
+use crate::catalog::audit::Deed;
+use crate::catalog::diff::{Changed, diff};
+use crate::catalog::kind::Kind;
+use crate::history::rows::Audited;
+use crate::history::store::{AuditFilter, Cursor};
+
+/// A change of the configuration.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "AuditEntry")]
+pub(super) struct Item {
+    /// Its own id.
+    id: String,
+    /// When.
+    at: crate::model::time::Timestamp,
+    /// Who: `user:ada`, `key:till`, `admin-key`.
+    actor: String,
+    /// What was done: `CREATE`, `UPDATE`, `ENABLE`, `DISABLE`, `DELETE`, `RESTORE` or `RESEAL`.
+    action: String,
+    /// The kind of the resource.
+    kind: String,
+    /// The resource.
+    resource_id: String,
+    /// The organization that it belongs to.
+    org_id: Option<String>,
+    /// Its version afterwards or, deleted, the last one.
+    version: u64,
+    /// As it was, secrets masked; null: it was made, or its kind is not known here.
+    #[schemars(with = "Option<Value>")]
+    before: Option<Shown>,
+    /// As it is afterwards, secrets masked; null: it was deleted, or its kind is not known here.
+    #[schemars(with = "Option<Value>")]
+    after: Option<Shown>,
+    /// Fields that changed, of one that was there before and after.
+    changes: Vec<Changed>,
+    /// From which address.
+    address: Option<String>,
+    /// The request, as logs name it.
+    request_id: Option<String>,
+}
+
+/// The parameters that `list` reads.
+pub(super) fn params() -> Vec<Param> {
+    let own = [
+        Param::text("orgId", "Of resources of this organization."),
+        Param::text("actor", "By this one: `user:ada`, `key:till`, `admin-key`."),
+        Param::one_of("action", "Where this was done.", Deed::WORDS),
+        Param::text("kind", "Of resources of this kind: `OutboundIntegration`."),
+        Param::text("id", "Of the resource with this id."),
+    ];
+    own.into_iter().chain(super::dates()).chain(paging::params(true)).collect()
+}
+
+pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<Json<Page<impl Serialize>>, ApiError> {
+    let (since, until) = span(&mut params);
+    // Whether it is a word that is known; kinds of later versions may be asked for.
+    let known: Option<Deed> = one_word(&mut params, "action", Deed::WORDS);
+    let filter = AuditFilter {
+        org: params.org(),
+        kind: params.text("kind"),
+        id: params.text("id"),
+        actor: params.text("actor"),
+        action: known.map(word),
+        since,
+        until,
+    };
+    let paging = Paging::with_cursor(&mut params);
+    params.finish()?;
+    let listed = store(&state)?.audit(&filter, &paging.asked()).await?;
+    Ok(Json(paging.answer("audit", listed, |row| Some(Cursor { at: row.at, id: row.name() }), item)))
+}
+
+fn word(deed: Deed) -> String {
+    serde_json::to_value(deed).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+fn item(row: Audited) -> Item {
+    let shown = |text: &Option<String>| Some(Shown::recorded(Kind::parse(&row.kind)?, json(text.as_deref())?));
+    Item {
+        id: row.name(),
+        before: shown(&row.before),
+        after: shown(&row.after),
+        changes: changes(&row),
+        at: row.at,
+        actor: row.actor,
+        action: row.action,
+        kind: row.kind,
+        resource_id: row.id,
+        org_id: row.org,
+        version: row.version,
+        address: row.address,
+        request_id: row.request_id,
+    }
+}
+
+pub(in crate::api) fn json(text: Option<&str>) -> Option<Value> {
+    serde_json::from_str(text?).ok()
+}
+
+/// Which fields a change has changed.
+pub(in crate::api) fn changes(row: &Audited) -> Vec<Changed> {
+    let told = || {
+        let (before, after) = (json(row.before.as_deref())?, json(row.after.as_deref())?);
+        Some(diff(Kind::parse(&row.kind)?, &before, &after))
+    };
+    told().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::facts::from_word;
+
+    #[test]
+    fn every_word_of_an_action_is_one() {
+        for told in Deed::WORDS.split(", ") {
+            assert_eq!(from_word::<Deed>(told).map(word).as_deref(), Some(told));
+        }
+    }
+}

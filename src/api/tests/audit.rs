@@ -1,0 +1,231 @@
+//! Who changed what, what a resource was, and the way back.
+
+use std::sync::atomic::AtomicUsize;
+
+use super::*;
+use crate::history::rows::Batch;
+use crate::history::sqlite::SqliteStore;
+use crate::history::store::Store;
+use crate::model::ids::{Offset, Partition};
+use crate::model::record::{Received, Record};
+use crate::model::topic::Topic;
+
+const RULES: &str = "/api/v1/admin/alerts";
+const AUDIT: &str = "/api/v1/admin/audit";
+
+struct Audited {
+    api: Api,
+    store: Arc<SqliteStore>,
+    projected: AtomicUsize,
+    _dir: tempfile::TempDir,
+}
+
+impl Audited {
+    async fn start() -> Audited {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(SqliteStore::open(&dir.path().join("history.db"), "test").await.unwrap());
+        let api = Api::with_bills().await;
+        api.history.set(Ok(store.clone()));
+        Audited { api, store, projected: AtomicUsize::new(0), _dir: dir }
+    }
+
+    /// What `project` does with all that was changed so far.
+    async fn project(&self) {
+        let all = self.api.log.0.audited();
+        for (at, record) in all.into_iter().enumerate().skip(self.projected.load(Ordering::SeqCst)) {
+            self.keep(at, record).await;
+            self.projected.store(at + 1, Ordering::SeqCst);
+        }
+    }
+
+    async fn keep(&self, at: usize, record: Record) {
+        let offset = Offset(i64::try_from(at).unwrap());
+        let mut batch = Batch::default();
+        batch.take(Topic::Audit, &Received { partition: Partition(0), offset, timestamp: Timestamp(1), record });
+        assert_eq!(batch.unreadable, 0);
+        self.store.write(&batch).await.unwrap();
+    }
+
+    async fn get(&self, uri: &str) -> Answer {
+        self.project().await;
+        self.api.get(uri).await
+    }
+
+    async fn restore(&self, of: &str, version: u64) -> Answer {
+        self.project().await;
+        self.api.post(&format!("{of}/restore"), json!({"version": version})).await
+    }
+
+    async fn rule(&self, name: &str, secret: &str) -> Answer {
+        let rule = json!({"id": "rule", "orgId": "648", "name": name, "condition": {"type": "DEAD_LETTERS"},
+            "channels": [{"type": "WEBHOOK", "url": "https://ops.example/", "secret": secret}]});
+        let uri = format!("{RULES}/rule");
+        let made = match self.api.get(&uri).await.status.as_u16() {
+            404 => self.api.post(RULES, rule).await,
+            _ => self.api.put(&uri, rule).await,
+        };
+        assert!(made.status.is_success(), "{}", made.body);
+        made
+    }
+}
+
+#[tokio::test]
+async fn the_audit_tells_who_changed_what_and_never_a_secret() {
+    let told = Audited::start().await;
+    told.rule("Rule", "hunter2").await;
+    told.rule("Other", "hunter3").await;
+    told.api.delete(&format!("{RULES}/rule")).await;
+    let list = told.get(&format!("{AUDIT}?kind=AlertRule")).await;
+    assert_eq!((list.status.as_u16(), &list.body["total"]), (200, &json!(3)), "{}", list.body);
+    let [gone, changed, made] = list.body["audit"].as_array().unwrap().as_slice() else { panic!("{}", list.body) };
+    assert_eq!(
+        (&made["action"], &changed["action"], &gone["action"]),
+        (&json!("CREATE"), &json!("UPDATE"), &json!("DELETE"))
+    );
+    assert_eq!((&made["before"], &gone["after"], &gone["version"]), (&Value::Null, &Value::Null, &json!(2)));
+    let expected = json!([{"path": "name", "from": "Rule", "to": "Other"},
+        {"path": "channels[0].secret", "from": "***", "to": "***"}]);
+    assert_eq!(changed["changes"], expected);
+    assert_eq!(
+        (&changed["before"]["name"], &changed["after"]["channels"][0]["secret"]),
+        (&json!("Rule"), &json!("***"))
+    );
+    assert_eq!(
+        (&changed["actor"], &changed["resourceId"], &changed["orgId"]),
+        (&json!("admin-key"), &json!("rule"), &json!("648"))
+    );
+    assert!(changed["requestId"].as_str().is_some_and(|id| !id.is_empty()), "{changed}");
+    assert!(!list.text.contains("sealed:") && !list.text.contains("hunter"), "{}", list.text);
+    for (query, total) in [
+        ("", 5),
+        ("?action=DELETE", 1),
+        ("?id=rule&action=UPDATE", 1),
+        ("?actor=user:nobody", 0),
+        ("?orgId=649", 0),
+        ("?endDate=2025-01-01", 0),
+    ] {
+        assert_eq!(told.get(&format!("{AUDIT}{query}")).await.body["total"], total, "{query}");
+    }
+    let page = told.get(&format!("{AUDIT}?limit=2")).await.body;
+    let next = told.get(&format!("{AUDIT}?limit=3&cursor={}", page["nextCursor"].as_str().unwrap())).await.body;
+    assert_eq!((next["audit"].as_array().unwrap().len(), &next["hasMore"]), (3, &json!(false)));
+    for wrong in ["?action=SHOUT", "?cursor=x", "?startDate=soon"] {
+        assert_error(&told.get(&format!("{AUDIT}{wrong}")).await, 400, "VALIDATION_ERROR");
+    }
+}
+
+#[tokio::test]
+async fn what_is_of_a_kind_that_is_not_known_here_is_told_without_its_state() {
+    let told = Audited::start().await;
+    let entry = json!({"at": "2025-11-21T08:00:00Z", "actor": "user:ada", "address": null, "requestId": null,
+        "action": "CREATE", "kind": "Later", "id": "x", "orgId": "648", "version": 1, "before": null,
+        "after": {"token": "in clear, for all that is known"}});
+    told.keep(99, Record { value: Some(entry.to_string().into()), ..Record::default() }).await;
+    let list = told.api.get(&format!("{AUDIT}?kind=Later")).await;
+    let one = &list.body["audit"][0];
+    assert_eq!((&one["resourceId"], &one["after"], &one["changes"]), (&json!("x"), &Value::Null, &json!([])));
+    assert!(!list.text.contains("in clear"), "{}", list.text);
+}
+
+#[tokio::test]
+async fn without_history_here_the_audit_and_versions_say_where_it_is() {
+    let api = Api::with_bills().await;
+    for uri in [AUDIT.to_owned(), format!("{INTEGRATIONS}/bills/versions"), format!("{INTEGRATIONS}/bills/versions/1")]
+    {
+        let answer = api.get(&uri).await;
+        assert_error(&answer, 503, "SERVICE_UNAVAILABLE");
+        assert!(answer.body["error"].as_str().unwrap().contains("role `project`"), "{}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn a_version_comes_back_as_a_new_one() {
+    let told = Audited::start().await;
+    told.rule("First", "hunter2").await;
+    told.rule("Second", "hunter3").await;
+    let uri = format!("{RULES}/rule");
+    let disabled = told.api.post(&format!("{uri}/disable"), json!({})).await;
+    assert_eq!(disabled.status, 200);
+    let list = told.get(&format!("{uri}/versions")).await;
+    let versions = list.body["versions"].as_array().unwrap();
+    let of = |field: &str| versions.iter().map(|one| one[field].clone()).collect::<Vec<_>>();
+    assert_eq!(
+        (of("version"), of("action")),
+        (vec![json!(3), json!(2), json!(1)], vec![json!("DISABLE"), json!("UPDATE"), json!("CREATE")])
+    );
+    assert_eq!(versions[0]["changes"], json!([{"path": "isActive", "from": true, "to": false}]));
+    let first = told.get(&format!("{uri}/versions/1")).await;
+    assert_eq!(
+        (&first.body["name"], &first.body["version"], &first.body["channels"][0]["secret"]),
+        (&json!("First"), &json!(1), &json!("***"))
+    );
+    let (key, json) = (("if-match", "\"2\""), json!({"version": 1}).to_string());
+    assert_error(&told.api.write("POST", &format!("{uri}/restore"), &[key], json).await, 409, "CONFLICT");
+    let back = told.restore(&uri, 1).await;
+    assert_eq!((back.status.as_u16(), back.header("etag")), (200, "\"4\""), "{}", back.body);
+    assert_eq!((&back.body["name"], &back.body["isActive"]), (&json!("First"), &json!(true)));
+    let list = told.get(&format!("{uri}/versions?limit=1")).await.body;
+    assert_eq!(
+        (&list["versions"][0]["action"], &list["total"], &list["hasMore"]),
+        (&json!("RESTORE"), &json!(4), &json!(true))
+    );
+    for (of, version, status) in [(&uri, 9, 404), (&format!("{RULES}/nobody"), 1, 404), (&uri, 0, 400)] {
+        assert_eq!(told.restore(of, version).await.status, status, "{of} {version}");
+    }
+    for (version, status) in [("9", 404), ("x", 400), ("0", 404)] {
+        assert_eq!(told.get(&format!("{uri}/versions/{version}")).await.status, status, "{version}");
+    }
+    assert_eq!(told.get(&format!("{uri}/versions?orgId=649")).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_version_that_does_not_fit_any_more_is_refused() {
+    let told = Audited::start().await;
+    let units = "/api/v1/admin/org-units";
+    for unit in [
+        json!({"rid": "ward", "orgId": "648", "name": "Ward"}),
+        json!({"rid": "room", "orgId": "648", "name": "Room", "parentRid": "ward"}),
+    ] {
+        assert_eq!(told.api.post(units, unit).await.status, 201);
+    }
+    assert_eq!(told.api.put(&format!("{units}/room"), json!({"name": "Room"})).await.status, 200);
+    assert_eq!(told.api.delete(&format!("{units}/ward")).await.status, 204);
+    let answer = told.restore(&format!("{units}/room"), 1).await;
+    assert_error(&answer, 400, "VALIDATION_ERROR");
+    assert_eq!(answer.paths(), ["parentRid"]);
+}
+
+#[tokio::test]
+async fn what_was_deleted_comes_back_and_what_another_had_under_its_id_stays_hidden() {
+    let told = Audited::start().await;
+    let uri = format!("{INTEGRATIONS}/bills");
+    assert_eq!(told.api.delete(&uri).await.status, 204);
+    assert_error(&told.get(&format!("{uri}/versions")).await, 404, "NOT_FOUND");
+    let foreign = told.api.post(&format!("{uri}/restore?orgId=649"), json!({"version": 1})).await;
+    assert_error(&foreign, 404, "NOT_FOUND");
+    told.api.clock.advance(std::time::Duration::from_secs(60));
+    let other = json!({"orgId": "649", "name": "Another"});
+    assert_eq!(told.api.post(ORGS, other).await.status, 201);
+    assert_eq!(told.api.post(&format!("{INTEGRATIONS}?orgId=649"), bills()).await.status, 201);
+    let list = told.get(&format!("{uri}/versions?orgId=649")).await.body;
+    assert_eq!((&list["total"], &list["versions"][0]["version"]), (&json!(1), &json!(1)), "{list}");
+    assert_eq!(told.get(&format!("{uri}/versions/1?orgId=649")).await.body["orgId"], "649");
+    assert_eq!(told.api.delete(&uri).await.status, 204);
+    // The last one that had the id.
+    let back = told.restore(&uri, 1).await;
+    assert_eq!(
+        (back.status.as_u16(), &back.body["orgId"], back.header("etag")),
+        (200, &json!("649"), "\"1\""),
+        "{}",
+        back.body
+    );
+}
+
+#[tokio::test]
+async fn sealing_anew_tells_how_many() {
+    let told = Audited::start().await;
+    told.rule("Rule", "hunter2").await;
+    let done = told.api.write("POST", "/api/v1/admin/secrets/reseal", &[], "").await;
+    let expected = json!({"resealed": 0, "unchanged": 1, "failedTotal": 0, "failed": []});
+    assert_eq!((done.status.as_u16(), &done.body), (200, &expected));
+}
