@@ -8,6 +8,7 @@ mod list;
 mod open;
 mod read;
 mod schema;
+mod seen;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -22,8 +23,9 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 use tokio::sync::{Mutex, MutexGuard};
 
-use self::kinds::Kinds;
 use self::list::{Conditions, List};
+use self::seen::Seen;
+use self::tables::key;
 use self::write::Statements;
 use super::rows::{Attempt, Batch, DeadLetter, Delivery, EventRow, Rejected, Skip};
 use super::store::{
@@ -59,7 +61,7 @@ struct Writer {
     connection: SqliteConnection,
     /// A transaction was begun and is not known to have ended: its write failed, or was dropped half-way.
     open: bool,
-    kinds: Kinds,
+    seen: Seen,
 }
 
 impl SqliteStore {
@@ -71,7 +73,7 @@ impl SqliteStore {
         sqlx::raw_sql(WRITING).execute(&mut opened.writer).await.map_err(|e| file.fault(&e))?;
         Ok(SqliteStore {
             file,
-            writer: Mutex::new(Writer { connection: opened.writer, open: false, kinds: Kinds::default() }),
+            writer: Mutex::new(Writer { connection: opened.writer, open: false, seen: Seen::default() }),
             readers: opened.readers,
             statements: Statements::new(),
             _lock: opened.lock,
@@ -95,7 +97,7 @@ impl SqliteStore {
             // transactions count how deep they are, and lose count then.)
             let _ = sqlx::raw_sql("ROLLBACK").execute(&mut writer.connection).await;
             writer.open = false;
-            writer.kinds.forget();
+            writer.seen.forget();
         }
         writer
     }
@@ -184,10 +186,10 @@ impl Store for SqliteStore {
     async fn write(&self, batch: &Batch) -> Result<(), StoreError> {
         let mut writer = self.writer().await;
         writer.open = true;
-        let Writer { connection, kinds, .. } = &mut *writer;
+        let Writer { connection, seen, .. } = &mut *writer;
         let written = async {
             sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await?;
-            self.statements.write(&mut *connection, batch, kinds).await?;
+            self.statements.write(&mut *connection, batch, seen).await?;
             sqlx::raw_sql("COMMIT").execute(&mut *connection).await
         };
         written.await.map_err(|e| self.fault(&e))?;
@@ -205,7 +207,7 @@ impl Store for SqliteStore {
         }
         if gone > 0 {
             let mut writer = self.writer().await;
-            writer.kinds.forget();
+            writer.seen.forget();
             sqlx::raw_sql(UNUSED).execute(&mut writer.connection).await.map_err(|e| self.fault(&e))?;
             sqlx::raw_sql(VACUUM).execute(&mut writer.connection).await.map_err(|e| self.fault(&e))?;
         }
@@ -234,7 +236,7 @@ impl Store for SqliteStore {
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
         let mut query = QueryBuilder::new("SELECT * FROM deliveries WHERE id = ");
-        self.one(query.push_bind(id.to_string()), read::delivery).await
+        self.one(query.push_bind(key(id)), read::delivery).await
     }
 
     async fn deliveries_of(&self, event: &EventRow) -> Result<Vec<Delivery>, StoreError> {
@@ -248,7 +250,7 @@ impl Store for SqliteStore {
 
     async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
         let mut query = QueryBuilder::new("SELECT * FROM attempts WHERE delivery = ");
-        query.push_bind(delivery.to_string()).push(" ORDER BY record LIMIT ").push_bind(MANY);
+        query.push_bind(key(delivery)).push(" ORDER BY record LIMIT ").push_bind(MANY);
         self.all(&mut query, read::attempt).await
     }
 
@@ -262,7 +264,7 @@ impl Store for SqliteStore {
 
     async fn dead_letter(&self, delivery: DeliveryId) -> Result<Option<DeadLetter>, StoreError> {
         let mut query = QueryBuilder::new("SELECT * FROM dead_letters WHERE delivery = ");
-        self.one(query.push_bind(delivery.to_string()), read::dead_letter).await
+        self.one(query.push_bind(key(delivery)), read::dead_letter).await
     }
 
     async fn rejected(&self, filter: &RejectedFilter, page: &Page) -> Result<Listed<Rejected>, StoreError> {

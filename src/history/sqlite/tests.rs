@@ -68,14 +68,27 @@ async fn a_file_of_an_older_version_is_brought_up_to_date_and_keeps_its_rows() {
         INSERT INTO deliveries (id, org, event_id, type, integration_id, integration_name, tried, status, category, error,
             attempts, created_at, updated_at, step, step_record)
           VALUES ('0197a0b2-3c4d-8e5f-8a6b-000000000002', '648', 'e1', 'patient.created', 'bills', 'Bills', 9, 'FAILED',
-            'HTTP_4XX', 'answered 404', 1, 203, 210, 10, 10)";
+            'HTTP_4XX', 'answered 404', 1, 203, 210, 10, 10);
+        INSERT INTO attempts (partition, record, delivery, at, kind, attempt, outcome, status, started_at, duration_ms)
+          VALUES (0, 9, '0197a0b2-3c4d-8e5f-8a6b-000000000002', 210, 'attempt', 1, 'DEAD', 'FAILED', 205, 1.5);
+        INSERT INTO dead_letters VALUES ('0197a0b2-3c4d-8e5f-8a6b-000000000002', 0, 4, 210)";
+    let kinds = "
+        INSERT INTO kinds (id, org, type, integration_id, integration_name, status, category) VALUES
+          (1, '648', 'patient.created', NULL, NULL, NULL, NULL), (2, '648', 'patient.created', NULL, NULL, 'PENDING', NULL),
+          (3, '648', 'patient.created', 'bills', 'Bills', 'FAILED', 'HTTP_4XX');
+        UPDATE events SET kind = 1;
+        UPDATE deliveries SET kind = iif(status = 'PENDING', 2, 3)";
     for version in 1..schema::STEPS.len() {
         let dir = tempfile::tempdir().unwrap();
         for step in &schema::STEPS[..version] {
             by_hand(dir.path(), step).await;
         }
         by_hand(dir.path(), rows).await;
-        by_hand(dir.path(), ["", "PRAGMA user_version = 1", "PRAGMA user_version = 2"][version]).await;
+        by_hand(
+            dir.path(),
+            ["", "PRAGMA user_version = 1", "PRAGMA user_version = 2", "PRAGMA user_version = 3"][version],
+        )
+        .await;
         by_hand(dir.path(), "PRAGMA application_id = 0x54674869").await;
         let store = open(dir.path()).await.unwrap();
         let found = async |filter: DeliveryFilter| {
@@ -89,6 +102,8 @@ async fn a_file_of_an_older_version_is_brought_up_to_date_and_keeps_its_rows() {
         assert_eq!(found(DeliveryFilter { search: Some("404".into()), ..DeliveryFilter::default() }).await, [id(2)]);
         let filter = EventFilter { org, event_type: Some("patient.created".into()), ..EventFilter::default() };
         assert_eq!(store.events(&filter, &page()).await.unwrap().total, 1);
+        assert_eq!(store.attempts(id(2)).await.unwrap()[0].place.offset, Offset(9));
+        assert_eq!(store.dead_letter(id(2)).await.unwrap().unwrap().place.offset, Offset(4));
         // What comes next finds what was there.
         let facts = vec![fact(1, 10, DeliveryStatus::Success)];
         store.write(&Batch { facts, ..Batch::default() }).await.unwrap();
@@ -111,9 +126,9 @@ async fn a_write_that_was_dropped_half_way_leaves_nothing_and_harms_none_that_fo
         writer.open = true;
         let half = "BEGIN IMMEDIATE; INSERT INTO offsets VALUES ('events', 0, 7)";
         sqlx::raw_sql(half).execute(&mut writer.connection).await.unwrap();
-        let Writer { connection, kinds, .. } = &mut *writer;
+        let Writer { connection, seen, .. } = &mut *writer;
         let batch = Batch { facts: vec![fact(1, 3, DeliveryStatus::Pending)], ..Batch::default() };
-        store.statements.write(connection, &batch, kinds).await.unwrap();
+        store.statements.write(connection, &batch, seen).await.unwrap();
     }
     store.write(&Batch { facts: vec![fact(1, 3, DeliveryStatus::Pending)], ..Batch::default() }).await.unwrap();
     assert_eq!(store.offsets().await.unwrap(), BTreeMap::new());
