@@ -239,11 +239,11 @@ impl List {
         query.0
     }
 
-    /// `total` rows are let through, counted so far.
+    /// `total` rows are let through, where they could all be counted.
     pub(super) fn page(
         &self,
         conditions: &Conditions,
-        (sources, total): (&[Source], u64),
+        (sources, total): (&[Source], Option<u64>),
         page: &Page,
     ) -> QueryBuilder<Sqlite> {
         let whole = page.skip + page.limit + 1;
@@ -263,7 +263,7 @@ impl List {
             match source {
                 Source::Kinds(kinds) if each(source) => self.of_each(&mut query, kinds, (conditions, after, most)),
                 _ => {
-                    let index = if total <= SORTED { self.by_kind } else { self.by_time };
+                    let index = if total.is_some_and(|total| total <= SORTED) { self.by_kind } else { self.by_time };
                     self.rows(&mut query, "rowid", (conditions, source, index));
                     self.newest(&mut query, (after, most, inner));
                 }

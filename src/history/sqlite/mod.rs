@@ -29,7 +29,7 @@ use self::tables::key;
 use self::write::Statements;
 use super::rows::{Attempt, Batch, DeadLetter, Delivery, EventRow, Rejected, Skip};
 use super::store::{
-    COUNTED, Cutoffs, DeliveryFilter, EventFilter, EventKey, Listed, Page, RejectedFilter, Store, StoreError,
+    COUNTED, Cutoffs, DeliveryFilter, EventFilter, EventKey, Listed, Page, RejectedFilter, SEARCHED, Store, StoreError,
 };
 use crate::model::ids::{DeliveryId, Offset, Partition};
 use crate::model::topic::Topic;
@@ -113,16 +113,19 @@ impl SqliteStore {
             false => Vec::new(),
         };
         let sources = conditions.sources(list, kinds);
-        let counted = list.count(&conditions, &sources, COUNTED).build().fetch_one(&self.readers).await;
+        let most = if conditions.search.is_some() { SEARCHED } else { COUNTED };
+        let counted = list.count(&conditions, &sources, most).build().fetch_one(&self.readers).await;
         let total: i64 = counted.and_then(|row| row.try_get(0)).map_err(|e| self.fault(&e))?;
         let total = u64::try_from(total).unwrap_or(0);
         if total == 0 {
-            return Ok(Listed { items: Vec::new(), total, has_more: false });
+            return Ok(Listed { items: Vec::new(), total, is_estimate: false, has_more: false });
         }
-        let mut items = self.all(&mut list.page(&conditions, (&sources, total), page), read).await?;
+        let is_estimate = total >= most;
+        let known = (!is_estimate).then_some(total);
+        let mut items = self.all(&mut list.page(&conditions, (&sources, known), page), read).await?;
         let has_more = items.len() > page.limit;
         items.truncate(page.limit);
-        Ok(Listed { items, total, has_more })
+        Ok(Listed { items, total, is_estimate, has_more })
     }
 
     async fn all<T>(

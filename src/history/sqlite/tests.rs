@@ -84,11 +84,11 @@ async fn a_file_of_an_older_version_is_brought_up_to_date_and_keeps_its_rows() {
             by_hand(dir.path(), step).await;
         }
         by_hand(dir.path(), rows).await;
-        by_hand(
-            dir.path(),
-            ["", "PRAGMA user_version = 1", "PRAGMA user_version = 2", "PRAGMA user_version = 3"][version],
-        )
-        .await;
+        if version > 2 {
+            by_hand(dir.path(), kinds).await;
+        }
+        let mark = ["", "PRAGMA user_version = 1", "PRAGMA user_version = 2", "PRAGMA user_version = 3"][version];
+        by_hand(dir.path(), mark).await;
         by_hand(dir.path(), "PRAGMA application_id = 0x54674869").await;
         let store = open(dir.path()).await.unwrap();
         let found = async |filter: DeliveryFilter| {
@@ -227,7 +227,7 @@ fn filters() -> Vec<DeliveryFilter> {
 fn statements(list: &List, conditions: &Conditions) -> Vec<QueryBuilder<Sqlite>> {
     let mut all = vec![list.kinds(conditions), list.count(conditions, &conditions.sources(list, vec![1]), COUNTED)];
     let cursor = crate::history::store::Cursor { at: Timestamp(1), id: "x".into() };
-    for (kinds, total, after) in [(2, 7, None), (3_000, 7, Some(cursor)), (3_000, COUNTED, None)] {
+    for (kinds, total, after) in [(2, Some(7), None), (3_000, Some(7), Some(cursor)), (3_000, None, None)] {
         let sources = conditions.sources(list, (0..kinds).collect());
         let page = Page { after, ..page() };
         all.push(list.page(conditions, (&sources, total), &page));
@@ -278,7 +278,7 @@ async fn no_combination_of_filters_reads_the_table_row_by_row() {
     }
     assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong[..wrong.len().min(5)].join("\n"));
     let query =
-        list::REJECTED.page(&list::rejected(&RejectedFilter::default()), (&[list::Source::Columns], 1), &page());
+        list::REJECTED.page(&list::rejected(&RejectedFilter::default()), (&[list::Source::Columns], Some(1)), &page());
     assert!(!reads_a_table(&plan(&store, query).await));
     for (statement, _) in PRUNE {
         let plan = plan(&store, QueryBuilder::new(statement)).await;
@@ -360,11 +360,11 @@ async fn few_kinds_or_many_few_rows_or_many_the_page_is_the_same() {
             let sources = conditions.sources(&list::DELIVERIES, kinds);
             let from = expected.iter().filter(|one| page.after.is_none() || **one < id(401));
             let expected: Vec<DeliveryId> = from.skip(skip).take(limit + 1).copied().collect();
-            for total in [7, COUNTED] {
+            for total in [Some(7), None] {
                 let mut query = list::DELIVERIES.page(&conditions, (&sources, total), &page);
                 let found = store.all(&mut query, read::delivery).await.unwrap();
                 let found: Vec<DeliveryId> = found.into_iter().map(|one| one.id).collect();
-                assert_eq!(found, expected, "{page:?}, {total}");
+                assert_eq!(found, expected, "{page:?}, {total:?}");
             }
         }
     }
