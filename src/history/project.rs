@@ -29,9 +29,9 @@ const MAX_BYTES: usize = 12 << 20;
 /// How long records are gathered for one transaction. What is written together costs less: a page of an index once for all that
 /// falls on it, a delivery once for all that became of it.
 const GATHER: Duration = Duration::from_millis(250);
-/// Between two looks meanwhile, where the one before found few.
-const FEW: usize = 1_000;
+/// Between two looks meanwhile, where the one before found fewer than `FEW`.
 const LOOK: Duration = Duration::from_millis(100);
+const FEW: usize = 1_000;
 /// Of them, how many are read without a look at whether more can be written.
 const AT_ONCE: usize = 50;
 /// How long one look at a log that has nothing new lasts.
