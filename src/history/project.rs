@@ -24,8 +24,15 @@ use crate::telemetry::metrics::{
 
 const TOPICS: [Topic; 6] =
     [Topic::Events, Topic::Deliveries, Topic::Attempts, Topic::Dlq, Topic::Rejected, Topic::Audit];
-/// Records of one transaction, about; their bytes are bounded by what the log reads at once, some MiB.
-const MAX_RECORDS: usize = 4_000;
+/// Records of one transaction, and their bytes, about: the last read may go beyond by what the log reads at once, some MiB.
+const MAX_RECORDS: usize = 15_000;
+const MAX_BYTES: usize = 12 << 20;
+/// How long records are gathered for one transaction. What is written together costs less: a page of an index once for all that
+/// falls on it, a delivery once for all that became of it.
+const GATHER: Duration = Duration::from_millis(250);
+/// Between two looks meanwhile, where the one before found fewer than `FEW`.
+const LOOK: Duration = Duration::from_millis(100);
+const FEW: usize = 1_000;
 /// Of them, how many are read without a look at whether more can be written.
 const AT_ONCE: usize = 50;
 /// How long one look at a log that has nothing new lasts.
@@ -176,14 +183,34 @@ impl Project {
 /// What is new, as rows.
 async fn next(follower: &mut dyn Follower) -> Result<Batch, LogError> {
     let mut batch = Batch::default();
-    for (topic, partition, read) in follower.next(MAX_RECORDS, WAIT).await? {
-        for records in read.records.chunks(AT_ONCE) {
-            records.iter().for_each(|received| batch.take(topic, received));
-            tokio::task::yield_now().await;
+    let (mut records, mut bytes) = (0, 0);
+    let mut wait = WAIT;
+    let mut until = None;
+    loop {
+        let found = follower.next(MAX_RECORDS - records, wait).await?;
+        let before = records;
+        for (topic, partition, read) in found {
+            for some in read.records.chunks(AT_ONCE) {
+                for received in some {
+                    bytes += received.record.size();
+                    batch.take(topic, received);
+                }
+                tokio::task::yield_now().await;
+            }
+            records += read.records.len();
+            batch.offsets.insert((topic, partition), read.position);
         }
-        batch.offsets.insert((topic, partition), read.position);
+        let until = *until.get_or_insert_with(|| Instant::now() + GATHER);
+        let left = until.saturating_duration_since(Instant::now());
+        if records == 0 || records >= MAX_RECORDS || bytes >= MAX_BYTES || left.is_zero() {
+            return Ok(batch);
+        }
+        // It answers as soon as it has a record: without a pause many looks would find a few each.
+        if records - before < FEW {
+            sleep(left.min(LOOK)).await;
+        }
+        wait = Duration::ZERO;
     }
-    Ok(batch)
 }
 
 /// Retention has deleted what was not read yet, or the topic was made anew.

@@ -12,8 +12,9 @@ use crate::model::ids::{DeliveryId, OrgId, Partition};
 use crate::model::time::Timestamp;
 use crate::model::topic::Topic;
 
-/// Matches are counted up to here; a larger total is an estimate.
+/// Matches are counted up to here, those of a search, each of which is looked at, up to the second; a larger total is an estimate.
 pub const COUNTED: u64 = 100_000;
+pub const SEARCHED: u64 = 10_000;
 
 /// Why the store did not do it: a sentence that says what is wrong, where and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -139,8 +140,10 @@ pub struct Page {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listed<T> {
     pub items: Vec<T>,
-    /// Of all pages, counted up to `COUNTED`.
+    /// Of all pages, as far as they were counted.
     pub total: u64,
+    /// There may be more.
+    pub is_estimate: bool,
     pub has_more: bool,
 }
 

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::api::door::Param;
 use crate::api::listing::{DEFAULT_LIMIT, MAX_LIMIT, MAX_PAGE, Page};
 use crate::api::params::Params;
-use crate::history::store::{self, COUNTED, Cursor, Listed};
+use crate::history::store::{self, Cursor, Listed};
 use crate::model::time::Timestamp;
 
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Paging {
         Page {
             items: listed.items.into_iter().map(form).collect(),
             total: usize::try_from(listed.total).unwrap_or(usize::MAX),
-            is_estimate: listed.total >= COUNTED,
+            is_estimate: listed.is_estimate,
             limit: self.limit,
             has_more: listed.has_more,
             next_cursor: last.map(|c| URL_SAFE_NO_PAD.encode(format!("{};{}", c.at.0, c.id))),

@@ -14,12 +14,15 @@ pub(super) struct List {
     pub(super) columns: &'static str,
     pub(super) table: &'static str,
     pub(super) at: &'static str,
+    /// What tells rows of one moment apart.
     pub(super) id: &'static str,
+    /// The same of a cursor's row, by its id and its moment. NULL where that row is gone: no row of the moment is before it then.
+    after: &'static str,
     /// Of its kinds, as a condition on `kinds`.
     kinds: &'static str,
     by_kind: &'static str,
     by_time: &'static str,
-    /// Columns of ids that a search looks for as a whole.
+    /// Conditions on ids that a search looks for as a whole.
     ids: &'static [&'static str],
     /// Of errors that a search looks into.
     by_error: Option<&'static str>,
@@ -30,22 +33,24 @@ pub(super) const EVENTS: List = List {
               time, at, partition, record, content_type, NULL AS payload",
     table: "events",
     at: "at",
-    id: "id",
+    id: "rowid",
+    after: "(SELECT min(rowid) FROM events WHERE id = ? AND at = ?)",
     kinds: "status IS NULL AND action IS NULL",
     by_kind: "events_kind",
     by_time: "events_at",
-    ids: &["id", "entity_id", "correlation_id"],
+    ids: &["id = ?", "entity_id = ?", "correlation_id = ?"],
     by_error: None,
 };
 pub(super) const DELIVERIES: List = List {
     columns: "*",
     table: "deliveries",
     at: "created_at",
-    id: "id",
+    id: "rowid",
+    after: "(SELECT rowid FROM deliveries WHERE id = unhex(?, '-'))",
     kinds: "status IS NOT NULL",
     by_kind: "deliveries_kind",
     by_time: "deliveries_created",
-    ids: &["id", "event_id", "entity_id", "correlation_id"],
+    ids: &["id = unhex(?, '-')", "event_id = ?", "entity_id = ?", "correlation_id = ?"],
     by_error: Some("deliveries_error"),
 };
 pub(super) const REJECTED: List = List {
@@ -53,6 +58,7 @@ pub(super) const REJECTED: List = List {
     table: "rejected",
     at: "at",
     id: "record",
+    after: "?",
     kinds: "false",
     by_kind: "rejected_at",
     by_time: "rejected_at",
@@ -65,6 +71,7 @@ pub(super) const AUDIT: List = List {
     table: "audit",
     at: "at",
     id: "id",
+    after: "?",
     kinds: "action IS NOT NULL",
     by_kind: "audit_kind",
     by_time: "audit_at",
@@ -278,11 +285,11 @@ impl List {
         query.0
     }
 
-    /// `total` rows are let through, counted so far.
+    /// `total` rows are let through, where they could all be counted.
     pub(super) fn page(
         &self,
         conditions: &Conditions,
-        (sources, total): (&[Source], u64),
+        (sources, total): (&[Source], Option<u64>),
         page: &Page,
     ) -> QueryBuilder<Sqlite> {
         let whole = page.skip + page.limit + 1;
@@ -302,7 +309,7 @@ impl List {
             match source {
                 Source::Kinds(kinds) if each(source) => self.of_each(&mut query, kinds, (conditions, after, most)),
                 _ => {
-                    let index = if total <= SORTED { self.by_kind } else { self.by_time };
+                    let index = if total.is_some_and(|total| total <= SORTED) { self.by_kind } else { self.by_time };
                     self.rows(&mut query, "rowid", (conditions, source, index));
                     self.newest(&mut query, (after, most, inner));
                 }
@@ -342,7 +349,7 @@ impl List {
                 query.conditions(&conditions.kind);
             }
             Source::Ids(but) => {
-                let each = self.ids.iter().map(|id| format!("SELECT rowid FROM {} WHERE {id} = ?", self.table));
+                let each = self.ids.iter().map(|id| format!("SELECT rowid FROM {} WHERE {id}", self.table));
                 let each = format!("rowid IN ({})", each.collect::<Vec<_>>().join(" UNION ALL "));
                 query.conditions(&text(&each, conditions.search.as_ref()));
                 query.kinds(" AND kind NOT IN ", but);
@@ -358,7 +365,7 @@ impl List {
 
     /// Ids as a whole, names and errors in part, without regard to the case of ASCII letters.
     fn searched(&self, search: Option<&String>) -> Option<Condition> {
-        let ids = self.ids.iter().map(|id| format!("{id} = ?"));
+        let ids = self.ids.iter().map(|id| (*id).to_owned());
         let parts = ["integration_name", "error"].map(|column| format!("instr(lower({column}), lower(?)) > 0"));
         let parts = parts.into_iter().filter(|_| self.by_error.is_some());
         text(&format!("({})", ids.chain(parts).collect::<Vec<_>>().join(" OR ")), search)
@@ -383,8 +390,8 @@ impl List {
 
     fn newest(&self, query: &mut Query, (after, most, skip): (Option<&Cursor>, usize, usize)) {
         if let Some(Cursor { at, id }) = after {
-            query.0.push(format!(" AND ({}, {}) < (", self.at, self.id)).push_bind(at.0).push(", ");
-            query.0.push_bind(id.clone()).push(")");
+            let before = format!("({}, {}) < (?, {})", self.at, self.id, self.after);
+            query.conditions([&(before, vec![Value::Number(at.0), Value::Text(id.clone()), Value::Number(at.0)])]);
         }
         self.order(query, (most, skip));
     }

@@ -8,6 +8,7 @@ mod list;
 mod open;
 mod read;
 mod schema;
+mod seen;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -22,13 +23,14 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 use tokio::sync::{Mutex, MutexGuard};
 
-use self::kinds::Kinds;
 use self::list::{Conditions, List};
+use self::seen::Seen;
+use self::tables::key;
 use self::write::Statements;
 use super::rows::{Attempt, Audited, Batch, DeadLetter, Delivery, EventRow, Rejected, Skip};
 use super::store::{
     AuditFilter, COUNTED, Cutoffs, DeliveryFilter, EventFilter, EventKey, Lifetime, Listed, Page, RejectedFilter,
-    Store, StoreError,
+    SEARCHED, Store, StoreError,
 };
 use crate::model::ids::{DeliveryId, Offset, Partition};
 use crate::model::topic::Topic;
@@ -60,7 +62,7 @@ struct Writer {
     connection: SqliteConnection,
     /// A transaction was begun and is not known to have ended: its write failed, or was dropped half-way.
     open: bool,
-    kinds: Kinds,
+    seen: Seen,
 }
 
 impl SqliteStore {
@@ -72,7 +74,7 @@ impl SqliteStore {
         sqlx::raw_sql(WRITING).execute(&mut opened.writer).await.map_err(|e| file.fault(&e))?;
         Ok(SqliteStore {
             file,
-            writer: Mutex::new(Writer { connection: opened.writer, open: false, kinds: Kinds::default() }),
+            writer: Mutex::new(Writer { connection: opened.writer, open: false, seen: Seen::default() }),
             readers: opened.readers,
             statements: Statements::new(),
             _lock: opened.lock,
@@ -96,7 +98,7 @@ impl SqliteStore {
             // transactions count how deep they are, and lose count then.)
             let _ = sqlx::raw_sql("ROLLBACK").execute(&mut writer.connection).await;
             writer.open = false;
-            writer.kinds.forget();
+            writer.seen.forget();
         }
         writer
     }
@@ -112,16 +114,19 @@ impl SqliteStore {
             false => Vec::new(),
         };
         let sources = conditions.sources(list, kinds);
-        let counted = list.count(&conditions, &sources, COUNTED).build().fetch_one(&self.readers).await;
+        let most = if conditions.search.is_some() { SEARCHED } else { COUNTED };
+        let counted = list.count(&conditions, &sources, most).build().fetch_one(&self.readers).await;
         let total: i64 = counted.and_then(|row| row.try_get(0)).map_err(|e| self.fault(&e))?;
         let total = u64::try_from(total).unwrap_or(0);
         if total == 0 {
-            return Ok(Listed { items: Vec::new(), total, has_more: false });
+            return Ok(Listed { items: Vec::new(), total, is_estimate: false, has_more: false });
         }
-        let mut items = self.all(&mut list.page(&conditions, (&sources, total), page), read).await?;
+        let is_estimate = total >= most;
+        let known = (!is_estimate).then_some(total);
+        let mut items = self.all(&mut list.page(&conditions, (&sources, known), page), read).await?;
         let has_more = items.len() > page.limit;
         items.truncate(page.limit);
-        Ok(Listed { items, total, has_more })
+        Ok(Listed { items, total, is_estimate, has_more })
     }
 
     async fn all<T>(
@@ -186,10 +191,10 @@ impl Store for SqliteStore {
     async fn write(&self, batch: &Batch) -> Result<(), StoreError> {
         let mut writer = self.writer().await;
         writer.open = true;
-        let Writer { connection, kinds, .. } = &mut *writer;
+        let Writer { connection, seen, .. } = &mut *writer;
         let written = async {
             sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await?;
-            self.statements.write(&mut *connection, batch, kinds).await?;
+            self.statements.write(&mut *connection, batch, seen).await?;
             sqlx::raw_sql("COMMIT").execute(&mut *connection).await
         };
         written.await.map_err(|e| self.fault(&e))?;
@@ -207,7 +212,7 @@ impl Store for SqliteStore {
         }
         if gone > 0 {
             let mut writer = self.writer().await;
-            writer.kinds.forget();
+            writer.seen.forget();
             sqlx::raw_sql(UNUSED).execute(&mut writer.connection).await.map_err(|e| self.fault(&e))?;
             sqlx::raw_sql(VACUUM).execute(&mut writer.connection).await.map_err(|e| self.fault(&e))?;
         }
@@ -236,7 +241,7 @@ impl Store for SqliteStore {
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
         let mut query = QueryBuilder::new("SELECT * FROM deliveries WHERE id = ");
-        self.one(query.push_bind(id.to_string()), read::delivery).await
+        self.one(query.push_bind(key(id)), read::delivery).await
     }
 
     async fn deliveries_of(&self, event: &EventRow) -> Result<Vec<Delivery>, StoreError> {
@@ -250,7 +255,7 @@ impl Store for SqliteStore {
 
     async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
         let mut query = QueryBuilder::new("SELECT * FROM attempts WHERE delivery = ");
-        query.push_bind(delivery.to_string()).push(" ORDER BY record LIMIT ").push_bind(MANY);
+        query.push_bind(key(delivery)).push(" ORDER BY record LIMIT ").push_bind(MANY);
         self.all(&mut query, read::attempt).await
     }
 
@@ -264,7 +269,7 @@ impl Store for SqliteStore {
 
     async fn dead_letter(&self, delivery: DeliveryId) -> Result<Option<DeadLetter>, StoreError> {
         let mut query = QueryBuilder::new("SELECT * FROM dead_letters WHERE delivery = ");
-        self.one(query.push_bind(delivery.to_string()), read::dead_letter).await
+        self.one(query.push_bind(key(delivery)), read::dead_letter).await
     }
 
     async fn rejected(&self, filter: &RejectedFilter, page: &Page) -> Result<Listed<Rejected>, StoreError> {

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
+use uuid::Uuid;
 
 use crate::history::facts::from_word;
 use crate::history::rows::{
@@ -47,7 +48,7 @@ fn place(row: &SqliteRow, (partition, record): (&str, &str)) -> Read<Place> {
 const PLACE: (&str, &str) = ("partition", "record");
 
 fn id(row: &SqliteRow, column: &str) -> Read<DeliveryId> {
-    DeliveryId::parse(row.try_get(column)?).map_err(|e| sqlx::Error::Decode(e.into()))
+    Uuid::from_slice(row.try_get(column)?).map(DeliveryId).map_err(|e| sqlx::Error::Decode(e.into()))
 }
 
 fn bytes(row: &SqliteRow, column: &str) -> Read<Option<bytes::Bytes>> {

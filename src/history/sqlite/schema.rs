@@ -1,6 +1,6 @@
 //! The tables, as steps that are only ever added to: a file's `user_version` is the number of steps that it has had.
 
-pub(super) const STEPS: [&str; 4] = [FIRST, DEAD_LETTERS, KINDS, AUDIT];
+pub(super) const STEPS: [&str; 5] = [FIRST, DEAD_LETTERS, KINDS, SHORT_KEYS, AUDIT];
 
 /// Columns of bytes that may be large come last: a list reads rows without them. Indexes end in what lists are sorted by.
 const FIRST: &str = "
@@ -118,6 +118,65 @@ CREATE UNIQUE INDEX events_triple ON events (id, org, source);
 CREATE INDEX events_kind ON events (kind, at, id);
 CREATE INDEX deliveries_kind ON deliveries (kind, created_at, id);
 CREATE INDEX deliveries_error ON deliveries (created_at, id, error) WHERE error IS NOT NULL;
+";
+
+/// What an index holds is written again and again, with the pages that it falls on: ids of deliveries are 16 bytes and no text of
+/// 36, rows of one moment are in the order they came in, which a row's number tells without the id, and an attempt is known by its
+/// delivery and its place. Rows are put into new tables by age, so that neighbours in time are neighbours in the file.
+const SHORT_KEYS: &str = "
+DROP INDEX events_at;
+DROP INDEX events_entity;
+DROP INDEX events_correlation;
+DROP INDEX events_kind;
+CREATE INDEX events_at ON events (at);
+CREATE INDEX events_entity ON events (entity_id, at) WHERE entity_id IS NOT NULL;
+CREATE INDEX events_correlation ON events (correlation_id, at) WHERE correlation_id IS NOT NULL;
+CREATE INDEX events_kind ON events (kind, at);
+
+CREATE TABLE deliveries_short (
+  id BLOB NOT NULL, org TEXT, event_id TEXT, source TEXT, type TEXT, entity_id TEXT, entity_rid TEXT, correlation_id TEXT,
+  trace_id TEXT, integration_id TEXT, action_name TEXT, trigger_type TEXT,
+  integration_name TEXT, target_url TEXT, http_method TEXT, max_attempts INTEGER, tried INTEGER NOT NULL,
+  status TEXT NOT NULL, category TEXT, error TEXT, response_status INTEGER, duration_ms REAL, attempts INTEGER NOT NULL,
+  next_attempt_at INTEGER, delivered_at INTEGER,
+  created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, step INTEGER NOT NULL, step_record INTEGER NOT NULL,
+  kind INTEGER NOT NULL) STRICT;
+INSERT INTO deliveries_short SELECT unhex(id, '-'), org, event_id, source, type, entity_id, entity_rid, correlation_id, trace_id,
+    integration_id, action_name, trigger_type, integration_name, target_url, http_method, max_attempts, tried, status, category,
+    error, response_status, duration_ms, attempts, next_attempt_at, delivered_at, created_at, updated_at, step, step_record, kind
+  FROM deliveries ORDER BY created_at, id;
+DROP TABLE deliveries;
+ALTER TABLE deliveries_short RENAME TO deliveries;
+CREATE UNIQUE INDEX deliveries_id ON deliveries (id);
+CREATE INDEX deliveries_event ON deliveries (event_id);
+CREATE INDEX deliveries_created ON deliveries (created_at);
+CREATE INDEX deliveries_kind ON deliveries (kind, created_at);
+CREATE INDEX deliveries_entity ON deliveries (entity_id, created_at) WHERE entity_id IS NOT NULL;
+CREATE INDEX deliveries_correlation ON deliveries (correlation_id, created_at) WHERE correlation_id IS NOT NULL;
+CREATE INDEX deliveries_error ON deliveries (created_at, error) WHERE error IS NOT NULL;
+
+CREATE TABLE attempts_short (
+  delivery BLOB NOT NULL, record INTEGER NOT NULL, partition INTEGER NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL,
+  attempt INTEGER NOT NULL, outcome TEXT NOT NULL, status TEXT NOT NULL, started_at INTEGER NOT NULL,
+  duration_ms REAL NOT NULL, next_attempt_at INTEGER, category TEXT, error TEXT, response_status INTEGER,
+  response_encoding TEXT, response_truncated INTEGER, response_headers TEXT, response_body TEXT) STRICT;
+INSERT INTO attempts_short SELECT unhex(delivery, '-'), record, partition, at, kind, attempt, outcome, status, started_at,
+    duration_ms, next_attempt_at, category, error, response_status, response_encoding, response_truncated, response_headers,
+    response_body
+  FROM attempts ORDER BY at;
+DROP TABLE attempts;
+ALTER TABLE attempts_short RENAME TO attempts;
+CREATE UNIQUE INDEX attempts_delivery ON attempts (delivery, record, partition);
+CREATE INDEX attempts_at ON attempts (at);
+CREATE INDEX attempts_bodies ON attempts (at) WHERE response_body IS NOT NULL;
+
+CREATE TABLE dead_letters_short (
+  delivery BLOB NOT NULL, partition INTEGER NOT NULL, record INTEGER NOT NULL, at INTEGER NOT NULL) STRICT;
+INSERT INTO dead_letters_short SELECT unhex(delivery, '-'), partition, record, at FROM dead_letters ORDER BY at;
+DROP TABLE dead_letters;
+ALTER TABLE dead_letters_short RENAME TO dead_letters;
+CREATE UNIQUE INDEX dead_letters_delivery ON dead_letters (delivery);
+CREATE INDEX dead_letters_at ON dead_letters (at);
 ";
 
 /// Changes of the catalog are found as events and deliveries are: by their kinds, or by the id of a resource.

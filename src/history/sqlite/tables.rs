@@ -8,10 +8,11 @@ use super::read::word;
 use super::write::Written;
 use crate::history::rows::{Attempt, Audited, DeadLetter, EventRow, Rejected, Skip};
 use crate::history::standing::Standing;
+use crate::model::ids::DeliveryId;
 use crate::model::time::Timestamp;
 
 /// Rows that one statement inserts. Each size has its statement, prepared once.
-const CHUNKS: [usize; 3] = [64, 8, 1];
+const CHUNKS: [usize; 4] = [512, 64, 8, 1];
 
 /// What a delivery is about: whoever says it first.
 const ABOUT: [&str; 11] = [
@@ -42,37 +43,81 @@ const STATE: [&str; 9] = [
     "updated_at",
 ];
 
-/// An insert of so many rows at once, for each of `CHUNKS`.
+/// Inserts of so many rows at once, for each of `CHUNKS`.
 pub(super) struct Statement {
     columns: usize,
-    sized: [String; CHUNKS.len()],
+    /// Of rows that are not there yet. One that is there is passed over: a statement that changes rows, or may fail half-way, keeps
+    /// each page that it touches as it was, which costs as much as a tenth of all.
+    new: [String; CHUNKS.len()],
+    /// Of any rows.
+    any: [String; CHUNKS.len()],
 }
 
 impl Statement {
-    fn new(insert: String, columns: usize, conflict: &str) -> Statement {
-        let one = format!("({})", vec!["?"; columns].join(","));
-        let sized = CHUNKS.map(|size| format!("{insert} VALUES {} {conflict}", vec![one.as_str(); size].join(",")));
-        Statement { columns, sized }
+    /// `conflict` is what becomes of a row that is there; without it the later one stays.
+    fn new(table: &str, columns: &[&str], conflict: Option<&str>) -> Statement {
+        let (names, one) = (columns.join(","), format!("({})", vec!["?"; columns.len()].join(",")));
+        let sized = |or: &str, conflict: &str| {
+            CHUNKS.map(|size| {
+                format!(
+                    "INSERT OR {or} INTO {table} ({names}) VALUES {} {conflict}",
+                    vec![one.as_str(); size].join(",")
+                )
+            })
+        };
+        let any = conflict.map_or_else(|| sized("REPLACE", ""), |conflict| sized("ABORT", conflict));
+        Statement { columns: columns.len(), new: sized("IGNORE", ""), any }
     }
 }
 
+type Bind<T> = fn(&T, &mut SqliteArguments) -> Result<(), BoxDynError>;
+
+/// Rows that are new, almost all of them.
 pub(super) async fn insert<T>(
     to: &mut SqliteConnection,
     statement: &Statement,
     mut rows: &[T],
-    bind: fn(&T, &mut SqliteArguments) -> Result<(), BoxDynError>,
+    bind: Bind<T>,
 ) -> Result<(), sqlx::Error> {
-    for (size, sql) in CHUNKS.into_iter().zip(&statement.sized) {
+    for (size, sql) in CHUNKS.into_iter().zip(&statement.new) {
         while rows.len() >= size {
             let (chunk, rest) = rows.split_at(size);
-            let mut values = SqliteArguments::default();
-            values.reserve(statement.columns * size, 0);
-            chunk.iter().try_for_each(|row| bind(row, &mut values)).map_err(sqlx::Error::Encode)?;
-            sqlx::query_with(AssertSqlSafe(sql.as_str()), values).execute(&mut *to).await?;
+            if run(to, (sql, statement.columns), chunk, bind).await? < chunk.len() as u64 {
+                put(to, statement, chunk, bind).await?;
+            }
             rows = rest;
         }
     }
     Ok(())
+}
+
+/// Rows that are there already, or may be.
+pub(super) async fn put<T>(
+    to: &mut SqliteConnection,
+    statement: &Statement,
+    mut rows: &[T],
+    bind: Bind<T>,
+) -> Result<(), sqlx::Error> {
+    for (size, sql) in CHUNKS.into_iter().zip(&statement.any) {
+        while rows.len() >= size {
+            let (chunk, rest) = rows.split_at(size);
+            run(to, (sql, statement.columns), chunk, bind).await?;
+            rows = rest;
+        }
+    }
+    Ok(())
+}
+
+async fn run<T>(
+    to: &mut SqliteConnection,
+    (sql, columns): (&str, usize),
+    rows: &[T],
+    bind: Bind<T>,
+) -> Result<u64, sqlx::Error> {
+    let mut values = SqliteArguments::default();
+    values.reserve(columns * rows.len(), 0);
+    rows.iter().try_for_each(|row| bind(row, &mut values)).map_err(sqlx::Error::Encode)?;
+    Ok(sqlx::query_with(AssertSqlSafe(sql), values).execute(to).await?.rows_affected())
 }
 
 /// Of repeats the first in the log stays, whichever is read first.
@@ -98,15 +143,12 @@ pub(super) fn events() -> Statement {
         "kind",
     ];
     let set: Vec<String> = columns[3..].iter().map(|c| format!("{c} = excluded.{c}")).collect();
-    Statement::new(
-        format!("INSERT INTO events ({})", columns.join(",")),
-        columns.len(),
-        &format!(
-            "ON CONFLICT (org, source, id) DO UPDATE SET {} WHERE
-             (excluded.at, excluded.partition, excluded.record) < (events.at, events.partition, events.record)",
-            set.join(",")
-        ),
-    )
+    let conflict = format!(
+        "ON CONFLICT (org, source, id) DO UPDATE SET {} WHERE
+         (excluded.at, excluded.partition, excluded.record) < (events.at, events.partition, events.record)",
+        set.join(",")
+    );
+    Statement::new("events", &columns, Some(&conflict))
 }
 
 /// All that a row says of a delivery.
@@ -128,25 +170,21 @@ pub(super) fn all_of_deliveries() -> Statement {
 fn deliveries(changing: &[&str]) -> Statement {
     let columns = of_deliveries();
     let set: Vec<String> = changing.iter().map(|c| format!("{c} = excluded.{c}")).collect();
-    Statement::new(
-        format!("INSERT INTO deliveries ({})", columns.join(",")),
-        columns.len(),
-        &format!("ON CONFLICT (id) DO UPDATE SET {}", set.join(",")),
-    )
+    Statement::new("deliveries", &columns, Some(&format!("ON CONFLICT (id) DO UPDATE SET {}", set.join(","))))
 }
 
 /// A record written again replaces itself.
 fn replacing(table: &str, columns: &[&str]) -> Statement {
-    Statement::new(format!("INSERT OR REPLACE INTO {table} ({})", columns.join(",")), columns.len(), "")
+    Statement::new(table, columns, None)
 }
 
 pub(super) fn attempts() -> Statement {
     replacing(
         "attempts",
         &[
-            "partition",
-            "record",
             "delivery",
+            "record",
+            "partition",
             "at",
             "kind",
             "attempt",
@@ -172,12 +210,9 @@ pub(super) fn skips() -> Statement {
 }
 
 pub(super) fn dead() -> Statement {
-    Statement::new(
-        "INSERT INTO dead_letters (delivery, partition, record, at)".into(),
-        4,
-        "ON CONFLICT (delivery) DO UPDATE SET partition = excluded.partition, record = excluded.record, at = excluded.at
-                   WHERE (excluded.at, excluded.record) > (dead_letters.at, dead_letters.record)",
-    )
+    let conflict = "ON CONFLICT (delivery) DO UPDATE SET partition = excluded.partition, record = excluded.record, at = excluded.at
+       WHERE (excluded.at, excluded.record) > (dead_letters.at, dead_letters.record)";
+    Statement::new("dead_letters", &["delivery", "partition", "record", "at"], Some(conflict))
 }
 
 pub(super) fn rejected() -> Statement {
@@ -226,6 +261,11 @@ pub(super) fn audit() -> Statement {
     )
 }
 
+/// A delivery's id as tables have it.
+pub(super) fn key(id: DeliveryId) -> Vec<u8> {
+    id.0.as_bytes().to_vec()
+}
+
 fn ms(at: Option<Timestamp>) -> Option<i64> {
     at.map(|at| at.0)
 }
@@ -255,7 +295,7 @@ pub(super) fn event((row, kind): &(&EventRow, i64), to: &mut SqliteArguments) ->
 
 pub(super) fn delivery(row: &Written, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
     let Written { id, kind, standing: Standing { about, tried, tried_at, state, rank, created_at, updated_at } } = row;
-    to.add(id.to_string())?;
+    to.add(key(*id))?;
     let texts = [
         &about.org,
         &about.event_id,
@@ -291,9 +331,9 @@ pub(super) fn delivery(row: &Written, to: &mut SqliteArguments) -> Result<(), Bo
 }
 
 pub(super) fn attempt(row: &Attempt, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
-    to.add(row.place.partition.0)?;
+    to.add(key(row.delivery))?;
     to.add(row.place.offset.0)?;
-    to.add(row.delivery.to_string())?;
+    to.add(row.place.partition.0)?;
     to.add(row.at.0)?;
     to.add(word(&row.kind))?;
     to.add(row.attempt)?;
@@ -324,7 +364,7 @@ pub(super) fn skip(row: &Skip, to: &mut SqliteArguments) -> Result<(), BoxDynErr
 }
 
 pub(super) fn dead_letter(row: &DeadLetter, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
-    to.add(row.delivery.to_string())?;
+    to.add(key(row.delivery))?;
     to.add(row.place.partition.0)?;
     to.add(row.place.offset.0)?;
     to.add(row.at.0)

@@ -5,9 +5,10 @@ use std::collections::btree_map::Entry;
 
 use sqlx::sqlite::SqliteConnection;
 
-use super::kinds::{Kind, Kinds};
+use super::kinds::Kind;
 use super::read;
-use super::tables::{self, Statement, insert};
+use super::seen::Seen;
+use super::tables::{self, Statement, insert, put};
 use crate::history::rows::Batch;
 use crate::history::standing::Standing;
 use crate::model::ids::DeliveryId;
@@ -49,36 +50,28 @@ impl Statements {
         &self,
         to: &mut SqliteConnection,
         batch: &Batch,
-        kinds: &mut Kinds,
+        seen: &mut Seen,
     ) -> Result<(), sqlx::Error> {
         let mut events = Vec::with_capacity(batch.events.len());
         for row in &batch.events {
-            events.push((row, kinds.id(to, Kind::of_event(row)).await?));
+            events.push((row, seen.kinds.id(to, Kind::of_event(row)).await?));
         }
         insert(to, &self.events, &events, tables::event).await?;
-        self.deliveries(to, batch, kinds).await?;
+        self.deliveries(to, batch, seen).await?;
         insert(to, &self.attempts, &batch.attempts, tables::attempt).await?;
         insert(to, &self.skips, &batch.skips, tables::skip).await?;
         insert(to, &self.dead, &batch.dead, tables::dead_letter).await?;
         insert(to, &self.rejected, &batch.rejected, tables::rejection).await?;
         let mut audit = Vec::with_capacity(batch.audit.len());
         for row in &batch.audit {
-            audit.push((row, kinds.id(to, Kind::of_audit(row)).await?));
+            audit.push((row, seen.kinds.id(to, Kind::of_audit(row)).await?));
         }
         insert(to, &self.audit, &audit, tables::audited).await?;
-        for ((topic, partition), next) in &batch.offsets {
-            sqlx::query("INSERT INTO offsets VALUES (?, ?, ?) ON CONFLICT (topic, partition) DO UPDATE SET next = excluded.next")
-                .bind(topic.name())
-                .bind(partition.0)
-                .bind(next.0)
-                .execute(&mut *to)
-                .await?;
-        }
-        Ok(())
+        offsets(to, batch).await
     }
 
     /// Facts about one delivery become one row, which is written if that changes it.
-    async fn deliveries(&self, to: &mut SqliteConnection, batch: &Batch, kinds: &mut Kinds) -> Result<(), sqlx::Error> {
+    async fn deliveries(&self, to: &mut SqliteConnection, batch: &Batch, seen: &mut Seen) -> Result<(), sqlx::Error> {
         let mut told: BTreeMap<DeliveryId, Standing> = BTreeMap::new();
         for fact in &batch.facts {
             match told.entry(fact.id) {
@@ -89,34 +82,55 @@ impl Statements {
         if told.is_empty() {
             return Ok(());
         }
-        let (mut standing, mut all) = (Vec::with_capacity(told.len()), Vec::new());
-        for (id, known) in known(to, told.keys()).await? {
+        let (mut standing, mut all) = (Vec::new(), Vec::new());
+        let (mut there, mut others) = (Vec::new(), Vec::new());
+        for id in told.keys() {
+            match seen.take(*id) {
+                Some(known) => there.push((*id, known)),
+                None => others.push(*id),
+            }
+        }
+        there.extend(known(to, &others).await?);
+        for (id, known) in there {
             let Some(new) = told.remove(&id) else { continue };
             let mut merged = known.clone();
             merged.learn(new);
+            seen.keep(id, &merged);
             if merged == known {
                 continue;
             }
             let same = (&merged.about, merged.created_at) == (&known.about, known.created_at);
-            let kind = kinds.id(to, Kind::of_delivery(&merged)).await?;
+            let kind = seen.kinds.id(to, Kind::of_delivery(&merged)).await?;
             let rows = if same { &mut standing } else { &mut all };
             rows.push(Written { id, kind, standing: merged });
         }
+        let mut new_rows = Vec::with_capacity(told.len());
         for (id, new) in told {
-            standing.push(Written { id, kind: kinds.id(to, Kind::of_delivery(&new)).await?, standing: new });
+            seen.keep(id, &new);
+            new_rows.push(Written { id, kind: seen.kinds.id(to, Kind::of_delivery(&new)).await?, standing: new });
         }
-        insert(to, &self.standing, &standing, tables::delivery).await?;
-        insert(to, &self.all, &all, tables::delivery).await
+        insert(to, &self.all, &new_rows, tables::delivery).await?;
+        put(to, &self.standing, &standing, tables::delivery).await?;
+        put(to, &self.all, &all, tables::delivery).await
     }
 }
 
+/// All of them at once: each statement is a way to the thread that has the file, and back.
+async fn offsets(to: &mut SqliteConnection, batch: &Batch) -> Result<(), sqlx::Error> {
+    let next = batch.offsets.iter().map(|((topic, partition), next)| (topic.name(), partition.0, next.0));
+    let json = serde_json::to_string(&next.collect::<Vec<_>>()).map_err(|e| sqlx::Error::Encode(e.into()))?;
+    let insert = "INSERT INTO offsets SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE true
+       ON CONFLICT (topic, partition) DO UPDATE SET next = excluded.next";
+    sqlx::query(insert).bind(json).execute(to).await.map(drop)
+}
+
 /// How those of these deliveries stand that have a row.
-async fn known(
-    to: &mut SqliteConnection,
-    ids: impl Iterator<Item = &DeliveryId>,
-) -> Result<Vec<(DeliveryId, Standing)>, sqlx::Error> {
-    let ids: Vec<String> = ids.map(|id| format!("\"{id}\"")).collect();
-    let rows = sqlx::query("SELECT * FROM deliveries WHERE id IN (SELECT value FROM json_each(?))")
+async fn known(to: &mut SqliteConnection, ids: &[DeliveryId]) -> Result<Vec<(DeliveryId, Standing)>, sqlx::Error> {
+    let ids: Vec<String> = ids.iter().map(|id| format!("\"{}\"", id.0.simple())).collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = sqlx::query("SELECT * FROM deliveries WHERE id IN (SELECT unhex(value) FROM json_each(?))")
         .bind(format!("[{}]", ids.join(",")))
         .fetch_all(to)
         .await?;
