@@ -2,9 +2,11 @@
 
 mod access;
 mod bad_input;
+mod catalog;
 mod collections;
 mod history;
 mod resources;
+mod schemas;
 mod spec;
 
 use std::sync::Arc;

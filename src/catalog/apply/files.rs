@@ -60,9 +60,23 @@ pub fn schema(kind: Kind) -> Value {
     })
 }
 
+/// The same as the text of its file.
+pub fn schema_text(kind: Kind) -> String {
+    format!("{:#}\n", schema(kind))
+}
+
 /// What is wrong with them whatever the catalog holds. A field that names what none of them is counts as wrong where the
 /// organisation is one of them, for then they are the whole of it; else the catalog may have it.
 pub fn faults(desired: &[Desired]) -> Vec<Fault> {
+    faults_of(desired, true)
+}
+
+/// The same of each alone, and of what is there twice: what else there is is not known.
+pub fn own_faults(desired: &[Desired]) -> Vec<Fault> {
+    faults_of(desired, false)
+}
+
+fn faults_of(desired: &[Desired], together: bool) -> Vec<Fault> {
     let (order, mut faults) = in_order(desired);
     let (mut all, mut read, mut broken) = (Snapshot::default(), Vec::new(), BTreeSet::new());
     for (at, one) in desired.iter().enumerate() {
@@ -78,7 +92,7 @@ pub fn faults(desired: &[Desired]) -> Vec<Fault> {
             }
         }
     }
-    for (at, resource) in &read {
+    for (at, resource) in read.iter().filter(|_| together) {
         let whole = resource.org().is_some_and(|org| all.get(&Key::from(org)).is_some());
         let unknown = |to: &Key| all.get(to).is_none();
         let excused: Vec<&str> = resource

@@ -6,7 +6,7 @@ mod files;
 mod tests;
 
 pub use diff::Difference;
-pub use files::{elsewhere, exported, faults, schema};
+pub use files::{elsewhere, exported, faults, own_faults, schema, schema_text};
 
 use std::collections::{BTreeMap, BTreeSet};
 
