@@ -276,6 +276,8 @@ impl Turn<'_> {
             *held = Some(seat);
             return Ok(Tried::Done(outcome));
         }
+        // Beside each is who made it.
+        let many = records.len() > 2;
         let answer = tokio::select! {
             biased;
             answer = seat.commit(records) => answer,
@@ -290,7 +292,8 @@ impl Turn<'_> {
                     seen = self.awaited.held(self.rest()) => seen,
                     _ = self.writer.gone() => false,
                 };
-                if seen {
+                // The first of many is seen when the last may not be.
+                if seen && (!many || self.catch_up().await.is_ok()) {
                     *held = Some(seat);
                 }
                 Ok(Tried::Done(outcome))

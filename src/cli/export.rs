@@ -77,6 +77,9 @@ pub(super) fn run(common: &Common, command: &Export) -> Result<(), Exit> {
     let api = command.reach.api(&common.load(Flags::new())?)?;
     until_ended(async {
         let exported = ask(&api, command).await?;
+        if exported.resources.is_empty() {
+            eprintln!("note: the gateway has no such resource");
+        }
         if command.output.as_os_str() == "-" {
             return stream(&exported, command.schemas.as_deref());
         }

@@ -130,7 +130,10 @@ impl Failed {
     pub(super) fn tell(self, then: &str) -> Exit {
         let wrong = match self {
             Failed::Exit(exit) => return exit,
-            Failed::Wrong(wrong) => wrong,
+            Failed::Wrong(mut wrong) => {
+                wrong.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+                wrong
+            }
         };
         wrong.iter().take(SHOWN).for_each(|one| eprintln!("{one}"));
         if wrong.len() > SHOWN {
