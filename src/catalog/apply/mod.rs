@@ -239,7 +239,7 @@ impl<'a> Planner<'a> {
 
     fn put(&mut self, at: usize, desired: &Desired) -> Result<(), Vec<Problem>> {
         let (json, mut problems) = desired.whole();
-        let lost = self.into_the_void(desired);
+        let lost = self.pruned_away(desired);
         if !lost.is_empty() {
             return Err(lost);
         }
@@ -276,7 +276,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Fields that name what pruning deletes.
-    fn into_the_void(&self, desired: &Desired) -> Vec<Problem> {
+    fn pruned_away(&self, desired: &Desired) -> Vec<Problem> {
         if self.doomed.is_empty() {
             return Vec::new();
         }
