@@ -4,7 +4,7 @@
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools dev test bench lint
+.PHONY: help setup tools dev test bench lint schemas
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ test: setup ## formatting, clippy, all tests, on an Apache Kafka started for the
 bench: setup ## throughput and latency beside the bare pipeline, release build, a Kafka of its own
 	cargo build --release --locked
 	@scripts/with-kafka cargo run --release --locked --quiet -- bench $(ARGS)
+
+schemas: tools ## write schemas/ anew from the code, after a kind or a route has changed
+	UPDATE_SCHEMAS=1 cargo test --locked --lib api::tests::schemas
 
 lint: setup ## formatting, clippy; cargo-deny and shellcheck where they are installed
 	cargo fmt --all --check

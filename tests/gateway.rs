@@ -6,6 +6,8 @@
 mod support;
 mod topology;
 
+#[path = "gateway/applied.rs"]
+mod applied;
 #[path = "gateway/backlog.rs"]
 mod backlog;
 #[path = "gateway/broker.rs"]

@@ -4,10 +4,8 @@ use serde_json::{Map, Value};
 
 use crate::api::error::ApiError;
 use crate::catalog::kind::{Key, Kind};
+use crate::catalog::schema::READ_ONLY;
 use crate::model::problem::Problem;
-
-/// Told by the server; a client that sends back what it got changes nothing by them.
-const READ_ONLY: [&str; 3] = ["version", "createdAt", "updatedAt"];
 
 /// A body on its way to a resource.
 #[derive(Debug)]
@@ -21,6 +19,7 @@ impl Draft {
     pub fn new(kind: Kind, mut json: Value) -> Self {
         let mut problems = Vec::new();
         if let Value::Object(map) = &mut json {
+            // A client that sends back what it got changes nothing by them.
             for name in READ_ONLY {
                 map.shift_remove(name);
             }

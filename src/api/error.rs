@@ -127,6 +127,7 @@ impl From<WriteError> for ApiError {
         let message = error.to_string();
         match error {
             WriteError::Refused { refusal, .. } => refusal.into(),
+            WriteError::Moved { .. } => ApiError::new(Code::Conflict, message),
             WriteError::TooLarge(_) => ApiError::new(Code::PayloadTooLarge, message),
             WriteError::Unavailable(_) | WriteError::Unknown(_) => {
                 tracing::warn!(error = message, "a change of the catalog was not made");

@@ -14,6 +14,8 @@ use crate::model::problem::{Problem, not_json};
 
 /// From the first byte of a body to its last.
 const WITHIN: Duration = Duration::from_secs(30);
+/// The same where bodies may be large: 512 MiB at 1 MiB/s.
+const LARGE_WITHIN: Duration = Duration::from_secs(512);
 
 /// The body, read as JSON. 415 without `application/json` (or `+json`), 413 over the route's limit, 400 where it does not
 /// come within 30 s.
@@ -24,23 +26,36 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        if !says_json(request.headers()) {
-            return Err(ApiError::new(
-                Code::UnsupportedMediaType,
-                "send the body with `Content-Type: application/json`",
-            ));
-        }
-        let late = |_| {
-            let message = format!("the body did not come within {} s", WITHIN.as_secs());
-            ApiError::new(Code::ValidationError, message)
-        };
-        let received = timeout(WITHIN, Bytes::from_request(request, state)).await.map_err(late)?;
-        let bytes = received.map_err(|rejection| match rejection.into_response().status() {
-            StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(Code::PayloadTooLarge, "the body is too large"),
-            _ => ApiError::new(Code::ValidationError, "the body could not be read to its end"),
-        })?;
-        read(&bytes).map(JsonBody).map_err(|problem| ApiError::invalid(vec![problem]))
+        received(request, state, WITHIN).await.map(JsonBody)
     }
+}
+
+/// The same of a route whose limit is larger than that of others: it has 512 s to come.
+#[derive(Debug)]
+pub struct LargeJsonBody(pub Value);
+
+impl<S: Send + Sync> FromRequest<S> for LargeJsonBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        received(request, state, LARGE_WITHIN).await.map(LargeJsonBody)
+    }
+}
+
+async fn received<S: Send + Sync>(request: Request, state: &S, within: Duration) -> Result<Value, ApiError> {
+    if !says_json(request.headers()) {
+        return Err(ApiError::new(Code::UnsupportedMediaType, "send the body with `Content-Type: application/json`"));
+    }
+    let late = |_| {
+        let message = format!("the body did not come within {} s", within.as_secs());
+        ApiError::new(Code::ValidationError, message)
+    };
+    let received = timeout(within, Bytes::from_request(request, state)).await.map_err(late)?;
+    let bytes = received.map_err(|rejection| match rejection.into_response().status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(Code::PayloadTooLarge, "the body is too large"),
+        _ => ApiError::new(Code::ValidationError, "the body could not be read to its end"),
+    })?;
+    read(&bytes).map_err(|problem| ApiError::invalid(vec![problem]))
 }
 
 /// A body that may be left out: without a content type there is none.

@@ -1,6 +1,7 @@
 //! The HTTP API: routes, access, and the form of every answer.
 
 mod answer;
+mod catalog;
 mod conditions;
 pub mod door;
 mod draft;
@@ -25,6 +26,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
+use serde_json::Value;
 
 pub use door::{AdminKey, Credentials, Door};
 pub use error::{ApiError, Code};
@@ -71,6 +73,12 @@ impl ApiState {
         held
     }
 
+    /// In JSON.
+    fn default_retry(&self) -> Value {
+        // Numbers and durations always have a JSON form.
+        serde_json::to_value(&self.retry).unwrap_or_default()
+    }
+
     /// The snapshot to answer from; 503 until the catalog was read once.
     fn snapshot(&self) -> Result<Arc<Snapshot>, ApiError> {
         if self.catalog.is_loaded() {
@@ -84,6 +92,7 @@ impl ApiState {
 /// The routes of the role `api`.
 pub fn admin(door: &mut Door, state: &ApiState) {
     resources::routes(door, state);
+    catalog::routes(door, state);
     history::routes(door, state);
     secrets::routes(door, state);
 }

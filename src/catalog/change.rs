@@ -121,7 +121,8 @@ pub fn decide(changes: &[Change], basis: Basis) -> Result<Vec<Decision>, (usize,
 }
 
 impl Change {
-    fn decide(&self, basis: Basis) -> Result<Decision, Refusal> {
+    /// Decides this one change.
+    pub(super) fn decide(&self, basis: Basis) -> Result<Decision, Refusal> {
         let Basis { snapshot, now, keyring } = basis;
         let was = snapshot.get(&self.key).cloned();
         match (&self.action, &was) {

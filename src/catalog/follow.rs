@@ -116,6 +116,7 @@ impl Follower {
 
     /// Applies a record and tells whose write it is. One that cannot be read leaves its resource as it was.
     fn apply(&mut self, received: &Received) -> Option<Uuid> {
+        self.working.has(received.offset);
         if let Err(problem) = apply(&received.record, &mut self.working) {
             let key = received.record.key.as_deref().map(String::from_utf8_lossy);
             let Problem { path, message } = problem;

@@ -136,6 +136,21 @@ fn refill(json: &mut Value, was: &Value, path: &str) {
     }
 }
 
+/// The JSON form with every secret in clear that opens: never to be shown, only to be compared.
+pub fn opened(resource: &Resource, keyring: Option<&Keyring>) -> Value {
+    let (kind, mut json) = (resource.kind(), resource.to_json());
+    let owner = Owner { kind, org: resource.org() };
+    for path in kind.secrets() {
+        each(&mut json, path, &mut |secret| {
+            let text = secret.as_str().filter(|text| Keyring::is_sealed(text));
+            if let Some(clear) = text.and_then(|text| keyring?.open(owner, text).ok()) {
+                *secret = clear.into();
+            }
+        });
+    }
+    json
+}
+
 /// The resource with each secret as `with` makes it; `None` leaves one as it is.
 fn sealed(
     resource: Resource,

@@ -65,6 +65,16 @@ impl Kind {
         }
     }
 
+    /// Is it written down in files and applied from there? Who may come in is not: passwords and keys are given to people.
+    pub const fn is_configuration(self) -> bool {
+        !matches!(self, Kind::User | Kind::ApiKey)
+    }
+
+    /// The kinds that are, in their order.
+    pub fn configuration() -> impl DoubleEndedIterator<Item = Kind> {
+        Kind::ALL.into_iter().filter(|kind| kind.is_configuration())
+    }
+
     /// The field that holds its id.
     pub const fn id_field(self) -> &'static str {
         match self {

@@ -1,5 +1,6 @@
 //! All configuration: records of the compacted `catalog` topic, held in every process as an immutable snapshot.
 
+pub mod apply;
 pub mod audit;
 pub mod change;
 pub mod current;

@@ -31,6 +31,22 @@ impl Kind {
     }
 }
 
+/// What every resource has and no client sends.
+pub const READ_ONLY: [&str; 3] = ["version", "createdAt", "updatedAt"];
+
+/// Fields whose default is not the same in every gateway: a topology has its own.
+const ELSEWHERE: [&str; 1] = ["retry"];
+
+/// Takes out what is filled in where it is left out, wherever it is read: files and plans are shorter without.
+pub fn lean(kind: Kind, json: &mut Value) {
+    let Value::Object(fields) = json else { return };
+    let known = &kind.schema()["properties"];
+    fields.retain(|name, value| {
+        let default = known[name.as_str()].get("default").filter(|_| !ELSEWHERE.contains(&name.as_str()));
+        !value.is_null() && default != Some(&*value)
+    });
+}
+
 fn sketch(kind: Kind) -> Value {
     Fields::sketch(|fields| kind.sketch(fields))
 }
@@ -93,7 +109,7 @@ fn defaults(kind: Kind, schema: &Value) -> Map<String, Value> {
     let Ok(read) = kind.read(Value::Object(least)) else { return Map::new() };
     let Value::Object(mut filled) = read.to_json() else { return Map::new() };
     filled.retain(|name, value| !given.contains(name) && !hidden.contains(&name.as_str()) && !value.is_null());
-    ["version", "createdAt", "updatedAt"].iter().for_each(|name| drop(filled.shift_remove(*name)));
+    READ_ONLY.iter().for_each(|name| drop(filled.shift_remove(*name)));
     filled
 }
 

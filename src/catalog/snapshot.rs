@@ -15,6 +15,7 @@ use crate::model::time::Timestamp;
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     position: Offset,
+    changed: Offset,
     /// By kind.
     resources: [SharedMap<ResourceId, Resource>; Kind::ALL.len()],
     orgs: SharedMap<OrgId, Arc<OrgView>>,
@@ -95,6 +96,17 @@ impl Snapshot {
 
     pub fn advance(&mut self, position: Offset) {
         self.position = position;
+    }
+
+    /// The offset after the newest record in it: unlike `position` it moves with changes alone, not with what transactions leave
+    /// in the log beside them.
+    pub fn changed(&self) -> Offset {
+        self.changed
+    }
+
+    /// It holds the record at this offset.
+    pub fn has(&mut self, offset: Offset) {
+        self.changed = Offset(offset.0 + 1);
     }
 
     pub fn get(&self, key: &Key) -> Option<&Resource> {

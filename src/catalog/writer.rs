@@ -19,6 +19,7 @@ use crate::catalog::handle::{Awaited, Catalog};
 use crate::catalog::resource::Resource;
 use crate::catalog::seal::Keyring;
 use crate::catalog::snapshot::Snapshot;
+use crate::model::ids::Offset;
 use crate::model::record::{Headers, Output, Record, header};
 use crate::model::time::Clock;
 use crate::model::topic::Topic;
@@ -31,12 +32,18 @@ const SEAT: &str = "catalog";
 /// far longer than anybody waits for an answer here.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
+/// What each of many changes at once may take longer than one alone.
+const EACH: Duration = Duration::from_millis(1);
+
 /// Why a write has no result.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum WriteError {
     /// Of several changes, the one at this place.
     #[error("{refusal}")]
     Refused { at: usize, refusal: Refusal },
+    /// Nothing was written.
+    #[error("the catalog moved since the plan: it is at {actual}, and the plan was made at {planned}")]
+    Moved { planned: Offset, actual: Offset },
     /// Nothing was written.
     #[error("the catalog cannot be written now: {0}")]
     Unavailable(String),
@@ -85,6 +92,8 @@ pub struct Writer {
 struct Turn<'a> {
     writer: &'a Writer,
     changes: &'a [Change],
+    /// `Snapshot::changed` of the catalog that they were made for; `None`: whatever it is.
+    planned: Option<Offset>,
     by: &'a Origin,
     write: Uuid,
     awaited: Awaited<'a>,
@@ -115,6 +124,11 @@ impl Writer {
         Writer { keyring, ..self }
     }
 
+    /// What secrets are sealed under and opened by.
+    pub fn keyring(&self) -> Option<&Keyring> {
+        self.keyring.as_deref()
+    }
+
     /// Makes the change durable and visible in the own snapshot. The answer is the resource as it is now or, deleted, as it was.
     pub async fn write(&self, change: Change, by: &Origin) -> Result<Resource, WriteError> {
         let made = self.write_all(&[change], by).await?;
@@ -128,23 +142,42 @@ impl Writer {
     /// Makes all changes in one transaction, or none: each is decided over what those before it leave. Beside each goes a record
     /// of who made it.
     pub async fn write_all(&self, changes: &[Change], by: &Origin) -> Result<Vec<Decision>, WriteError> {
-        let deadline = Instant::now() + self.limits.patience;
+        self.write_if(changes, None, by).await
+    }
+
+    /// The same, if nothing was changed since `planned`, which is `Snapshot::changed` of what they were planned over.
+    ///
+    /// # Errors
+    /// Beside the others `WriteError::Moved`.
+    pub async fn write_planned(
+        &self,
+        changes: &[Change],
+        planned: Offset,
+        by: &Origin,
+    ) -> Result<Vec<Decision>, WriteError> {
+        self.write_if(changes, Some(planned), by).await
+    }
+
+    async fn write_if(
+        &self,
+        changes: &[Change],
+        planned: Option<Offset>,
+        by: &Origin,
+    ) -> Result<Vec<Decision>, WriteError> {
+        let many = EACH.saturating_mul(u32::try_from(changes.len()).unwrap_or(u32::MAX));
+        let deadline = Instant::now() + self.limits.patience + many;
         let busy = || WriteError::Unavailable("too many changes wait for their turn; try again".to_owned());
         let _place = self.queue.try_acquire().map_err(|_| busy())?;
         // Before the turn, so that with the log away none waits for the others to find that out, and nothing is written.
         self.answers().await?;
         let mut held = tokio::time::timeout_at(deadline, self.seat.lock()).await.map_err(|_| busy())?;
         let write = Uuid::new_v4();
-        let turn = Turn { writer: self, changes, by, write, awaited: self.catalog.watch_for(write), deadline };
+        let turn = Turn { writer: self, changes, planned, by, write, awaited: self.catalog.watch_for(write), deadline };
         turn.run(&mut held).await
     }
 
     pub(super) fn snapshot(&self) -> Arc<Snapshot> {
         self.catalog.snapshot()
-    }
-
-    pub(super) fn keyring(&self) -> Option<&Keyring> {
-        self.keyring.as_deref()
     }
 
     /// The snapshot holds what was written anywhere before this call.
@@ -221,11 +254,15 @@ impl Turn<'_> {
     }
 
     /// Whoever has taken the seat meanwhile may have written what a refusal rests on; a commit would tell, a refusal does not.
-    async fn decide(&self) -> Result<Result<Vec<Decision>, (usize, Refusal)>, LogError> {
+    async fn decide(&self) -> Result<Result<Vec<Decision>, WriteError>, LogError> {
         let Writer { catalog, clock, keyring, .. } = self.writer;
         let decide = || {
             let snapshot = catalog.snapshot();
-            change::decide(self.changes, Basis { snapshot: &snapshot, now: clock.now(), keyring: keyring.as_deref() })
+            if let Some(planned) = self.planned.filter(|planned| snapshot.changed() > *planned) {
+                return Err(WriteError::Moved { planned, actual: snapshot.changed() });
+            }
+            let basis = Basis { snapshot: &snapshot, now: clock.now(), keyring: keyring.as_deref() };
+            change::decide(self.changes, basis).map_err(|(at, refusal)| WriteError::Refused { at, refusal })
         };
         match decide() {
             Ok(made) if !made.iter().all(Decision::is_unchanged) => Ok(Ok(made)),
@@ -240,9 +277,9 @@ impl Turn<'_> {
     async fn attempt(&self, mut seat: Box<dyn Seat>, held: &mut Held) -> Result<Tried, WriteError> {
         let outcome = match self.decide().await? {
             Ok(outcome) => outcome,
-            Err((at, refusal)) => {
+            Err(refused) => {
                 *held = Some(seat);
-                return Err(WriteError::Refused { at, refusal });
+                return Err(refused);
             }
         };
         let records = self.records(&outcome);
@@ -250,6 +287,8 @@ impl Turn<'_> {
             *held = Some(seat);
             return Ok(Tried::Done(outcome));
         }
+        // Beside each is who made it.
+        let many = records.len() > 2;
         let answer = tokio::select! {
             biased;
             answer = seat.commit(records) => answer,
@@ -264,7 +303,8 @@ impl Turn<'_> {
                     seen = self.awaited.held(self.rest()) => seen,
                     _ = self.writer.gone() => false,
                 };
-                if seen {
+                // The first of many is seen when the last may not be.
+                if seen && (!many || self.catch_up().await.is_ok()) {
                     *held = Some(seat);
                 }
                 Ok(Tried::Done(outcome))

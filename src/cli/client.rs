@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use futures_util::{StreamExt as _, stream};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, StatusCode};
 use serde::Deserialize;
 use url::{Host, Url};
@@ -18,6 +19,9 @@ use crate::config::Config;
 /// For one request: the gateway itself answers within seconds, or says 503.
 const ANSWER: Duration = Duration::from_secs(60);
 const CONNECT: Duration = Duration::from_secs(5);
+/// For one with a large body, which is sent in pieces of so many bytes.
+const LARGE_ANSWER: Duration = Duration::from_secs(20 * 60);
+const PIECE: usize = 64 * 1_024;
 
 /// Which gateway a command talks to.
 #[derive(Args, Debug)]
@@ -151,6 +155,26 @@ impl Api {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
         let answer = request.send().await?;
+        let (status, again) = (answer.status(), retry_after(answer.headers()));
+        Ok(Answer { status, again, body: answer.bytes().await?.to_vec() })
+    }
+
+    /// The same with a body that may be large, of which `sent` is told how much is on its way. What is answered takes its time.
+    pub async fn upload(
+        &self,
+        url: Url,
+        body: Bytes,
+        sent: impl Fn(u64) + Send + Sync + 'static,
+    ) -> Result<Answer, reqwest::Error> {
+        let length = body.len();
+        let pieces = (0..length).step_by(PIECE).map(move |at| body.slice(at..length.min(at + PIECE)));
+        let pieces = stream::iter(pieces).map(move |piece| {
+            sent(piece.len() as u64);
+            Ok::<_, std::convert::Infallible>(piece)
+        });
+        let request = self.http.post(url).header("X-API-Key", &self.key).header(CONTENT_TYPE, "application/json");
+        let request = request.header(CONTENT_LENGTH, length).timeout(LARGE_ANSWER);
+        let answer = request.body(reqwest::Body::wrap_stream(pieces)).send().await?;
         let (status, again) = (answer.status(), retry_after(answer.headers()));
         Ok(Answer { status, again, body: answer.bytes().await?.to_vec() })
     }

@@ -1,5 +1,6 @@
 //! The command line: arguments, exit codes, what people see.
 
+mod apply;
 mod bench;
 mod client;
 mod columns;
@@ -8,6 +9,8 @@ mod config;
 mod deliveries;
 mod dev;
 mod exit;
+mod export;
+mod files;
 mod history;
 mod logs;
 mod moment;
@@ -18,6 +21,7 @@ mod secret;
 mod serve;
 mod tail;
 mod topology;
+mod validate;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -76,6 +80,9 @@ enum Command {
     Logs(logs::Logs),
     Redrive(redrive::Redrive),
     Secret(secret::Secret),
+    Apply(apply::Apply),
+    Export(export::Export),
+    Validate(validate::Validate),
     /// Show, check or create the topics
     Topology(topology::Topology),
     /// Make the history anew
@@ -98,6 +105,9 @@ pub fn main() -> ExitCode {
         Command::Logs(command) => logs::run(&cli.common, &command),
         Command::Redrive(command) => redrive::run(&cli.common, &command),
         Command::Secret(command) => secret::run(&cli.common, &command),
+        Command::Apply(command) => apply::run(&cli.common, &command),
+        Command::Export(command) => export::run(&cli.common, &command),
+        Command::Validate(command) => validate::run(&command),
         Command::Topology(command) => topology::run(&cli.common, &command),
         Command::History(command) => history::run(&cli.common, &command),
         Command::Config(command) => config::run(&cli.common, &command),

@@ -1,6 +1,6 @@
 //! What commands write for people and for pipes: text that cannot do anything to a terminal, and the end of a pipe.
 
-use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -39,6 +39,19 @@ pub(super) fn print_more(text: &str) -> Result<bool, Exit> {
 fn is_obeyed(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Is there somebody to be asked?
+pub(super) fn can_ask() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Asks; whatever is not a yes is a no. Until ctrl-C nothing has happened, and it ends the command as anywhere.
+pub(super) fn agreed(question: &str) -> Result<bool, Exit> {
+    let mut said = String::new();
+    eprint!("{question} [y/N] ");
+    io::stderr().flush().and_then(|()| io::stdin().read_line(&mut said)).map_err(Exit::failed)?;
+    Ok(matches!(said.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
 /// Whoever produces an event must not be able to write to the terminal of whoever looks at it.

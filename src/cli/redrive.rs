@@ -4,7 +4,7 @@ mod chosen;
 mod put_back;
 mod told;
 
-use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
+use std::io::{self, BufRead as _, Read as _};
 
 use clap::Args;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
@@ -85,7 +85,7 @@ pub(super) fn run(common: &Common, command: &Redrive) -> Result<(), Exit> {
         ));
     }
     let asks = command.all && !command.yes && !command.dry_run;
-    if asks && !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+    if asks && !output::can_ask() {
         return Err(Exit::usage(
             "--all asks before it does anything, and there is no terminal to ask on: --yes says yes, --dry-run only shows how many \
              there are",
@@ -111,12 +111,8 @@ pub(super) fn run(common: &Common, command: &Redrive) -> Result<(), Exit> {
     })
 }
 
-/// Until ctrl-C nothing has happened, and it ends the command as anywhere.
 fn agreed(count: usize) -> Result<bool, Exit> {
-    let mut said = String::new();
-    eprint!("{} [y/N] ", if count == 1 { "Put it back?".to_owned() } else { format!("Put {count} back?") });
-    io::stderr().flush().and_then(|()| io::stdin().read_line(&mut said)).map_err(Exit::failed)?;
-    Ok(matches!(said.trim().to_lowercase().as_str(), "y" | "yes"))
+    output::agreed(&if count == 1 { "Put it back?".to_owned() } else { format!("Put {count} back?") })
 }
 
 /// What was named on the command line.

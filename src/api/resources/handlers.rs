@@ -154,10 +154,7 @@ impl Served {
     fn draft(&self, body: Value) -> Draft {
         let draft = Draft::new(self.of.kind, body);
         match self.of.kind {
-            // Numbers and durations always have a JSON form.
-            Kind::OutboundIntegration => {
-                draft.default("retry", || serde_json::to_value(&self.api.retry).unwrap_or_default())
-            }
+            Kind::OutboundIntegration => draft.default("retry", || self.api.default_retry()),
             _ => draft,
         }
     }

@@ -3,9 +3,11 @@
 mod access;
 mod audit;
 mod bad_input;
+mod catalog;
 mod collections;
 mod history;
 mod resources;
+mod schemas;
 mod spec;
 
 use std::sync::Arc;

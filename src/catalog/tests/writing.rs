@@ -106,6 +106,29 @@ impl Process {
 }
 
 #[tokio::test]
+async fn the_last_of_many_is_in_the_own_snapshot_too_before_they_are_answered() {
+    let process = process(&SharedFake::default());
+    // More than the follower reads at once.
+    let changes: Vec<Change> = (0..2_500).map(|n| create(org(&format!("org-{n}")))).collect();
+    process.writer.write_all(&changes, &somebody()).await.unwrap();
+    assert_eq!(process.catalog.snapshot().all(Kind::Organization).len(), 2_500);
+}
+
+#[tokio::test]
+async fn what_was_planned_is_not_written_over_what_others_have_changed_since() {
+    let log = SharedFake::default();
+    let (one, two) = (process(&log).with_org().await, process(&log));
+    let planned = one.catalog.snapshot().changed();
+    let plan = [create(bills())];
+    two.write(create(org("649"))).await.unwrap();
+    let refused = one.writer.write_planned(&plan, planned, &somebody()).await;
+    assert!(matches!(refused, Err(WriteError::Moved { .. })), "{refused:?}");
+    assert!(!one.has_bills());
+    one.writer.write_planned(&plan, one.catalog.snapshot().changed(), &somebody()).await.unwrap();
+    assert!(one.has_bills());
+}
+
+#[tokio::test]
 async fn a_write_is_in_the_own_snapshot_before_it_is_answered() {
     let process = process(&SharedFake::default()).with_org().await;
     let written = process.write(create(bills())).await.unwrap();

@@ -1,0 +1,193 @@
+//! `tidegate export`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use indicatif::ProgressBar;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Common;
+use super::client::{Api, Reach};
+use super::exit::Exit;
+use super::files;
+use super::output;
+use super::serve::until_ended;
+use super::validate::counted;
+use crate::catalog::Kind;
+use crate::catalog::apply;
+use crate::catalog::schema::lean;
+use crate::config::Flags;
+
+/// Write the catalog as files that `tidegate apply` takes
+#[derive(Args, Debug)]
+#[command(
+    long_about = "Write the catalog as files that `tidegate apply` takes: a YAML file for each resource, `<kind>/<id>.yaml`, or one \
+    stream on standard output. What is at its default is left out; users and API keys are not kept in files.\n\n\
+    Secrets are written sealed, `sealed:<key id>:...`: a gateway with the same TIDEGATE_SECRET_KEY (or TIDEGATE_SECRET_KEY_PREVIOUS) \
+    takes them so.\n\n\
+    The JSON Schemas go into `schemas` in the same folder, where the first line of each file names its own: editors that know YAML \
+    complete and check by it.\n\n\
+    The API key is TIDEGATE_ADMIN_KEY, else what `tidegate dev` keeps in the data folder (.tidegate/admin.key).",
+    after_help = "Examples:\n  tidegate export -o catalog/\n  tidegate export --org 648 --kind OutboundIntegration\n  \
+    tidegate export | tidegate apply -f - --api http://other:8080\n\n\
+    Exit codes: 0 done, 1 failed, 2 wrong usage or key, 3 no gateway answers."
+)]
+pub(super) struct Export {
+    /// A folder, which is made where it is not there; `-` is standard output
+    #[arg(short, long, value_name = "DIR", default_value = "-")]
+    output: PathBuf,
+    /// Only of this organisation
+    #[arg(long, value_name = "ORG")]
+    org: Option<String>,
+    /// Only of this kind
+    #[arg(long, value_name = "KIND", ignore_case = true, value_parser = kinds())]
+    kind: Option<Kind>,
+    /// Where the JSON Schemas are, as a path from the file or a URL; they are not written then [default: ../schemas]
+    #[arg(long, value_name = "PATH")]
+    schemas: Option<String>,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+fn kinds() -> impl clap::builder::TypedValueParser<Value = Kind> {
+    let names: Vec<&'static str> = Kind::configuration().map(Kind::name).collect();
+    PossibleValuesParser::new(names).try_map(|name| {
+        Kind::configuration().find(|kind| kind.name().eq_ignore_ascii_case(&name)).ok_or("is not a kind")
+    })
+}
+
+#[derive(Deserialize)]
+struct Exported {
+    resources: Vec<One>,
+}
+
+#[derive(Deserialize)]
+struct One {
+    kind: String,
+    id: String,
+    spec: Value,
+}
+
+pub(super) fn run(common: &Common, command: &Export) -> Result<(), Exit> {
+    let api = command.reach.api(&common.load(Flags::new())?)?;
+    until_ended(async {
+        let exported = ask(&api, command).await?;
+        if exported.resources.is_empty() {
+            eprintln!("note: the gateway has no such resource");
+        }
+        if command.output.as_os_str() == "-" {
+            return stream(&exported, command.schemas.as_deref());
+        }
+        let written =
+            write(&exported, command).map_err(|(path, e)| Exit::Failed(format!("{}: {e}", path.display())))?;
+        let others = others(&command.output, &written);
+        for other in others.iter().take(10) {
+            eprintln!("note: {} is not of this export: delete it if what it holds is gone", other.display());
+        }
+        if others.len() > 10 {
+            eprintln!("note: and so are {} more", others.len() - 10);
+        }
+        eprintln!("{} in {}", counted(exported.resources.len(), "resource"), command.output.display());
+        Ok(())
+    })
+}
+
+async fn ask(api: &Api, command: &Export) -> Result<Exported, Exit> {
+    let kind = command.kind.map(|kind| kind.name().to_owned());
+    let query = [("orgId", command.org.clone()), ("kind", kind)];
+    let query: Vec<_> = query.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    let answer = api.ask(api.url(&["admin", "catalog", "export"], &query)).await?;
+    serde_json::from_slice(&api.taken(answer)?)
+        .map_err(|e| Exit::Failed(format!("the gateway's answer is not understood: {e}")))
+}
+
+fn stream(exported: &Exported, schemas: Option<&str>) -> Result<(), Exit> {
+    for (at, one) in exported.resources.iter().enumerate() {
+        let between = if at == 0 { "" } else { "---\n" };
+        if !output::print_more(&(between.to_owned() + &one.text(schemas)))? {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// The files that were written.
+fn write(exported: &Exported, command: &Export) -> Result<BTreeSet<PathBuf>, (PathBuf, io::Error)> {
+    let folder = &command.output;
+    let fault = |path: &Path| {
+        let path = path.to_owned();
+        move |e| (path, e)
+    };
+    fs::create_dir_all(folder).map_err(fault(folder))?;
+    if command.schemas.is_none() {
+        let schemas = folder.join("schemas");
+        fs::create_dir_all(&schemas).map_err(fault(&schemas))?;
+        for kind in Kind::configuration() {
+            let path = schemas.join(format!("{kind}.json"));
+            fs::write(&path, apply::schema_text(kind)).map_err(fault(&path))?;
+        }
+    }
+    let bar = output::bar(ProgressBar::new(exported.resources.len() as u64), "[{bar:30}] {pos}/{len} {eta} to go");
+    let mut written = BTreeSet::new();
+    for one in &exported.resources {
+        let kind = folder.join(&one.kind);
+        fs::create_dir_all(&kind).map_err(fault(&kind))?;
+        let path = kind.join(format!("{}.yaml", one.id));
+        let schemas = command.schemas.as_deref().unwrap_or("../schemas");
+        fs::write(&path, one.text(Some(schemas))).map_err(fault(&path))?;
+        written.insert(path);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(written)
+}
+
+/// Files of resources that are there beside those that were written: an earlier export's, as a rule.
+fn others(folder: &Path, written: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
+    let entries = |folder: &Path| {
+        let read = fs::read_dir(folder).into_iter().flatten();
+        read.filter_map(|entry| Some(entry.ok()?.path())).collect::<Vec<_>>()
+    };
+    let folders = Kind::configuration().map(|kind| folder.join(kind.name()));
+    let files = folders.flat_map(|folder| entries(&folder));
+    let yaml = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "yaml");
+    files.filter(|path| yaml(path) && !written.contains(path)).collect()
+}
+
+impl One {
+    /// As a document of YAML.
+    fn text(&self, schemas: Option<&str>) -> String {
+        let mut spec = self.spec.clone();
+        if let Some(kind) = Kind::parse(&self.kind) {
+            lean(kind, &mut spec);
+        }
+        escape(&mut spec);
+        let head = schemas.map(|at| format!("# yaml-language-server: $schema={at}/{}.json\n", self.kind));
+        head.unwrap_or_default() + &yaml(&json!({"kind": self.kind, "id": self.id, "spec": spec}))
+    }
+}
+
+/// A text that looks like a reference to the environment is none.
+fn escape(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = files::escaped(text),
+        Value::Array(items) => items.iter_mut().for_each(escape),
+        Value::Object(fields) => fields.values_mut().for_each(escape),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// YAML that is read as the same again; where the writer knows no such form, JSON, which is YAML too.
+fn yaml(value: &Value) -> String {
+    let text = serde_saphyr::to_string(value).ok().map(|text| text.trim_end().to_owned() + "\n");
+    let same = |text: &String| files::documents(text).is_some_and(|read| read.as_slice() == [value.clone()]);
+    text.filter(same).unwrap_or_else(|| format!("{value:#}\n"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! The form of a file: documents, each a resource, a list of them, or `{resources: [...]}` as the API exports it.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use serde_saphyr::{DuplicateKeyPolicy, Spanned};
+
+use super::Wrong;
+use super::tree::{Node, Tree};
+use crate::catalog::{Key, Kind};
+use crate::model::problem::json_fault;
+use crate::model::suggest::nearest;
+
+const FIELDS: [&str; 4] = ["kind", "id", "spec", "$schema"];
+
+/// The resources in a text, each with what it is.
+pub(super) fn resources(file: &Arc<str>, text: &str, json: bool) -> Result<Vec<(Node, Key)>, Vec<Wrong>> {
+    let documents = if json { of_json(text) } else { of_yaml(text) };
+    let at = |line, message| Wrong { file: Arc::clone(file), line, of: None, path: String::new(), message };
+    let documents = documents.map_err(|(line, message)| vec![at(Some(line), message)])?;
+    let (mut found, mut wrong) = (Vec::new(), Vec::new());
+    for document in documents {
+        for node in parts(document) {
+            match key(&node) {
+                Ok(key) => found.push((node, key)),
+                Err(problems) => wrong.extend(problems.into_iter().map(|(path, message)| {
+                    let line = node.line_of(&path);
+                    Wrong { path, ..at(line, message) }
+                })),
+            }
+        }
+    }
+    if wrong.is_empty() { Ok(found) } else { Err(wrong) }
+}
+
+pub(super) fn of_yaml(text: &str) -> Result<Vec<Node>, (u64, String)> {
+    // As much as the file has: it is the user's own.
+    let options = serde_saphyr::options! {
+        budget: None,
+        strict_booleans: true,
+        duplicate_keys: DuplicateKeyPolicy::Error,
+        with_snippet: false,
+    };
+    match serde_saphyr::from_multiple_with_options::<Spanned<Tree>>(text, options) {
+        Ok(documents) => Ok(documents.into_iter().map(Node::from).collect()),
+        Err(error) => {
+            let error = error.without_snippet();
+            let line = error.location().map_or(1, |at| at.line());
+            let said = error.to_string();
+            let what = said.split(" at line ").next().unwrap_or_default();
+            Err((line, format!("is not YAML: {what}")))
+        }
+    }
+}
+
+/// JSON is YAML too, which tells the lines; what JSON says is as JSON has it.
+fn of_json(text: &str) -> Result<Vec<Node>, (u64, String)> {
+    let value: Value =
+        serde_json::from_str(text).map_err(|e| (e.line() as u64, format!("is not JSON: {}", json_fault(&e))))?;
+    let with_lines = of_yaml(text).ok().filter(|nodes| nodes.len() == 1 && nodes[0].to_json() == value);
+    Ok(with_lines.unwrap_or_else(|| vec![Node::without_lines(value)]))
+}
+
+/// The resources that a document holds.
+fn parts(document: Node) -> Vec<Node> {
+    match document.tree {
+        Tree::Plain(Value::Null) => Vec::new(),
+        Tree::List(items) => items.into_iter().flat_map(parts).collect(),
+        Tree::Fields(mut fields) if fields.iter().any(|(name, _)| name == "resources") => {
+            let at = fields.iter().position(|(name, _)| name == "resources");
+            at.map(|at| parts(fields.swap_remove(at).1)).unwrap_or_default()
+        }
+        tree => vec![Node { line: document.line, tree }],
+    }
+}
+
+/// Which resource it is, else what is wrong, by its path.
+fn key(node: &Node) -> Result<Key, Vec<(String, String)>> {
+    let Tree::Fields(fields) = &node.tree else {
+        return Err(vec![(String::new(), "must be a resource: `kind`, `id` and `spec`".to_owned())]);
+    };
+    let mut wrong = Vec::new();
+    let kind = node.get("kind").map(kind).transpose().unwrap_or_else(|message| {
+        wrong.push(("kind".to_owned(), message));
+        None
+    });
+    for name in ["kind", "id", "spec"] {
+        if node.get(name).is_none() && !wrong.iter().any(|(path, _)| path == name) {
+            wrong.push((name.to_owned(), "is required".to_owned()));
+        }
+    }
+    for (name, _) in fields.iter().filter(|(name, _)| !FIELDS.contains(&name.as_str())) {
+        wrong.push((name.clone(), unknown(name, kind)));
+    }
+    if node.get("spec").is_some_and(|spec| !matches!(spec.tree, Tree::Fields(_))) {
+        wrong.push(("spec".to_owned(), "must be an object".to_owned()));
+    }
+    let id = node.get("id").and_then(|id| match &id.tree {
+        Tree::Text(text) => Some(text.clone()),
+        Tree::Plain(Value::Number(number)) if !number.is_f64() => Some(number.to_string()),
+        _ => None,
+    });
+    let key = kind.zip(id).and_then(|(kind, id)| Key::of(kind, &id));
+    if node.get("id").is_some() && kind.is_some() && key.is_none() {
+        wrong.push(("id".to_owned(), "must be 1-128 of A-Z a-z 0-9 . _ : -".to_owned()));
+    }
+    match key {
+        Some(key) if wrong.is_empty() => Ok(key),
+        _ => Err(wrong),
+    }
+}
+
+fn kind(node: &Node) -> Result<Kind, String> {
+    let known = || Kind::configuration().map(Kind::name);
+    let all = known().collect::<Vec<_>>().join(", ");
+    let Tree::Text(name) = &node.tree else { return Err(format!("must be one of {all}")) };
+    match Kind::parse(name) {
+        Some(kind) if kind.is_configuration() => Ok(kind),
+        Some(kind) => Err(format!("must be one of {all}: {}s are not kept in files", kind.noun())),
+        None => Err(match nearest(name, known()) {
+            Some(meant) => format!("`{name}` is not known; did you mean `{meant}`?"),
+            None => format!("`{name}` is not known; it must be one of {all}"),
+        }),
+    }
+}
+
+fn unknown(name: &str, kind: Option<Kind>) -> String {
+    let belongs = kind.is_some_and(|kind| kind.schema()["properties"].get(name).is_some());
+    match nearest(name, FIELDS) {
+        _ if belongs => format!("belongs into the spec: `spec: {{{name}: ...}}`"),
+        Some(meant) => format!("is not a known field; did you mean `{meant}`?"),
+        None => "is not a known field; fields of the resource stand in `spec`".to_owned(),
+    }
+}

@@ -1,0 +1,125 @@
+use super::*;
+
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+/// What is wrong, without the folder's name.
+fn told(folder: &Path) -> Vec<String> {
+    let wrong = match read(&[folder.to_owned()]) {
+        Ok(found) => found.missing.iter().cloned().chain(found.wrong()).collect(),
+        Err(Failed::Wrong(wrong)) => wrong,
+        Err(Failed::Exit(exit)) => panic!("{exit}"),
+    };
+    wrong.iter().map(|one| one.to_string().replace(&format!("{}/", folder.display()), "")).collect()
+}
+
+const CLINIC: &str = "kind: Organization\nid: 648\nspec:\n  name: City Clinic\n";
+
+#[test]
+fn every_form_of_a_file_is_read_and_what_is_no_resource_passed_over() {
+    let yaml = format!("---\n{CLINIC}---\n---\nkind: OrgUnit\nid: ward\nspec: {{orgId: 648, name: Ward}}\n");
+    let json = r#"{"resources": [{"kind": "Template", "id": "t", "spec": {"orgId": "648", "name": "T", "integration": {}}}], "position": 7}"#;
+    let list = "- {kind: EventType, id: e, spec: {orgId: '648', eventType: a.b}}\n";
+    let found = folder(&[
+        ("a.yaml", &yaml),
+        ("b/c.json", json),
+        ("b/d.yml", list),
+        ("schemas/Organization.json", "{}"),
+        (".git/x.yaml", "x: 1"),
+        ("README.md", "# no"),
+    ]);
+    let read = read(&[found.path().to_owned()]).unwrap_or_else(|_| panic!("{:?}", told(found.path())));
+    let keys: Vec<_> = read.desired.iter().map(|one| one.key.to_string()).collect();
+    assert_eq!(keys, ["Organization/648", "OrgUnit/ward", "Template/t", "EventType/e"]);
+    assert_eq!((read.files, told(found.path())), (3, vec![]));
+}
+
+#[test]
+fn what_is_wrong_is_told_with_file_line_path_and_reason() {
+    let hook = |spec: &str| format!("{CLINIC}---\nkind: OutboundIntegration\nid: bills\nspec:\n  orgId: 648\n{spec}");
+    let good = "  name: B\n  eventType: [a]\n  targetUrl: https://a.example\n";
+    let cases: [(String, &[&str]); 13] = [
+        (
+            "kind: Organisation\nid: a\nspec: {}\n".into(),
+            &["a.yaml:1: kind `Organisation` is not known; did you mean `Organization`?"],
+        ),
+        ("kind: User\nid: a\nspec: {}\n".into(), &["a.yaml:1: kind must be one of Organization, OrgUnit,"]),
+        ("kind: Organization\nspec: {name: A}\n".into(), &["a.yaml:1: id is required"]),
+        ("kind: Organization\nid: a/b\nspec: {name: A}\n".into(), &["a.yaml:2: id must be 1-128"]),
+        ("kind: Organization\nid: a\nname: A\nspec: {name: A}\n".into(), &["a.yaml:3: name belongs into the spec"]),
+        ("a\n".into(), &["a.yaml:1: must be a resource: `kind`, `id` and `spec`"]),
+        ("kind: Organization\nid: a\nspec: [\n".into(), &["a.yaml:3: is not YAML: unclosed bracket"]),
+        ("kind: Organization\nid: a\nid: b\nspec: {}\n".into(), &["a.yaml:3: is not YAML: "]),
+        (
+            hook("  name: B\n  eventTypes: [a]\n  targetUrl: erp\n"),
+            &[
+                "a.yaml:9: OutboundIntegration/bills: spec.eventType is required",
+                "a.yaml:12: OutboundIntegration/bills: spec.targetUrl must be a URL",
+                "a.yaml:11: OutboundIntegration/bills: spec.eventTypes is not a known field; did you mean `eventType`?",
+            ],
+        ),
+        (
+            hook(&format!("{good}  retry:\n    delays: [1s, soon]\n")),
+            &["a.yaml:14: OutboundIntegration/bills: spec.retry.delays[1] "],
+        ),
+        (
+            hook(&format!("{good}  orgUnitRid: ward\n")),
+            &["a.yaml:13: OutboundIntegration/bills: spec.orgUnitRid names org unit `ward`"],
+        ),
+        (hook(&format!("{good}---\n{CLINIC}")), &["a.yaml:15: Organization/648: id organization `648` is there twice"]),
+        (
+            hook(&format!("{good}  isActive: yes\n")),
+            &["a.yaml:13: OutboundIntegration/bills: spec.isActive must be true or false, not a string"],
+        ),
+    ];
+    for (text, expected) in cases {
+        let found = folder(&[("a.yaml", &text)]);
+        let told = told(found.path());
+        assert_eq!(told.len(), expected.len(), "{text}\n{told:#?}");
+        for (told, expected) in told.iter().zip(expected) {
+            assert!(told.starts_with(expected), "{text}\n{told}\n{expected}");
+        }
+    }
+    let found = folder(&[("a.json", "{\n  \"kind\": \"Organization\",\n  \"id\": \"a\",\n  \"spec\": {}\n}")]);
+    assert_eq!(told(found.path()), ["a.json:4: Organization/a: spec.name is required"]);
+    let found = folder(&[("a.json", "{\"kind\": ")]);
+    assert!(told(found.path())[0].starts_with("a.json:1: is not JSON: "));
+}
+
+#[test]
+fn a_value_from_elsewhere_is_named_and_never_repeated() {
+    // Every process has a path, which is no URL.
+    let value = std::env::var("PATH").unwrap();
+    let rule = |url: &str| {
+        format!(
+            "{CLINIC}---\nkind: AlertRule\nid: lost\nspec:\n  orgId: 648\n  name: Lost\n  condition: {{type: DEAD_LETTERS}}\n  \
+             channels:\n  - type: WEBHOOK\n    url: {url}\n    secret: ${{env:TIDEGATE_TEST_NO_SUCH}}\n"
+        )
+    };
+    let found = folder(&[("a.yaml", &rule("${env:PATH}"))]);
+    let all = told(found.path());
+    assert!(!all.concat().contains(&value), "{all:?}");
+    assert_eq!(
+        all[0],
+        "a.yaml:15: AlertRule/lost: spec.channels[0].secret needs the environment variable TIDEGATE_TEST_NO_SUCH, which is not set"
+    );
+    assert!(all[1].starts_with("a.yaml:14: AlertRule/lost: spec.channels[0].url must be a URL"), "{all:?}");
+    let missing = read(&[folder(&[("a.yaml", &rule("${file:gone}"))]).path().to_owned()]);
+    assert_eq!(missing.unwrap_or_else(|_| panic!("read")).wrong(), [], "what is not known cannot be wrong");
+    let found = folder(&[("a.yaml", &rule("${env:A"))]);
+    assert!(told(found.path()).iter().any(|one| one.contains("has a `${` without a name")));
+}
+
+#[test]
+fn a_folder_without_a_file_is_no_success() {
+    let empty = folder(&[("README.md", "")]);
+    assert!(matches!(read(&[empty.path().to_owned()]), Err(Failed::Exit(Exit::Usage(_)))));
+    assert!(matches!(read(&[empty.path().join("gone.yaml")]), Err(Failed::Exit(Exit::Usage(_)))));
+}
