@@ -21,8 +21,8 @@ impl Draft {
     pub fn new(kind: Kind, mut json: Value) -> Self {
         let mut problems = Vec::new();
         if let Value::Object(map) = &mut json {
-            for name in READ_ONLY {
-                map.shift_remove(name);
+            for name in READ_ONLY.iter().chain(kind.given()) {
+                map.shift_remove(*name);
             }
             for name in kind.hidden().iter().filter(|name| map.contains_key(**name)) {
                 problems.push(Problem::new(*name, "is not a known field"));
@@ -58,6 +58,14 @@ impl Draft {
             && map.get(name).is_none_or(Value::is_null)
         {
             map.insert(name.to_owned(), value());
+        }
+        self
+    }
+
+    /// What the gateway says of it, and no client can.
+    pub fn made(mut self, fields: Map<String, Value>) -> Self {
+        if let Value::Object(map) = &mut self.json {
+            map.extend(fields);
         }
         self
     }

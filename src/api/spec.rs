@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::api::door::{Access, Answer, Door, document, form, get};
 use crate::api::history::forms;
-use crate::api::{events, probes};
+use crate::api::{auth, events, probes};
 
 /// The answers that have a type, by name.
 fn answers() -> Map<String, Value> {
@@ -21,6 +21,7 @@ fn answers() -> Map<String, Value> {
     forms::schemas(&mut all);
     events::schemas(&mut all);
     probes::schemas(&mut all);
+    auth::schemas(&mut all);
     all.take_definitions(true)
 }
 
