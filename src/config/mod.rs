@@ -46,7 +46,7 @@ pub struct Config {
     /// A stable name for this process, part of its transactional ids; set, it also makes group membership static. 1-128 of
     /// `A-Z a-z 0-9 . _ -`.
     pub instance: Option<String>,
-    /// An `X-API-Key` with the role ADMIN, of 8 characters or more. Without one the API refuses every call.
+    /// An `X-API-Key` with the role ADMIN, of 8 characters or more.
     pub admin_key: Option<String>,
     /// Who logs in first, made where there is no user yet. Without a password one is made up and shown once.
     pub admin_email: Option<String>,
