@@ -28,6 +28,14 @@ impl Shown {
         mask_recorded(kind, &mut json);
         Shown(json)
     }
+
+    /// With what is told this once.
+    pub fn once(mut self, name: &str, value: String) -> Shown {
+        if let Value::Object(fields) = &mut self.0 {
+            fields.insert(name.to_owned(), value.into());
+        }
+        self
+    }
 }
 
 /// 200 with its ETag.

@@ -20,8 +20,8 @@ impl Draft {
         let mut problems = Vec::new();
         if let Value::Object(map) = &mut json {
             // A client that sends back what it got changes nothing by them.
-            for name in READ_ONLY {
-                map.shift_remove(name);
+            for name in READ_ONLY.iter().chain(kind.given()) {
+                map.shift_remove(*name);
             }
             for name in kind.hidden().iter().filter(|name| map.contains_key(**name)) {
                 problems.push(Problem::new(*name, "is not a known field"));
@@ -57,6 +57,14 @@ impl Draft {
             && map.get(name).is_none_or(Value::is_null)
         {
             map.insert(name.to_owned(), value());
+        }
+        self
+    }
+
+    /// What the gateway says of it, and no client can.
+    pub fn made(mut self, fields: Map<String, Value>) -> Self {
+        if let Value::Object(map) = &mut self.json {
+            map.extend(fields);
         }
         self
     }

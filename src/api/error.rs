@@ -218,10 +218,13 @@ pub(super) fn render(mut response: Response, request_id: &str, now: Timestamp) -
         details: &error.details,
     };
     let mut rendered = (status, Json(body)).into_response();
-    for kept in [header::ALLOW, header::RETRY_AFTER] {
-        if let Some(value) = response.headers_mut().remove(&kept) {
-            rendered.headers_mut().insert(kept, value);
+    for (name, value) in response.headers() {
+        if ![header::CONTENT_TYPE, header::CONTENT_LENGTH].contains(name) {
+            rendered.headers_mut().append(name, value.clone());
         }
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        rendered.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     rendered
 }

@@ -1,14 +1,17 @@
 //! The HTTP API: routes, access, and the form of every answer.
 
 mod answer;
+pub mod auth;
 mod catalog;
 mod conditions;
+mod cors;
 pub mod door;
 mod draft;
 pub mod error;
 pub mod events;
 mod history;
 pub mod json;
+pub mod limits;
 mod listing;
 mod observe;
 mod params;
@@ -28,12 +31,15 @@ use axum::http::{Method, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use serde_json::Value;
 
-pub use door::{AdminKey, Credentials, Door};
+pub use auth::{Auth, Tokens};
+pub use cors::Origins;
+pub use door::{AdminKey, Credentials, Door, Peer, Proxies};
 pub use error::{ApiError, Code};
 pub use history::{NO_LONGER_DEAD, Redrives};
+pub use limits::{Limits, Rate, Rates};
 pub use probes::{Health, Part};
 
-use crate::api::door::{Access, Known, identify};
+use crate::api::door::{Access, Budget, Known, Route, identify};
 use crate::catalog::resource::{Body, Resource};
 use crate::catalog::{Catalog, Snapshot, Writer};
 use crate::history::History;
@@ -49,6 +55,8 @@ pub struct ApiState {
     pub catalog: Arc<Catalog>,
     pub writer: Arc<Writer>,
     pub credentials: Credentials,
+    pub auth: Arc<Auth>,
+    pub edge: Edge,
     /// Of integrations that do not say otherwise.
     pub retry: RetryPolicy,
     /// The log keeps what waits no longer than this, whatever an integration says.
@@ -59,6 +67,14 @@ pub struct ApiState {
     pub health: Arc<dyn Health>,
     /// Renders the metrics in Prometheus' text format.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+/// What is asked of a request before it comes to a route.
+#[derive(Clone)]
+pub struct Edge {
+    pub limits: Arc<Limits>,
+    pub proxies: Arc<Proxies>,
+    pub origins: Arc<Origins>,
 }
 
 impl ApiState {
@@ -91,6 +107,7 @@ impl ApiState {
 
 /// The routes of the role `api`.
 pub fn admin(door: &mut Door, state: &ApiState) {
+    auth::routes(door, state);
     resources::routes(door, state);
     catalog::routes(door, state);
     history::routes(door, state);
@@ -103,13 +120,20 @@ pub fn router(mut door: Door, state: &ApiState) -> Router {
     probes::routes(&mut door, state);
     spec::routes(&mut door);
     let (router, routes) = door.into_parts();
-    let open = routes.into_iter().filter(|route| route.access == Access::Open).map(|route| route.path).collect();
-    let known = Known { credentials: state.credentials.clone(), open: Arc::new(open) };
-    // Outermost last: request id, log and metrics; body limit; who calls.
+    let paths = |wanted: fn(&Route) -> bool| routes.iter().filter(|r| wanted(r)).map(|r| r.path.clone()).collect();
+    let known = Known {
+        credentials: state.credentials.clone(),
+        open: Arc::new(paths(|route| route.access == Access::Open)),
+        unlimited: Arc::new(paths(|route| route.budget == Budget::None)),
+        limits: state.edge.limits.clone(),
+        proxies: state.edge.proxies.clone(),
+    };
+    // Outermost last: request id, log and metrics; other origins; body limit; who calls, and how often.
     router
         .fallback(no_route)
         .layer(from_fn_with_state(known, identify))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn_with_state(state.edge.origins.clone(), cors::cors))
         .layer(from_fn(observe::observe))
 }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderMap, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use uuid::Uuid;
@@ -30,6 +30,7 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
+    harden(response.headers_mut());
     let took = started.elapsed();
     let status = response.status().as_u16();
     // A probe that answers 503 has done its work; what is wrong is told where it went wrong.
@@ -41,6 +42,20 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
     let labels = [("route", route), ("method", method.to_owned()), ("status", status.to_string())];
     metrics::histogram!(HTTP_REQUEST_SECONDS, &labels).record(took.as_secs_f64());
     response
+}
+
+/// What keeps a browser from taking an answer for something else, from showing it in another's page, and everybody from
+/// keeping it. A route that knows better says so itself.
+fn harden(headers: &mut HeaderMap) {
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
 }
 
 /// The caller's id where it is 1-128 of `A-Z a-z 0-9 . _ : -`, so that it can stand in any log; else a new one.

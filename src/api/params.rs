@@ -99,6 +99,15 @@ impl Params {
         if self.problems.is_empty() { Ok(()) } else { Err(ApiError::invalid(self.problems)) }
     }
 
+    /// Of a route that is about the caller alone.
+    ///
+    /// # Errors
+    /// 400 where there is any.
+    pub fn none(mut self) -> Result<(), ApiError> {
+        self.bound = None;
+        self.finish()
+    }
+
     pub fn wrong(&mut self, name: &str, message: impl Into<String>) {
         self.problems.push(Problem::new(name, message));
     }

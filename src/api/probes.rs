@@ -16,6 +16,7 @@ use crate::api::spec::has;
 pub(super) fn routes(door: &mut Door, state: &ApiState) {
     let healthy = |path: &str, about| {
         get(path, Access::Open)
+            .unlimited()
             .says("Probes", about)
             .answers(Answer::json(200, "All that is vital is well.", form("Wellness")))
             .answers(Answer::json(503, "Something vital is not.", form("Wellness")))
@@ -24,10 +25,12 @@ pub(super) fn routes(door: &mut Door, state: &ApiState) {
     door.add(healthy("/api/v1/health", "How the process and its parts are."), health, state.clone());
     door.add(healthy("/health/ready", "Whether the process can do its work."), health, state.clone());
     let alive = Answer::json(200, "It does.", form("Alive"));
-    door.add(get("/health/live", Access::Open).says("Probes", "Whether the process answers.").answers(alive), live, ());
+    let answers = get("/health/live", Access::Open).unlimited().says("Probes", "Whether the process answers.");
+    door.add(answers.answers(alive), live, ());
     let text =
         Answer { media: "text/plain", ..Answer::json(200, "Prometheus' text format.", json!({"type": "string"})) };
-    door.add(get("/metrics", Access::Open).says("Probes", "Metrics.").answers(text), metrics, state.clone());
+    let shown = get("/metrics", Access::Open).unlimited().says("Probes", "Metrics.").answers(text);
+    door.add(shown, metrics, state.clone());
 }
 
 pub(super) fn schemas(all: &mut SchemaGenerator) {

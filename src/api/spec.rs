@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::api::door::{Access, Answer, Door, document, form, get};
 use crate::api::history::forms;
-use crate::api::{events, probes, resources, secrets};
+use crate::api::{auth, events, probes, resources, secrets};
 
 /// The answers that have a type, by name.
 fn answers() -> Map<String, Value> {
@@ -23,6 +23,7 @@ fn answers() -> Map<String, Value> {
     probes::schemas(&mut all);
     resources::versions::schemas(&mut all);
     secrets::schemas(&mut all);
+    auth::schemas(&mut all);
     all.take_definitions(true)
 }
 

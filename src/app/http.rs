@@ -4,6 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -12,6 +14,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use crate::api::Peer;
 
 /// A connection that sends no complete head for so long is closed, between requests too.
 const HEAD_WITHIN: Duration = Duration::from_secs(60);
@@ -30,12 +35,16 @@ pub(super) async fn serve(listener: TcpListener, app: Router, stop: Cancellation
     let drain = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = stop.cancelled() => break,
             Some(_) = connections.join_next() => continue,
             accepted = accept(&listener), if connections.len() < CONNECTIONS => accepted,
         };
-        let service = TowerToHyperService::new(app.clone());
+        let served = app.clone().map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            request
+        });
+        let service = TowerToHyperService::new(served);
         let (builder, watcher, stop) = (builder.clone(), drain.watcher(), stop.clone());
         connections.spawn(async move {
             // The server's own time for a head begins once it knows which HTTP it is.
@@ -61,13 +70,13 @@ pub(super) async fn serve(listener: TcpListener, app: Router, stop: Cancellation
     Ok(())
 }
 
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, Peer) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
                 // An answer is one write: waiting to send it with the next would only delay it.
                 let _ = stream.set_nodelay(true);
-                return stream;
+                return (stream, Peer(address.ip()));
             }
             Err(error) => {
                 tracing::warn!(%error, "no connection can be taken");

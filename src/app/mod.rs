@@ -1,6 +1,8 @@
 //! The only place that builds engines and wires stages: a process is a set of roles.
 
+mod edge;
 mod engine;
+pub mod first_admin;
 mod health;
 mod history;
 mod http;
@@ -20,7 +22,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, AdminKey, ApiState, Credentials, Door};
+use crate::api::{self, AdminKey, ApiState, Auth, Credentials, Door, Edge};
 use crate::catalog::seal::Keyring;
 use crate::catalog::writer::Limits as WriterLimits;
 use crate::catalog::{Catalog, Follower, Writer};
@@ -40,6 +42,7 @@ use crate::topology::{Cleanup, Declared};
 pub use history::drop_history;
 
 use engine::Engine;
+use first_admin::{FirstAdmin, Means};
 use supervise::Tasks;
 use tail::Watch;
 use views::{CatalogView, Organisations};
@@ -155,10 +158,22 @@ pub async fn serve(config: Config, roles: Roles, extras: Extras, stop: Cancellat
         false => Arc::new(History::elsewhere()),
     };
     let admin_key = AdminKey::of(config.admin_key.as_deref());
-    let (served, shown) = (Served { admin_key, declared: &declared, history, keyring }, (metrics, roles.clone()));
-    gateway.start_http(&mut tasks, listener, served, shown);
+    let tokens = Arc::new(edge::tokens(&config)?);
+    let credentials = Credentials { admin_key, tokens, catalog: gateway.catalog.clone(), clock: gateway.clock.clone() };
+    let edge = edge::edge(&config, gateway.clock.clone())?;
+    let served = Served { credentials, edge, declared: &declared, history, keyring };
+    let means = gateway.start_http(&mut tasks, listener, served, (metrics, roles.clone()));
+    if roles.has(Role::Api) {
+        let (admin, stop) = (FirstAdmin::of(&config), gateway.stop.clone());
+        tasks.task(async move {
+            admin.make(means, &stop, first_admin::tell).await;
+            // A task that ends is one that failed.
+            stop.cancelled().await;
+            Ok(())
+        });
+    }
     if config.admin_key.is_none() && (roles.has(Role::Api) || roles.has(Role::Ingest)) {
-        tracing::warn!("no key is configured, so the API refuses every call: set TIDEGATE_ADMIN_KEY and start again");
+        tracing::info!("no TIDEGATE_ADMIN_KEY is set: the API takes keys that were made in it, and people who log in");
     }
     if config.engine == crate::config::Engine::Embedded && !(roles.has(Role::Match) && roles.has(Role::Deliver)) {
         tracing::warn!(
@@ -215,7 +230,8 @@ fn keyring(config: &Config) -> Result<Arc<Keyring>, AppError> {
 
 /// What the HTTP side of a process answers with.
 struct Served<'a> {
-    admin_key: AdminKey,
+    credentials: Credentials,
+    edge: Edge,
     declared: &'a Declared,
     history: Arc<History>,
     keyring: Arc<Keyring>,
@@ -300,11 +316,13 @@ impl Gateway {
         &self,
         tasks: &mut Tasks,
         listener: TcpListener,
-        Served { admin_key, declared, history, keyring }: Served<'_>,
+        Served { credentials, edge, declared, history, keyring }: Served<'_>,
         (metrics, roles): (PrometheusHandle, Roles),
-    ) {
+    ) -> Means {
         let writer = Writer::new(self.log.clone(), self.catalog.clone(), self.clock.clone(), WriterLimits::default());
-        let writer = writer.sealing_with(Some(keyring));
+        let writer = Arc::new(writer.sealing_with(Some(keyring)));
+        let auth = Arc::new(Auth::default());
+        let means = Means { catalog: self.catalog.clone(), writer: writer.clone(), auth: auth.clone() };
         let ingest = Ingest::new(
             self.log.clone(),
             Arc::new(Organisations { catalog: self.catalog.clone(), log: self.log.clone() }),
@@ -315,8 +333,10 @@ impl Gateway {
         process.describe();
         let state = ApiState {
             catalog: self.catalog.clone(),
-            writer: Arc::new(writer),
-            credentials: Credentials { admin_key, catalog: self.catalog.clone(), clock: self.clock.clone() },
+            writer,
+            credentials,
+            auth,
+            edge,
             retry: declared.retry.clone(),
             longest_wait: longest_wait(declared),
             log: self.log.clone(),
@@ -341,6 +361,7 @@ impl Gateway {
             let served = http::serve(listener, app, stop).await;
             served.map_err(|e| AppError::Failed(format!("the HTTP server ended: {e}")))
         });
+        means
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a client does not know and cannot send, kept as it is: hidden fields, and secrets that it sends back as `***`.
+//! What a client does not know and cannot send, kept as it is: hidden and given fields, and secrets that it sends back as `***`.
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use crate::model::problem::Problem;
 pub fn keep(json: &mut Value, was: &Resource) {
     let (kind, was) = (was.kind(), was.to_json());
     if let (Value::Object(new), Value::Object(old)) = (&mut *json, &was) {
-        for name in kind.hidden() {
+        for name in kind.hidden().iter().chain(kind.given()) {
             if let Some(value) = old.get(*name).filter(|_| !new.contains_key(*name)) {
                 new.insert((*name).to_owned(), value.clone());
             }

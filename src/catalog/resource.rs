@@ -33,6 +33,8 @@ pub trait Spec: Clone + PartialEq + fmt::Debug + Send + Sync + 'static {
     const EXAMPLE: &'static str;
     /// Fields that are in its record and in no answer, and that no client can send.
     const HIDDEN: &'static [&'static str] = &[];
+    /// Fields that the gateway gives: they are shown, and stay as they are whatever a client sends.
+    const GIVEN: &'static [&'static str] = &[];
 
     /// Reads every field; `None` where a required one is missing or wrong.
     fn read(fields: &mut Fields) -> Option<Self>;
@@ -143,6 +145,11 @@ macro_rules! kinds {
             /// Fields that are in records and in no answer.
             pub const fn hidden(self) -> &'static [&'static str] {
                 match self { $(Kind::$kind => <$kind as Spec>::HIDDEN,)* }
+            }
+
+            /// Fields that the gateway gives.
+            pub const fn given(self) -> &'static [&'static str] {
+                match self { $(Kind::$kind => <$kind as Spec>::GIVEN,)* }
             }
 
             /// Does `isActive` mean anything to it?

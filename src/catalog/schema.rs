@@ -62,6 +62,12 @@ fn schema(kind: Kind) -> Value {
             required.retain(|required| required != name);
         }
     }
+    for name in kind.given() {
+        schema["properties"][*name]["readOnly"] = true.into();
+        if let Some(Value::Array(required)) = schema.get_mut("required") {
+            required.retain(|required| required != name);
+        }
+    }
     for (name, value) in defaults(kind, &schema) {
         if let Some(Value::Object(field)) = at(&mut schema, &name) {
             field.insert("default".to_owned(), value);
@@ -95,6 +101,9 @@ pub fn describe(schema: &mut Value, about: &[(&str, &str)]) {
 pub fn example(kind: Kind) -> Value {
     let mut example: Value = serde_json::from_str(kind.example()).unwrap_or_default();
     mask(kind, &mut example);
+    if let Value::Object(fields) = &mut example {
+        kind.given().iter().for_each(|name| drop(fields.shift_remove(*name)));
+    }
     example
 }
 
@@ -104,11 +113,13 @@ fn defaults(kind: Kind, schema: &Value) -> Map<String, Value> {
     let required = schema["required"].as_array().cloned().unwrap_or_default();
     let hidden = kind.hidden();
     // A user without an organisation would be refused: what is there for a reason stays.
-    least.retain(|name, _| required.iter().any(|r| r == name) || hidden.contains(&name.as_str()) || name == "orgId");
-    let given: Vec<String> = least.keys().cloned().collect();
+    let given = kind.given();
+    let stays = |name: &str| hidden.contains(&name) || given.contains(&name) || name == "orgId";
+    least.retain(|name, _| required.iter().any(|r| r == name) || stays(name));
+    let said: Vec<String> = least.keys().cloned().collect();
     let Ok(read) = kind.read(Value::Object(least)) else { return Map::new() };
     let Value::Object(mut filled) = read.to_json() else { return Map::new() };
-    filled.retain(|name, value| !given.contains(name) && !hidden.contains(&name.as_str()) && !value.is_null());
+    filled.retain(|name, value| !said.contains(name) && !hidden.contains(&name.as_str()) && !value.is_null());
     READ_ONLY.iter().for_each(|name| drop(filled.shift_remove(*name)));
     filled
 }
@@ -169,6 +180,18 @@ mod tests {
             for name in shown.as_object().unwrap().keys() {
                 assert!(known.contains_key(name), "{kind} answers {name}, which its schema does not know");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_filled_in_can_be_read_again() {
+        for kind in Kind::ALL {
+            let required = kind.schema()["required"].as_array().cloned().unwrap_or_default();
+            let mut least: Map<String, Value> = serde_json::from_str(kind.example()).unwrap();
+            let stays = |name: &str| kind.hidden().contains(&name) || kind.given().contains(&name) || name == "orgId";
+            least.retain(|name, _| required.iter().any(|required| required == name) || stays(name));
+            let written = kind.read(Value::Object(least)).unwrap().to_json();
+            assert!(kind.read(written.clone()).is_ok(), "{kind} is written as nobody reads it: {written}");
         }
     }
 

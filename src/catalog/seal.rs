@@ -72,19 +72,25 @@ impl KeyType for Length {
 
 impl Key {
     fn parse(text: &str) -> Result<Key, NotAKey> {
-        let bytes = STANDARD.decode(text.trim()).map_err(|_| NotAKey)?;
-        if bytes.len() != KEY_BYTES {
-            return Err(NotAKey);
-        }
-        let mut derived = [0; KEY_BYTES];
-        let secret = Salt::new(HKDF_SHA256, &[]).extract(&bytes);
-        let filled = secret.expand(&[PURPOSE], Length).and_then(|okm| okm.fill(&mut derived));
-        filled.map_err(|_| NotAKey)?;
+        let derived = derive(text, PURPOSE)?;
         let hash = Sha256::digest([b"tidegate key id".as_slice(), &derived].concat());
         let id = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         let key = RandomizedNonceKey::new(&AES_256_GCM, &derived).map_err(|_| NotAKey)?;
         Ok(Key { id, key })
     }
+}
+
+/// The key for one purpose, of the one that is configured (32 bytes in base64): keys of different purposes tell nothing of each
+/// other.
+pub fn derive(text: &str, purpose: &[u8]) -> Result<[u8; KEY_BYTES], NotAKey> {
+    let bytes = STANDARD.decode(text.trim()).map_err(|_| NotAKey)?;
+    if bytes.len() != KEY_BYTES {
+        return Err(NotAKey);
+    }
+    let mut derived = [0; KEY_BYTES];
+    let secret = Salt::new(HKDF_SHA256, &[]).extract(&bytes);
+    let filled = secret.expand(&[purpose], Length).and_then(|okm| okm.fill(&mut derived));
+    filled.map(|()| derived).map_err(|_| NotAKey)
 }
 
 /// A new key: 32 random bytes in base64. Empty only where the machine has no randomness to give, which no keyring takes.

@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 use super::Common;
 use super::exit::Exit;
 use super::serve::{exit, start_telemetry, stop_on_signal, until_ended};
+use crate::api::auth::password;
+use crate::app::first_admin::EMAIL;
 use crate::app::tail::Watch;
 use crate::app::{self, Extras, Roles};
 use crate::catalog::seal;
@@ -52,12 +54,25 @@ pub(super) fn run(common: &Common, command: Dev) -> Result<(), Exit> {
         None => Key::Made(keys::kept(&config.data_dir, "admin.key", keys::new_admin_key).map_err(unwritable(&config))?),
     };
     config.admin_key = Some(key.secret().to_owned());
+    let login = login(&mut config).map_err(unwritable(&config.clone()))?;
     if config.secret_key.is_none() {
         let sealing = keys::kept(&config.data_dir, "secret.key", seal::new_key).map_err(unwritable(&config))?;
         config.secret_key = Some(sealing);
     }
     start_telemetry(&config)?;
-    until_ended(session(config, key, &command))
+    until_ended(session(config, (key, login), &command))
+}
+
+/// The first administrator, whose password is made once and kept where the key is. One who changed it since knows it.
+fn login(config: &mut Config) -> std::io::Result<String> {
+    let email = config.admin_email.clone().unwrap_or_else(|| EMAIL.to_owned());
+    if config.admin_password.is_some() {
+        return Ok(format!("login: {email}, with $TIDEGATE_ADMIN_PASSWORD"));
+    }
+    let kept = keys::kept(&config.data_dir, "admin.password", || password::random().unwrap_or_default())?;
+    let line = format!("login: {email}, password {kept}");
+    config.admin_password = Some(kept);
+    Ok(line)
 }
 
 fn unwritable(config: &Config) -> impl Fn(std::io::Error) -> Exit {
@@ -137,12 +152,12 @@ impl Kept {
 }
 
 /// The gateway, the receiver and the sample, until ctrl-C.
-async fn session(config: Config, key: Key, command: &Dev) -> Result<(), Exit> {
+async fn session(config: Config, (key, login): (Key, String), command: &Dev) -> Result<(), Exit> {
     let stop = CancellationToken::new();
     let (receiver, mut shown) = receiver::Shown::start(&command.receiver, stop.clone()).await.map_err(Exit::usage)?;
     let api = format!("http://{}", config.listen);
     let kept = Kept::of(&config);
-    let sample = sample::Sample { api: &api, key: &key, receiver: &receiver };
+    let sample = sample::Sample { api: &api, key: &key, login: &login, receiver: &receiver };
     let demonstration = async {
         match sample.run(&mut shown, &kept).await {
             Ok(()) => println!("{}", sample.what_to_try(&kept)),

@@ -12,6 +12,8 @@ const KEYS: &[&str] = &[
     "listen",
     "instance",
     "admin_key",
+    "admin_email",
+    "admin_password",
     "secret_key",
     "secret_key_previous",
     "data_dir",
@@ -24,6 +26,11 @@ const KEYS: &[&str] = &[
     "history.attempts",
     "history.bodies",
     "history.audit",
+    "http.trusted_proxies",
+    "http.cors_origins",
+    "limits.address_per_minute",
+    "limits.org_per_minute",
+    "limits.publish_per_second",
     "log.filter",
     "log.format",
     "topology.file",
@@ -39,6 +46,8 @@ const ALIASES: &[(&str, &str)] = &[
     ("TIDEGATE_LOG", "log.filter"),
     ("TIDEGATE_LOG_FORMAT", "log.format"),
     ("TIDEGATE_EGRESS_ALLOW", "egress.allow"),
+    ("TIDEGATE_TRUSTED_PROXIES", "http.trusted_proxies"),
+    ("TIDEGATE_CORS_ORIGINS", "http.cors_origins"),
     ("TIDEGATE_ADMIN_KEY", "admin_key"),
     ("TIDEGATE_SECRET_KEY", "secret_key"),
     ("TIDEGATE_SECRET_KEY_PREVIOUS", "secret_key_previous"),
@@ -144,9 +153,13 @@ impl Provider for Single {
 
     fn data(&self) -> figment::error::Result<Map<Profile, Dict>> {
         let leaf = match self.path.as_str() {
-            "egress.allow" => Value::from(
+            "egress.allow" | "http.trusted_proxies" | "http.cors_origins" => Value::from(
                 self.value.split(',').map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect::<Vec<_>>(),
             ),
+            // Only here is a text of digits a number: elsewhere it may be a password.
+            path if path.starts_with("limits.") => {
+                self.value.trim().parse::<u32>().map_or_else(|_| Value::from(self.value.clone()), Value::from)
+            }
             _ => Value::from(self.value.clone()),
         };
         let (mut path, mut dict) = (self.path.as_str(), leaf);
@@ -193,5 +206,10 @@ pub(super) fn explain(error: figment::Error) -> String {
 
 fn is_secret(path: &[String]) -> bool {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
-    matches!(path[..], ["admin_key" | "secret_key"] | ["history", "url"] | ["kafka", "properties", ..])
+    matches!(
+        path[..],
+        ["admin_key" | "admin_password" | "secret_key" | "secret_key_previous"]
+            | ["history", "url"]
+            | ["kafka", "properties", ..]
+    )
 }

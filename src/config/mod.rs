@@ -2,6 +2,7 @@
 
 mod address;
 mod history;
+mod http;
 mod keys;
 mod origin;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::telemetry::logs::LogFormat;
 pub use history::History;
+pub use http::{Http, Limits};
 use keys::Environment;
 pub use origin::{Origin, Setting};
 
@@ -44,9 +46,13 @@ pub struct Config {
     /// A stable name for this process, part of its transactional ids; set, it also makes group membership static. 1-128 of
     /// `A-Z a-z 0-9 . _ -`.
     pub instance: Option<String>,
-    /// An `X-API-Key` with the role ADMIN, of 8 characters or more. Without one the API refuses every call.
+    /// An `X-API-Key` with the role ADMIN, of 8 characters or more.
     pub admin_key: Option<String>,
-    /// Seals secrets inside resources: 32 bytes in base64.
+    /// Who logs in first, made where there is no user yet. Without a password one is made up and shown once.
+    pub admin_email: Option<String>,
+    /// Their password, of 12 characters or more.
+    pub admin_password: Option<String>,
+    /// Seals secrets inside resources, and signs tokens: 32 bytes in base64.
     pub secret_key: Option<String>,
     /// Keys that sealed before, separated by commas: they open what is not sealed anew yet.
     pub secret_key_previous: Option<String>,
@@ -55,6 +61,8 @@ pub struct Config {
     pub kafka: Kafka,
     pub egress: Egress,
     pub history: History,
+    pub http: Http,
+    pub limits: Limits,
     pub log: Log,
     pub topology: Topology,
 }
@@ -101,6 +109,8 @@ impl Default for Config {
             listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
             instance: None,
             admin_key: None,
+            admin_email: None,
+            admin_password: None,
             secret_key: None,
             secret_key_previous: None,
             data_dir: PathBuf::from(".tidegate"),
@@ -111,6 +121,8 @@ impl Default for Config {
             },
             egress: Egress { allow: Vec::new() },
             history: History::default(),
+            http: Http::default(),
+            limits: Limits::default(),
             log: Log { filter: "info".into(), format: None },
             topology: Topology { file: None, profile: None },
         }
@@ -190,6 +202,27 @@ fn check(config: &Config, name: impl Fn(&str, &'static str) -> &'static str) -> 
         && key.len() < 8
     {
         return Err(ConfigError("TIDEGATE_ADMIN_KEY: must have at least 8 characters".into()));
+    }
+    config.http.check()?;
+    check_admin(config)
+}
+
+/// Found out here rather than at the first start without a user.
+fn check_admin(config: &Config) -> Result<(), ConfigError> {
+    let sound = |email: &str| {
+        let parts = email.split_once('@');
+        let whole = parts.is_some_and(|(user, host)| !user.is_empty() && host.contains('.'));
+        whole && email.len() <= 254 && !email.contains(|c: char| c.is_whitespace() || c.is_control())
+    };
+    if let Some(email) = &config.admin_email
+        && !sound(email)
+    {
+        return Err(ConfigError(format!("TIDEGATE_ADMIN_EMAIL `{email}`: must be an address like name@example.org")));
+    }
+    if let Some(password) = &config.admin_password
+        && !(12..=256).contains(&password.chars().count())
+    {
+        return Err(ConfigError("TIDEGATE_ADMIN_PASSWORD: must be 12 to 256 characters long".into()));
     }
     Ok(())
 }

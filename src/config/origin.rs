@@ -93,7 +93,7 @@ fn origin(metadata: Option<&Metadata>) -> Origin {
 fn is_secret(path: &[String]) -> bool {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match path[..] {
-        ["admin_key" | "secret_key"] => true,
+        ["admin_key" | "admin_password" | "secret_key" | "secret_key_previous"] => true,
         ["kafka", "properties", name] => SECRET_WORDS.iter().any(|word| name.to_lowercase().contains(word)),
         _ => false,
     }

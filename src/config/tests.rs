@@ -65,6 +65,12 @@ fn bad_values_are_refused_with_their_name() {
         (("KAFKA_BROKERS", ","), "KAFKA_BROKERS"),
         (("TIDEGATE_INSTANCE", "a/b"), "TIDEGATE_INSTANCE"),
         (("TIDEGATE_ADMIN_KEY", "short"), "TIDEGATE_ADMIN_KEY"),
+        (("TIDEGATE_ADMIN_EMAIL", "nobody"), "TIDEGATE_ADMIN_EMAIL"),
+        (("TIDEGATE_ADMIN_PASSWORD", "too short"), "TIDEGATE_ADMIN_PASSWORD"),
+        (("TIDEGATE_TRUSTED_PROXIES", "10.0.0.0/8,proxy"), "TIDEGATE_TRUSTED_PROXIES"),
+        (("TIDEGATE_CORS_ORIGINS", "*"), "TIDEGATE_CORS_ORIGINS"),
+        (("TIDEGATE_CORS_ORIGINS", "https://x.example/page"), "TIDEGATE_CORS_ORIGINS"),
+        (("TIDEGATE_LIMITS__ORG_PER_MINUTE", "many"), "TIDEGATE_LIMITS__ORG_PER_MINUTE"),
         (("TIDEGATE_LISTEN", "nowhere"), "TIDEGATE_LISTEN"),
         (("TIDEGATE_ENGINE", "pulsar"), "TIDEGATE_ENGINE"),
         (("KAFKA_ENABLED", "perhaps"), "KAFKA_ENABLED"),
@@ -102,6 +108,22 @@ fn a_list_in_the_environment_is_split_at_commas() {
     let env = [("TIDEGATE_EGRESS_ALLOW", "127.0.0.0/8, ::1/128,")];
     let config = loaded("", &env, &Flags::new()).unwrap().config;
     assert_eq!(config.egress.allow, ["127.0.0.0/8", "::1/128"]);
+}
+
+#[test]
+fn who_may_ask_from_where_and_how_often_is_read_from_the_environment() {
+    let env = [
+        ("TIDEGATE_TRUSTED_PROXIES", "10.1.2.3/8, ::1"),
+        ("TIDEGATE_CORS_ORIGINS", "https://Console.example:443/,http://localhost:3000"),
+        ("TIDEGATE_LIMITS__ORG_PER_MINUTE", "0"),
+        ("TIDEGATE_ADMIN_PASSWORD", "123456789012"),
+    ];
+    let config = loaded("", &env, &Flags::new()).unwrap().config;
+    let proxies: Vec<String> = config.http.proxies().unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(proxies, ["10.0.0.0/8", "::1/128"]);
+    assert_eq!(config.http.origins().unwrap(), ["https://console.example", "http://localhost:3000"]);
+    assert_eq!((config.limits.org_per_minute, config.limits.publish_per_second), (0, 10_000));
+    assert_eq!(config.admin_password.as_deref(), Some("123456789012"), "digits are a password too");
 }
 
 #[test]

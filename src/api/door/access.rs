@@ -1,5 +1,6 @@
 //! Who may use what: a table of roles against what a route asks for.
 
+use crate::catalog::kind::Key;
 use crate::catalog::kinds::{Role, Scope};
 use crate::model::ids::OrgId;
 
@@ -20,6 +21,21 @@ pub enum Access {
     Manage,
     /// To see and change everything.
     Admin,
+}
+
+impl Access {
+    /// In the documentation: who that is.
+    pub const fn about(self) -> &'static str {
+        match self {
+            Access::Open => "Everybody.",
+            Access::Session => "People who have logged in.",
+            Access::Publish => "USER, ADMIN, and keys with the scope `publish` or `write`.",
+            Access::Read => "VIEWER, USER, ADMIN, and keys with the scope `read` or `write`.",
+            Access::Write => "USER, ADMIN, and keys with the scope `write`.",
+            Access::Manage => "USER and ADMIN.",
+            Access::Admin => "ADMIN.",
+        }
+    }
 }
 
 /// What a key may be used for.
@@ -60,8 +76,7 @@ impl Grant {
             Grant::User(role) => *role,
         };
         match access {
-            Access::Open | Access::Session => true,
-            Access::Read => true,
+            Access::Open | Access::Session | Access::Read => true,
             Access::Publish | Access::Write | Access::Manage => role != Role::Viewer,
             Access::Admin => role == Role::Admin,
         }
@@ -95,6 +110,14 @@ pub struct Principal {
     pub grant: Grant,
     /// `None`: not bound to an organisation.
     pub org: Option<OrgId>,
+    /// The person who has logged in, where it is one.
+    pub user: Option<Key>,
+}
+
+impl Principal {
+    pub fn with_the_admin_key() -> Principal {
+        Principal { actor: "admin-key".to_owned(), grant: Grant::AdminKey, org: None, user: None }
+    }
 }
 
 #[cfg(test)]

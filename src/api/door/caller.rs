@@ -4,20 +4,26 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use crate::api::auth::{Tokens, counts_from};
 use crate::api::door::access::{Grant, Principal, Scopes};
+use crate::api::door::address::Proxies;
+use crate::api::door::guard::answered;
 use crate::api::error::{ApiError, Code};
-use crate::catalog::Catalog;
+use crate::api::limits::{Limits, Subject};
 use crate::catalog::kind::Kind;
 use crate::catalog::resource::Body;
+use crate::catalog::{Catalog, Snapshot};
 use crate::model::time::Clock;
 
 const API_KEY: &str = "x-api-key";
+/// By which people, and programs that look for lost secrets, know a key when they see one.
+pub const KEY_BEGINS: &str = "tg_";
 
 /// The key with the role ADMIN, as its SHA-256.
 #[derive(Clone, Debug)]
@@ -39,13 +45,14 @@ impl AdminKey {
 #[derive(Clone)]
 pub struct Credentials {
     pub admin_key: AdminKey,
+    pub tokens: Arc<Tokens>,
     pub catalog: Arc<Catalog>,
     pub clock: Arc<dyn Clock>,
 }
 
 /// The caller of a request, among its extensions: known, or why not.
 #[derive(Clone, Debug)]
-pub struct Caller(pub Result<Principal, &'static str>);
+pub struct Caller(pub Result<Principal, ApiError>);
 
 /// What `identify` knows.
 #[derive(Clone)]
@@ -53,56 +60,122 @@ pub struct Known {
     pub credentials: Credentials,
     /// Paths that everybody may use.
     pub open: Arc<HashSet<String>>,
+    /// Paths that are asked as often as one likes.
+    pub unlimited: Arc<HashSet<String>>,
+    pub limits: Arc<Limits>,
+    pub proxies: Arc<Proxies>,
 }
 
 /// Finds out who calls. What they may do is asked at each route; strangers are not even told which routes there are.
 pub async fn identify(State(known): State<Known>, mut request: Request, next: Next) -> Response {
     let caller = known.credentials.principal(request.headers());
+    let client = known.proxies.client(request.extensions().get(), request.headers());
     let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-    if let Err(why) = &caller
-        && !path.is_some_and(|path| known.open.contains(path))
-    {
-        return ApiError::new(Code::Unauthorized, *why).into_response();
+    let is_in = |paths: &HashSet<String>| path.is_some_and(|path| paths.contains(path));
+    let mut standing = None;
+    if let Err(why) = &caller {
+        if !is_in(&known.unlimited) {
+            standing = known.limits.count(Subject::Address(client.0));
+        }
+        let allowed = standing.map_or(Ok(()), |standing| standing.check("of this address"));
+        let refused = allowed.err().or_else(|| (!is_in(&known.open)).then(|| why.clone()));
+        if let Some(refused) = refused {
+            return answered(refused.into_response(), standing);
+        }
     }
+    request.extensions_mut().insert(client);
+    request.extensions_mut().insert(known.limits);
     request.extensions_mut().insert(Caller(caller));
-    next.run(request).await
+    answered(next.run(request).await, standing)
+}
+
+fn unauthorized(why: &str) -> ApiError {
+    ApiError::new(Code::Unauthorized, why)
 }
 
 impl Credentials {
-    fn principal(&self, headers: &HeaderMap) -> Result<Principal, &'static str> {
+    fn principal(&self, headers: &HeaderMap) -> Result<Principal, ApiError> {
         if let Some(key) = headers.get(API_KEY) {
             return self.by_key(key.as_bytes());
         }
-        match headers.get(header::AUTHORIZATION) {
-            Some(_) => Err("this way of authorization is not known; send a key in the X-API-Key header"),
-            None if self.admin_key.0.is_none() => {
-                Err("send a key in the X-API-Key header; none of an administrator is configured (TIDEGATE_ADMIN_KEY)")
-            }
-            None => Err("send the key in the X-API-Key header"),
+        match headers.get(header::AUTHORIZATION).map(bearer) {
+            Some(Some(token)) => self.by_token(token),
+            Some(None) => Err(unauthorized(
+                "this way of authorization is not known; send `Authorization: Bearer <token>`, or a key in the X-API-Key header",
+            )),
+            None => Err(unauthorized(&format!(
+                "send a key in the X-API-Key header, or log in and send `Authorization: Bearer <token>`{}",
+                self.no_admin_key()
+            ))),
         }
     }
 
-    fn by_key(&self, key: &[u8]) -> Result<Principal, &'static str> {
+    /// What whoever sets a gateway up should know.
+    fn no_admin_key(&self) -> &'static str {
+        match self.admin_key.0 {
+            Some(_) => "",
+            None => "; no key of an administrator is configured (TIDEGATE_ADMIN_KEY)",
+        }
+    }
+
+    /// Who is not in a catalog that was not read yet may be there all the same.
+    fn snapshot(&self) -> Result<Arc<Snapshot>, ApiError> {
+        match self.catalog.is_loaded() {
+            true => Ok(self.catalog.snapshot()),
+            false => Err(ApiError::unavailable("the catalog is still being read; try again in a moment")),
+        }
+    }
+
+    fn by_key(&self, key: &[u8]) -> Result<Principal, ApiError> {
         let digest: [u8; 32] = Sha256::digest(key).into();
         if self.admin_key.accepts(&digest) {
-            return Ok(Principal { actor: "admin-key".to_owned(), grant: Grant::AdminKey, org: None });
+            return Ok(Principal::with_the_admin_key());
         }
-        let wrong = match self.admin_key.0 {
-            Some(_) => "the key in X-API-Key is not valid",
-            None => "the key in X-API-Key is not valid; no key of an administrator is configured (TIDEGATE_ADMIN_KEY)",
-        };
-        let hash: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        let snapshot = self.catalog.snapshot();
+        let wrong = || unauthorized(&format!("the key in X-API-Key is not valid{}", self.no_admin_key()));
+        if !key.starts_with(KEY_BEGINS.as_bytes()) {
+            return Err(wrong());
+        }
+        let snapshot = self.snapshot()?;
         // Found by a digest: who tries keys learns nothing from the time that it takes.
-        let found = snapshot.holder(Kind::ApiKey, &hash).and_then(|key| snapshot.get(key));
-        let Some(Body::ApiKey(key)) = found.map(|resource| &resource.body) else { return Err(wrong) };
+        let found = snapshot.holder(Kind::ApiKey, &hex(&digest)).and_then(|key| snapshot.get(key));
+        let Some(Body::ApiKey(key)) = found.map(|resource| &resource.body) else { return Err(wrong()) };
         if !key.is_active {
-            return Err("the key in X-API-Key was revoked");
+            return Err(unauthorized("the key in X-API-Key was revoked"));
         }
         if key.expires_at.is_some_and(|end| end <= self.clock.now()) {
-            return Err("the key in X-API-Key has expired");
+            return Err(unauthorized("the key in X-API-Key has expired"));
         }
         let grant = Grant::Key(Scopes::of(&key.scopes));
-        Ok(Principal { actor: format!("key:{}", key.head.id), grant, org: Some(key.head.org_id.clone()) })
+        Ok(Principal { actor: format!("key:{}", key.head.id), grant, org: Some(key.head.org_id.clone()), user: None })
     }
+
+    /// The token says who it is; all else is as the catalog has it now.
+    fn by_token(&self, token: &str) -> Result<Principal, ApiError> {
+        let token = self.tokens.read(token, self.clock.now()).map_err(unauthorized)?;
+        let snapshot = self.snapshot()?;
+        let found = snapshot.get(&token.user);
+        let Some((resource, Body::User(user))) = found.map(|resource| (resource, &resource.body)) else {
+            return Err(unauthorized("the account of this token is not there any more"));
+        };
+        if !user.is_active {
+            return Err(unauthorized("the account of this token is disabled"));
+        }
+        // What a newer catalog has given out, this one may not have read yet.
+        if token.from < counts_from(resource) {
+            return Err(unauthorized("the token was revoked; log in again"));
+        }
+        let (actor, grant) = (format!("user:{}", user.id), Grant::User(user.role));
+        Ok(Principal { actor, grant, org: user.org_id.clone(), user: Some(token.user) })
+    }
+}
+
+/// The scheme is written in any case (RFC 9110, 11.1).
+fn bearer(value: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// As the catalog keeps a key.
+pub fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

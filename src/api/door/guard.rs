@@ -1,13 +1,18 @@
 //! At each route: is the caller known, may they use it, and whose data is it about?
 
+use std::sync::Arc;
+
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use crate::api::door::access::{Access, Principal};
+use crate::api::door::address::ClientAddress;
 use crate::api::door::caller::Caller;
+use crate::api::door::route::Budget;
 use crate::api::error::{ApiError, Code};
+use crate::api::limits::{Limits, Standing, Subject};
 use crate::api::observe::RequestId;
 use crate::catalog::audit::Origin;
 use crate::model::ids::OrgId;
@@ -16,15 +21,23 @@ use crate::model::ids::OrgId;
 #[derive(Clone, Debug)]
 pub struct Bound(pub OrgId);
 
+/// What a route asks of those who use it.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    pub access: Access,
+    pub budget: Budget,
+}
+
 /// Lets those through who may use the route.
-pub async fn check(State(access): State<Access>, mut request: Request, next: Next) -> Response {
+pub async fn check(State(rule): State<Rule>, mut request: Request, next: Next) -> Response {
+    let access = rule.access;
     if access == Access::Open {
         return next.run(request).await;
     }
     let caller = request.extensions().get::<Caller>().cloned();
     let principal = match caller.map(|caller| caller.0) {
         Some(Ok(principal)) => principal,
-        Some(Err(why)) => return ApiError::new(Code::Unauthorized, why).into_response(),
+        Some(Err(why)) => return why.into_response(),
         // Only where somebody built a router without the middleware.
         None => return ApiError::new(Code::Unauthorized, "callers are not known here").into_response(),
     };
@@ -38,10 +51,34 @@ pub async fn check(State(access): State<Access>, mut request: Request, next: Nex
         }
         request.extensions_mut().insert(Bound(own.clone()));
     }
+    let standing = count(&request, (rule.budget, &principal));
+    if let Some(Err(refused)) = standing.map(|standing| standing.check("of this organization")) {
+        return answered(refused.into_response(), standing);
+    }
     let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
-    request.extensions_mut().insert(Origin { actor: principal.actor.clone(), address: None, request_id });
+    let ClientAddress(address) = request.extensions().get().copied().unwrap_or_default();
+    request.extensions_mut().insert(Origin { actor: principal.actor.clone(), address, request_id });
     request.extensions_mut().insert(principal);
-    next.run(request).await
+    answered(next.run(request).await, standing)
+}
+
+/// Those who are bound to no organisation look after the gateway: nothing limits them.
+fn count(request: &Request, (budget, principal): (Budget, &Principal)) -> Option<Standing> {
+    let org = principal.org.clone()?;
+    let subject = match budget {
+        Budget::None => return None,
+        Budget::Usual => Subject::Org(org),
+        Budget::Publish => Subject::Publisher(org),
+    };
+    request.extensions().get::<Arc<Limits>>()?.count(subject)
+}
+
+/// With the headers that tell how often one may ask.
+pub fn answered(mut response: Response, standing: Option<Standing>) -> Response {
+    if let Some(standing) = standing {
+        standing.tell(response.headers_mut());
+    }
+    response
 }
 
 fn denied(access: Access) -> &'static str {

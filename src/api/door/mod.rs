@@ -1,16 +1,18 @@
 //! The one door: every route comes in through it, with who may use it and what it is, so that none can be without either.
 
 mod access;
+mod address;
 mod caller;
 mod guard;
 mod openapi;
 mod route;
 
 pub use access::{Access, Principal};
-pub use caller::{AdminKey, Credentials, Known, identify};
+pub use address::{ClientAddress, Peer, Proxies, network};
+pub use caller::{AdminKey, Credentials, KEY_BEGINS, Known, hex, identify};
 pub use guard::Bound;
 pub use openapi::{document, form};
-pub use route::{Answer, Param, Route, delete, get, patch, post, put};
+pub use route::{Answer, Budget, Param, Route, delete, get, patch, post, put};
 
 use axum::Router;
 use axum::handler::Handler;
@@ -33,7 +35,8 @@ impl Door {
         S: Clone + Send + Sync + 'static,
     {
         let guarded = on(route.filter(), handler).with_state(state);
-        let guarded = guarded.route_layer(from_fn_with_state(route.access, guard::check));
+        let rule = guard::Rule { access: route.access, budget: route.budget };
+        let guarded = guarded.route_layer(from_fn_with_state(rule, guard::check));
         self.router = std::mem::take(&mut self.router).route(&route.path, guarded);
         self.routes.push(route);
     }
@@ -45,7 +48,7 @@ impl Door {
     /// For tests of what is behind it: every caller is the administrator.
     #[cfg(test)]
     pub fn for_the_administrator(self) -> Router {
-        let principal = Principal { actor: "admin-key".to_owned(), grant: access::Grant::AdminKey, org: None };
+        let principal = Principal::with_the_admin_key();
         self.router.layer(axum::Extension(caller::Caller(Ok(principal))))
     }
 

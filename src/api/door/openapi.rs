@@ -6,7 +6,7 @@ use axum::http::Method;
 use serde_json::{Map, Value, json};
 
 use crate::api::door::access::Access;
-use crate::api::door::route::Route;
+use crate::api::door::route::{Budget, Route};
 use crate::api::error::Code;
 use crate::catalog::kind::Kind;
 
@@ -51,6 +51,7 @@ fn operation(route: &Route) -> Value {
         "operationId": operation_id(route),
         "tags": [route.tag],
         "summary": route.summary,
+        "description": format!("For: {}", route.access.about()),
         "parameters": parameters(route),
         "responses": responses(route),
         "security": match route.access {
@@ -125,7 +126,10 @@ fn errors(route: &Route) -> BTreeSet<u16> {
     errors.insert(400);
     errors.insert(503);
     if route.access != Access::Open {
-        errors.extend([401, 403, 429]);
+        errors.extend([401, 403]);
+    }
+    if route.budget != Budget::None {
+        errors.insert(429);
     }
     if route.path.contains('{') {
         errors.insert(404);

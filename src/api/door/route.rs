@@ -6,6 +6,17 @@ use serde_json::{Value, json};
 
 use crate::api::door::access::Access;
 
+/// Whose budget a request takes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Budget {
+    /// Nobody's: whoever watches the process watches it when it is busy too.
+    None,
+    /// That of the address, where nobody is known; else that of the organisation.
+    Usual,
+    /// That of the organisation for bringing events in.
+    Publish,
+}
+
 /// A parameter of the query.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Param {
@@ -66,6 +77,7 @@ pub struct Route {
     pub method: Method,
     pub path: String,
     pub access: Access,
+    pub budget: Budget,
     pub tag: &'static str,
     pub summary: String,
     pub params: Vec<Param>,
@@ -83,6 +95,7 @@ fn route(method: Method, path: impl Into<String>, access: Access) -> Route {
         method,
         path: path.into(),
         access,
+        budget: if access == Access::Publish { Budget::Publish } else { Budget::Usual },
         tag: "",
         summary: String::new(),
         params: Vec::new(),
@@ -116,6 +129,11 @@ pub fn delete(path: impl Into<String>, access: Access) -> Route {
 impl Route {
     pub fn says(self, tag: &'static str, summary: impl Into<String>) -> Route {
         Route { tag, summary: summary.into(), ..self }
+    }
+
+    /// Without a limit to how often it is asked.
+    pub fn unlimited(self) -> Route {
+        Route { budget: Budget::None, ..self }
     }
 
     pub fn params(mut self, params: impl IntoIterator<Item = Param>) -> Route {

@@ -15,6 +15,7 @@ use super::forms::{self, Entry, Payload, Tried};
 use super::logs::{event_of, filter, listed};
 use super::{visible, words};
 use crate::api::ApiState;
+use crate::api::door::Principal;
 use crate::api::error::{ApiError, Code};
 use crate::api::listing::Page;
 use crate::api::params::Params;
@@ -78,7 +79,7 @@ pub(super) struct Detail {
     #[serde(flatten)]
     #[schemars(with = "Entry")]
     entry: Value,
-    /// The payload of the event: JSON, or text, or base64 of other bytes. Null once it is no longer kept.
+    /// The payload of the event: JSON, or text, or base64 of other bytes. Null once it is no longer kept, and for who may not see it.
     #[schemars(with = "Option<Value>")]
     original_payload: Option<Payload>,
     /// Every attempt, from the first.
@@ -89,6 +90,7 @@ pub async fn one(
     State(state): State<ApiState>,
     Path(id): Path<String>,
     params: Params,
+    who: Principal,
 ) -> Result<Json<impl Serialize>, ApiError> {
     let (store, delivery) = visible(&state, &id, params).await?;
     if !DEAD.contains(&delivery.state.status) {
@@ -96,7 +98,7 @@ pub async fn one(
         return Err(ApiError::new(Code::NotFound, message));
     }
     let attempts = store.attempts(delivery.id).await?;
-    let event = event_of(&*store, &delivery).await?;
+    let event = event_of(&*store, &delivery, &who).await?;
     let snapshot = state.catalog.snapshot();
     let now = forms::current(&snapshot, &delivery);
     Ok(Json(Detail {

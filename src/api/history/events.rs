@@ -10,6 +10,7 @@ use super::forms::{self, Event, Log, Payload};
 use super::paging::Paging;
 use super::{span, store};
 use crate::api::ApiState;
+use crate::api::door::Principal;
 use crate::api::error::{ApiError, Code};
 use crate::api::listing::Page;
 use crate::api::params::Params;
@@ -44,7 +45,7 @@ pub(super) struct Detail {
     #[serde(flatten)]
     #[schemars(with = "Event")]
     event: Value,
-    /// The payload: JSON, or text, or base64 of other bytes. Null once it is no longer kept.
+    /// The payload: JSON, or text, or base64 of other bytes. Null once it is no longer kept, and for who may not see it.
     #[schemars(with = "Option<Value>")]
     payload: Option<Payload>,
     /// What became of it at each integration.
@@ -69,6 +70,7 @@ pub async fn one(
     State(state): State<ApiState>,
     Path(id): Path<String>,
     mut params: Params,
+    who: Principal,
 ) -> Result<Json<impl Serialize>, ApiError> {
     let (org, source) = (params.org(), params.text("source"));
     params.finish()?;
@@ -83,7 +85,7 @@ pub async fn one(
         Log::of(one, now)
     };
     Ok(Json(Detail {
-        payload: event.payload.as_deref().and_then(Payload::of),
+        payload: event.payload.as_deref().filter(|_| who.grant.sees_bodies()).and_then(Payload::of),
         // Texts, numbers and times always have a JSON form.
         event: serde_json::to_value(Event::of(event)).unwrap_or_default(),
         deliveries: deliveries.into_iter().map(form).collect(),

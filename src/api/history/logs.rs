@@ -11,7 +11,7 @@ use super::forms::{self, Log, OUTBOUND, Payload, Tried};
 use super::paging::{self, Paging};
 use super::{one_word, span, store, visible, words};
 use crate::api::ApiState;
-use crate::api::door::Param;
+use crate::api::door::{Param, Principal};
 use crate::api::error::ApiError;
 use crate::api::listing::Page;
 use crate::api::params::Params;
@@ -100,7 +100,7 @@ pub(super) struct Detail {
     #[serde(flatten)]
     #[schemars(with = "Log")]
     log: Value,
-    /// The payload of the event: JSON, or text, or base64 of other bytes. Null once it is no longer kept.
+    /// The payload of the event: JSON, or text, or base64 of other bytes. Null once it is no longer kept, and for who may not see it.
     #[schemars(with = "Option<Value>")]
     original_payload: Option<Payload>,
     /// The payload that was sent.
@@ -129,21 +129,33 @@ pub async fn one(
     State(state): State<ApiState>,
     Path(id): Path<String>,
     params: Params,
+    who: Principal,
 ) -> Result<Json<impl Serialize>, ApiError> {
     let (store, delivery) = visible(&state, &id, params).await?;
     let attempts = store.attempts(delivery.id).await?;
-    let event = event_of(&*store, &delivery).await?;
+    let event = event_of(&*store, &delivery, &who).await?;
     let snapshot = state.catalog.snapshot();
     let now = forms::current(&snapshot, &delivery);
-    Ok(Json(detail(Log::of(delivery.clone(), now), (&delivery, event.as_ref()), &attempts)))
+    let mut detail = detail(Log::of(delivery.clone(), now), (&delivery, event.as_ref()), &attempts);
+    // A receiver may send back what it was sent.
+    detail.response_body = detail.response_body.filter(|_| who.grant.sees_bodies());
+    Ok(Json(detail))
 }
 
-/// The event that the delivery is of, where it is still kept.
-pub(super) async fn event_of(store: &dyn Store, delivery: &Delivery) -> Result<Option<EventRow>, ApiError> {
+/// The event that the delivery is of, where it is still kept; without its payload for who may not see it.
+pub(super) async fn event_of(
+    store: &dyn Store,
+    delivery: &Delivery,
+    who: &Principal,
+) -> Result<Option<EventRow>, ApiError> {
     let about = &delivery.about;
     let Some(id) = about.event_id.as_deref() else { return Ok(None) };
     let key = EventKey { org: about.org.as_deref(), source: about.source.as_deref(), id };
-    Ok(store.event(key).await?.into_iter().next())
+    let mut event = store.event(key).await?.into_iter().next();
+    if let Some(event) = event.as_mut().filter(|_| !who.grant.sees_bodies()) {
+        event.payload = None;
+    }
+    Ok(event)
 }
 
 fn detail(log: Log, (delivery, event): (&Delivery, Option<&EventRow>), attempts: &[Attempt]) -> Detail {

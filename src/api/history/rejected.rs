@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::paging::Paging;
 use super::{span, store};
 use crate::api::ApiState;
+use crate::api::door::Principal;
 use crate::api::error::ApiError;
 use crate::api::listing::Page;
 use crate::api::params::Params;
@@ -48,25 +49,30 @@ pub(super) struct Item {
     /// Its headers.
     #[schemars(with = "Option<Value>")]
     headers: Option<Box<RawValue>>,
-    /// The payload: JSON, or text, or base64 of other bytes. Null once it is no longer kept.
-    payload: String,
+    /// What came, as text. Null for who may not see it.
+    payload: Option<String>,
     /// Whether it is longer than what is shown.
     payload_truncated: bool,
     /// When.
     rejected_at: Timestamp,
 }
 
-pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<Json<Page<impl Serialize>>, ApiError> {
+pub async fn list(
+    State(state): State<ApiState>,
+    mut params: Params,
+    who: Principal,
+) -> Result<Json<Page<impl Serialize>>, ApiError> {
     let (since, until) = span(&mut params);
     let (org, stage, reason) = (params.org(), params.text("stage"), params.text("reason"));
     let filter = RejectedFilter { org, stage, reason, since, until };
     let paging = Paging::numbered(&mut params);
     params.finish()?;
     let listed = store(&state)?.rejected(&filter, &paging.asked()).await?;
-    Ok(Json(paging.answer("rejected", listed, |_| None, item)))
+    let sees = who.grant.sees_bodies();
+    Ok(Json(paging.answer("rejected", listed, |_| None, |row| item(row, sees))))
 }
 
-fn item(row: Rejected) -> Item {
+fn item(row: Rejected, sees: bool) -> Item {
     let value = String::from_utf8_lossy(row.value.as_deref().unwrap_or_default());
     let payload: String = value.chars().take(SHOWN).collect();
     Item {
@@ -82,7 +88,7 @@ fn item(row: Rejected) -> Item {
         event_type: row.event_type,
         headers: RawValue::from_string(row.headers).ok(),
         payload_truncated: payload.len() < value.len(),
-        payload,
+        payload: sees.then_some(payload),
         rejected_at: row.at,
     }
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::Served;
 use super::filter::Filter;
+use super::issue::issue;
 use crate::api::answer::{self, Shown};
 use crate::api::conditions::if_match;
 use crate::api::draft::Draft;
@@ -38,21 +39,28 @@ pub async fn create(
     State(served): State<Served>,
     mut params: Params,
     by: Origin,
-    JsonBody(body): JsonBody,
+    JsonBody(mut body): JsonBody,
 ) -> Result<Response, ApiError> {
     let org = served.owner(&mut params);
     params.finish()?;
+    let issued = issue(&served.api, served.of.kind, (&mut body, None)).await?;
     let draft = match &org {
         Some(org) => served.draft(body).fix("orgId", org.as_str()),
         None => served.draft(body),
     };
+    let draft = draft.made(issued.fields);
     let draft = match served.of.kind {
         Kind::Organization | Kind::OrgUnit => draft,
         _ => draft.default("id", || Uuid::now_v7().to_string().into()),
     };
     let (key, json) = draft.named()?;
     let made = served.write(Change { key, condition: Condition::None, action: Action::Create(json) }, &by).await?;
-    Ok(answer::created(served.of.path, &made, served.shown(&made)))
+    let shown = served.shown(&made);
+    let shown = match issued.once {
+        Some((name, value)) => shown.once(name, value),
+        None => shown,
+    };
+    Ok(answer::created(served.of.path, &made, shown))
 }
 
 pub async fn one(
@@ -69,12 +77,13 @@ pub async fn one(
 pub async fn replace(
     State(served): State<Served>,
     (Path(id), mut params, headers, by): Ask,
-    JsonBody(body): JsonBody,
+    JsonBody(mut body): JsonBody,
 ) -> Result<Response, ApiError> {
     let org = served.owner(&mut params);
     params.finish()?;
     let was = served.visible(&id, org.as_ref())?;
-    let draft = served.draft(body).fix(served.of.kind.id_field(), &id);
+    let issued = issue(&served.api, served.of.kind, (&mut body, Some(&was))).await?;
+    let draft = served.draft(body).fix(served.of.kind.id_field(), &id).made(issued.fields);
     let draft = match was.org() {
         Some(org) => draft.default("orgId", || org.as_str().into()),
         None => draft,
@@ -86,12 +95,14 @@ pub async fn replace(
 pub async fn merge(
     State(served): State<Served>,
     (Path(id), mut params, headers, by): Ask,
-    JsonBody(body): JsonBody,
+    JsonBody(mut body): JsonBody,
 ) -> Result<Response, ApiError> {
     let org = served.owner(&mut params);
     params.finish()?;
     let was = served.visible(&id, org.as_ref())?;
-    let patch = Draft::new(served.of.kind, body).only_same(served.of.kind.id_field(), &id).patch()?;
+    let issued = issue(&served.api, served.of.kind, (&mut body, Some(&was))).await?;
+    let draft = Draft::new(served.of.kind, body).only_same(served.of.kind.id_field(), &id);
+    let patch = draft.made(issued.fields).patch()?;
     served.change(was.key(), (if_match(&headers), Action::Merge(patch)), &by).await
 }
 

@@ -3,6 +3,7 @@
 mod bulk;
 mod filter;
 mod handlers;
+mod issue;
 pub(super) mod versions;
 
 use serde_json::json;
@@ -24,9 +25,11 @@ const fn collection(kind: Kind, path: &'static str, items: &'static str) -> Coll
     Collection { kind, path, items }
 }
 
-pub const COLLECTIONS: [Collection; 8] = [
+pub const COLLECTIONS: [Collection; 10] = [
     collection(Kind::Organization, "/api/v1/admin/organizations", "organizations"),
     collection(Kind::OrgUnit, "/api/v1/admin/org-units", "units"),
+    collection(Kind::User, "/api/v1/admin/users", "users"),
+    collection(Kind::ApiKey, "/api/v1/admin/api-keys", "apiKeys"),
     collection(Kind::OutboundIntegration, "/api/v1/outbound-integrations", "integrations"),
     collection(Kind::Lookup, "/api/v1/lookups", "lookups"),
     collection(Kind::EventType, "/api/v1/event-types", "eventTypes"),
@@ -54,11 +57,19 @@ fn org_of(kind: Kind) -> Option<Param> {
     (kind != Kind::Organization).then(|| Param::text("orgId", "The organization that it has to belong to."))
 }
 
+/// Who reads and who changes. Keys are looked after by those whose organisation they open.
+fn access(of: &Collection) -> (Access, Access) {
+    match of.kind {
+        Kind::ApiKey => (Access::Manage, Access::Manage),
+        _ if of.path.starts_with("/api/v1/admin/") => (Access::Admin, Access::Admin),
+        _ => (Access::Read, Access::Write),
+    }
+}
+
 fn collection_routes(door: &mut Door, served: Served) {
     let Collection { kind, path, items } = *served.of;
     let (noun, tag, one) = (kind.noun(), kind.name(), format!("{path}/{{id}}"));
-    let admin = path.starts_with("/api/v1/admin/");
-    let (reads, changes) = if admin { (Access::Admin, Access::Admin) } else { (Access::Read, Access::Write) };
+    let (reads, changes) = access(served.of);
     let org = || org_of(kind);
     let whole = |status, about| Answer::json(status, about, form(kind.name()));
 
@@ -71,8 +82,8 @@ fn collection_routes(door: &mut Door, served: Served) {
     let create = post(path, changes)
         .says(tag, format!("Makes one {noun}."))
         .params(org())
-        .body(form(kind.name()))
-        .answers(whole(201, "Made, with its defaults."))
+        .body(issue::asked(kind).unwrap_or_else(|| form(kind.name())))
+        .answers(Answer::json(201, "Made, with its defaults.", issue::told(kind).unwrap_or_else(|| form(kind.name()))))
         .fails(&[409]);
     door.add(create, handlers::create, served.clone());
     let read = get(&one, reads).says(tag, format!("One {noun}.")).params(org()).answers(whole(200, "As it is."));
@@ -80,7 +91,7 @@ fn collection_routes(door: &mut Door, served: Served) {
     let replace = put(&one, changes)
         .says(tag, format!("Replaces one {noun}: what is left out gets its default; a secret sent as `***` stays."))
         .params(org())
-        .body(form(kind.name()))
+        .body(issue::asked(kind).unwrap_or_else(|| form(kind.name())))
         .answers(whole(200, "As it is now."))
         .fails(&[409]);
     door.add(replace, handlers::replace, served.clone());
@@ -109,7 +120,10 @@ fn collection_routes(door: &mut Door, served: Served) {
         .may_have_body(json!({"type": "object"}))
         .answers(whole(201, "The copy."))
         .fails(&[409]);
-    door.add(copy, handlers::duplicate, served.clone());
+    // What nobody sees is not given to another.
+    if kind.hidden().is_empty() {
+        door.add(copy, handlers::duplicate, served.clone());
+    }
     let many = post(format!("{path}/bulk"), changes)
         .says(tag, format!("Changes many {noun}s at once: all or none."))
         .params(org())

@@ -24,6 +24,9 @@ async fn every_kind_is_made_listed_read_replaced_and_deleted_by_the_same_routes(
         let made = api.post(of.path, example(of.kind)).await;
         assert_eq!(made.status, 201, "{}: {}", of.kind, made.body);
         let uri = made.header("location").to_owned();
+        let mut made = made;
+        // Told once.
+        made.body.as_object_mut().unwrap().shift_remove("key");
         assert_eq!(api.get(&uri).await.body, made.body, "{}", of.kind);
         let list = api.get(of.path).await.body;
         assert_eq!((&list[of.items][0], &list["total"]), (&made.body, &json!(1)), "{}", of.kind);

@@ -7,17 +7,17 @@ use crate::history::store::Store;
 use crate::model::record::{Received, Record};
 use crate::model::topic::Topic;
 
-const DEAD: &str = "0197a0b2-3c4d-8e5f-8a6b-000000000001";
+pub(super) const DEAD: &str = "0197a0b2-3c4d-8e5f-8a6b-000000000001";
 const SENT: &str = "0197a0b2-3c4d-8e5f-8a6b-000000000002";
 const T0: i64 = 1_763_712_000_000;
 
-struct Told {
-    api: Api,
+pub(super) struct Told {
+    pub(super) api: Api,
     store: Arc<SqliteStore>,
     _dir: tempfile::TempDir,
 }
 
-fn record(key: &str, value: &str, headers: &[(&'static str, &str)]) -> Record {
+pub(super) fn record(key: &str, value: &str, headers: &[(&'static str, &str)]) -> Record {
     let (key, value) = (Some(key.to_owned().into()), Some(value.to_owned().into()));
     let mut record = Record { key, value, ..Record::default() };
     headers.iter().for_each(|(name, value)| record.headers.push(*name, (*value).to_owned()));
@@ -52,7 +52,7 @@ fn attempt(delivery: &str, outcome: &str, status: &str) -> String {
 
 impl Told {
     /// One event with a delivery that died and one that arrived, and a rejected record.
-    async fn start() -> Told {
+    pub(super) async fn start() -> Told {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(SqliteStore::open(&dir.path().join("history.db"), "test").await.unwrap());
         let api = Api::with_bills().await;
@@ -73,7 +73,7 @@ impl Told {
         told
     }
 
-    async fn happened(&self, topic: Topic, after: i64, record: Record) {
+    pub(super) async fn happened(&self, topic: Topic, after: i64, record: Record) {
         let received: Received = self.api.topics.append_at(topic, 0, T0 + after, record);
         let mut batch = Batch::default();
         batch.take(topic, &received);

@@ -6,9 +6,12 @@ mod bad_input;
 mod catalog;
 mod collections;
 mod history;
+mod limits;
+mod login;
 mod resources;
 mod schemas;
 mod spec;
+mod walk;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +26,10 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::api::door::{Access, post as route};
-use crate::api::{AdminKey, ApiState, Credentials, Door, Health, Part, admin, router};
+use crate::api::{
+    AdminKey, ApiState, Credentials, Door, Edge, Health, Limits as Often, Origins, Part, Proxies, Rates, Tokens, admin,
+    router,
+};
 use crate::catalog::fake::SharedFake;
 use crate::catalog::seal::Keyring;
 use crate::catalog::writer::{Limits, Writer};
@@ -35,6 +41,7 @@ use crate::stream::fake::FakeLog;
 use crate::stream::log::LogError;
 
 const KEY: &str = "a-key-for-tests";
+const SECRET: &str = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=";
 const ORGS: &str = "/api/v1/admin/organizations";
 const INTEGRATIONS: &str = "/api/v1/outbound-integrations";
 
@@ -47,6 +54,29 @@ struct Api {
     clock: Arc<ManualClock>,
     well: Arc<Wellness>,
     _following: JoinSet<Result<(), LogError>>,
+}
+
+/// What a request meets before it comes to a route: nothing, as a rule.
+struct Around {
+    rates: Rates,
+    proxies: &'static str,
+    origins: Vec<String>,
+}
+
+impl Default for Around {
+    fn default() -> Self {
+        Around { rates: Rates::NONE, proxies: "192.0.2.1/32", origins: Vec::new() }
+    }
+}
+
+impl Around {
+    fn edge(self, clock: Arc<ManualClock>) -> Edge {
+        Edge {
+            limits: Arc::new(Often::new(self.rates, clock)),
+            proxies: Arc::new(Proxies(vec![self.proxies.parse().unwrap()])),
+            origins: Arc::new(Origins(self.origins)),
+        }
+    }
 }
 
 struct Wellness(AtomicBool);
@@ -100,6 +130,10 @@ impl Api {
     }
 
     fn of(key: Option<&str>, with_admin: bool) -> Api {
+        Api::at(key, with_admin, Around::default())
+    }
+
+    fn at(key: Option<&str>, with_admin: bool, around: Around) -> Api {
         let log = SharedFake::default();
         let catalog = Arc::new(Catalog::default());
         let mut tasks = JoinSet::new();
@@ -107,16 +141,23 @@ impl Api {
         let clock = Arc::new(ManualClock::at(Timestamp(1_763_712_930_250)));
         let limits = Limits { patience: std::time::Duration::from_secs(5), pause_ms: 0..=1, ..Limits::default() };
         let writer = Writer::new(Arc::new(log.clone()), Arc::clone(&catalog), clock.clone(), limits);
-        let keyring = Keyring::of("MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=", &[]).unwrap();
+        let keyring = Keyring::of(SECRET, &[]).unwrap();
+        let tokens = Tokens::of(SECRET, &[]).unwrap();
         let writer = writer.sealing_with(Some(Arc::new(keyring)));
         let (topics, history) = (FakeLog::new(), Arc::new(History::elsewhere()));
-        let well = Arc::new(Wellness(AtomicBool::new(true)));
-        let credentials =
-            Credentials { admin_key: AdminKey::of(key), catalog: Arc::clone(&catalog), clock: clock.clone() };
+        let (well, edge) = (Arc::new(Wellness(AtomicBool::new(true))), around.edge(clock.clone()));
+        let credentials = Credentials {
+            admin_key: AdminKey::of(key),
+            tokens: Arc::new(tokens),
+            catalog: catalog.clone(),
+            clock: clock.clone(),
+        };
         let state = ApiState {
             catalog,
             writer: Arc::new(writer),
             credentials,
+            auth: Arc::default(),
+            edge,
             retry: RetryPolicy { max_attempts: 3, ..RetryPolicy::default() },
             longest_wait: std::time::Duration::from_secs(144 * 3_600),
             log: Arc::new(topics.clone()),

@@ -85,7 +85,7 @@ impl Spec for User {
             _ => {}
         }
         Some(User {
-            name: fields.text("name", &Text::line(200)).unwrap_or_default(),
+            name: fields.text("name", &Text { chars: 0..=200, lines: false }).unwrap_or_default(),
             is_active: fields.flag("isActive").unwrap_or(true),
             description: head::description(fields),
             labels: fields.labels(),

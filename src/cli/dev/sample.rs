@@ -24,6 +24,8 @@ const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
 pub(super) struct Sample<'a> {
     pub api: &'a str,
     pub key: &'a Key,
+    /// Who may log in, as a line.
+    pub login: &'a str,
     pub receiver: &'a str,
 }
 
@@ -32,7 +34,13 @@ impl Sample<'_> {
     pub async fn run(&self, receiver: &mut Shown, kept: &Kept) -> anyhow::Result<()> {
         let client = Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
         self.ready(&client).await?;
-        println!("Tidegate is up at {}  (admin key: {})\n{}\n", self.api, self.key.shown(), kept.engine());
+        println!(
+            "Tidegate is up at {}  (admin key: {})\n{}\n{}\n",
+            self.api,
+            self.key.shown(),
+            self.login,
+            kept.engine()
+        );
         let org = json!({"orgId": ORG, "name": "City Clinic"});
         self.ensure(&client, ("admin/organizations", ORG, ""), &org).await?;
         let query = format!("?orgId={ORG}");

@@ -1,0 +1,67 @@
+//! People: their passwords, the tokens that they get for them, and how often a wrong password may be tried.
+
+mod failures;
+mod forms;
+mod handlers;
+pub mod password;
+mod token;
+
+use crate::api::ApiState;
+use crate::api::door::{Access, Answer, Door, form, get, post};
+use crate::catalog::resource::{Body, Resource};
+use crate::model::time::Timestamp;
+use failures::Failures;
+pub(super) use forms::schemas;
+use password::Passwords;
+pub use token::Tokens;
+
+/// What the routes of people work with. One for each process: what it counts, other processes do not know.
+#[derive(Debug, Default)]
+pub struct Auth {
+    pub passwords: Passwords,
+    failures: Failures,
+}
+
+/// Since when tokens of this account count: those from before were revoked, or are of another who had the same id.
+pub(super) fn counts_from(resource: &Resource) -> Timestamp {
+    let revoked = match &resource.body {
+        Body::User(user) => user.tokens_from,
+        _ => Timestamp::default(),
+    };
+    revoked.max(resource.revision.created_at)
+}
+
+/// The least moment from which on no token counts that was given out so far. Moments of the clock may repeat, and clocks of
+/// processes differ: that it moves is what revokes.
+pub(super) fn revoked_at(resource: &Resource, now: Timestamp) -> Timestamp {
+    now.max(Timestamp(counts_from(resource).0.saturating_add(1)))
+}
+
+pub(super) fn routes(door: &mut Door, state: &ApiState) {
+    let tag = "People";
+    let login = post("/api/v1/auth/login", Access::Open)
+        .says(tag, "Gives a token for an email address and a password. Each wrong one makes the next try wait.")
+        .body(form("Login"))
+        .answers(Answer::json(200, "Welcome.", form("Session")))
+        .fails(&[401, 429]);
+    door.add(login, handlers::login, state.clone());
+    let refresh = post("/api/v1/auth/refresh", Access::Session)
+        .says(tag, "Gives a token that lasts seven days from now; the one that asks stays as it is.")
+        .answers(Answer::json(200, "A new token.", form("Session")));
+    door.add(refresh, handlers::refresh, state.clone());
+    let logout = post("/api/v1/auth/logout", Access::Session)
+        .says(tag, "Ends every session of the person, on every process.")
+        .answers(Answer::nothing(204, "No token that was given out so far counts any more."));
+    door.add(logout, handlers::logout, state.clone());
+    let me = get("/api/v1/auth/me", Access::Session).says(tag, "Who has logged in.").answers(Answer::json(
+        200,
+        "The person.",
+        form("Person"),
+    ));
+    door.add(me, handlers::me, state.clone());
+    let password = post("/api/v1/auth/password", Access::Session)
+        .says(tag, "Changes the own password. Every other session ends; the answer has a token for this one.")
+        .body(form("NewPassword"))
+        .answers(Answer::json(200, "Changed.", form("Session")));
+    door.add(password, handlers::password, state.clone());
+}
