@@ -1,5 +1,6 @@
 //! History in this process: the stage that keeps it, or word of where it is asked for.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::{AppError, Gateway};
 use crate::config::{Config, Engine};
 use crate::history::History;
 use crate::history::project::Project;
-use crate::history::sqlite::SqliteStore;
+use crate::history::sqlite::{Claim, SqliteStore};
 use crate::history::store::{Retention, Store};
 
 /// The part of `/health`.
@@ -56,10 +57,17 @@ pub(super) fn start(gateway: &Gateway, tasks: &mut Tasks, config: &Config) -> Re
     Ok(history)
 }
 
+/// Makes sure that the store may be deleted, and touches nothing.
+pub(super) fn claim_history(config: &Config) -> Result<(PathBuf, Claim), AppError> {
+    let path = config.history.path(&config.data_dir).map_err(AppError::Configuration)?;
+    let claim = SqliteStore::claim(&path).map_err(|error| AppError::Configuration(error.to_string()))?;
+    Ok((path, claim))
+}
+
 /// Deletes the store, unless a process has it. Answers what was done.
 pub fn drop_history(config: &Config) -> Result<String, AppError> {
-    let path = config.history.path(&config.data_dir).map_err(AppError::Configuration)?;
-    let erased = SqliteStore::erase(&path).map_err(|error| AppError::Configuration(error.to_string()))?;
+    let (path, claim) = claim_history(config)?;
+    let erased = claim.delete().map_err(|fault| AppError::Failed(fault.to_string()))?;
     let path = path.display();
     Ok(match erased {
         true => format!(

@@ -45,6 +45,7 @@ use crate::model::ids::{Offset, Partition};
 use crate::model::record::{Output, Received};
 use crate::model::time::Clock;
 use crate::model::topic::Topic;
+use crate::sqlite::Claim;
 use crate::stream::lag::Lag;
 use crate::stream::log::{Follower, From, Log, LogError, Member, Membership, PartitionReader, Seat, SeatError, Signal};
 use crate::stream::room::{Room, RoomCredit};
@@ -137,9 +138,9 @@ impl EmbeddedLog {
         tokio::time::timeout(deadline, all).await.is_ok()
     }
 
-    /// Deletes the log in `dir`, unless a process has it.
-    pub fn erase(dir: &Path) -> Result<(), LogError> {
-        Ok(open::file(dir).erase().map(drop)?)
+    /// Makes sure that the log in `dir` may be deleted: no process has it, and it is one of ours.
+    pub fn claim(dir: &Path) -> Result<Claim, LogError> {
+        Ok(open::file(dir).claim()?)
     }
 
     fn stage(&self, name: &'static str, topic: Topic) -> Stage {

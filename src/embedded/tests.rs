@@ -188,7 +188,7 @@ async fn a_file_of_something_else_is_not_written_to() {
     let before = std::fs::read(&path).unwrap();
     let why = refusal(dir.path()).await;
     assert!(why.contains("not a log of tidegate"), "{why}");
-    assert!(EmbeddedLog::erase(dir.path()).is_err(), "nor deleted");
+    assert!(EmbeddedLog::claim(dir.path()).is_err(), "nor deleted");
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 

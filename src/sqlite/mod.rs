@@ -1,6 +1,7 @@
 //! A SQLite file of ours: one process has it, nobody but its user reads it, it is whole from the moment it has its name, and what
 //! goes wrong with it is told in sentences. What is in it is the business of the rooms above.
 
+mod claim;
 mod fault;
 mod open;
 #[cfg(test)]
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::SqliteSynchronous;
 
+pub use self::claim::Claim;
 pub use self::fault::{Fault, Why};
 pub use self::open::Opened;
 

@@ -120,7 +120,7 @@ async fn somebody_elses_file_is_neither_changed_nor_deleted() {
     theirs.close().await.unwrap();
     let before = std::fs::read(file.path()).unwrap();
     assert_eq!(refusal(&file).await.why, Why::Foreign);
-    assert_eq!(file.erase().unwrap_err().why, Why::Foreign);
+    assert_eq!(file.claim().unwrap_err().why, Why::Foreign);
     assert_eq!(std::fs::read(file.path()).unwrap(), before);
 }
 

@@ -1,6 +1,6 @@
 //! The stage on the embedded engine: restarts in the middle, a store that is away, a log that has forgotten.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
@@ -228,5 +228,5 @@ async fn a_store_that_was_dropped_comes_to_the_same_rows() {
 }
 
 fn rebuilt(path: &Path) {
-    assert_eq!(SqliteStore::erase(path), Ok(true));
+    assert!(SqliteStore::claim(path).unwrap().delete().unwrap());
 }

@@ -31,6 +31,7 @@ use super::store::{
 };
 use crate::model::ids::{DeliveryId, Offset, Partition};
 use crate::model::topic::Topic;
+pub use crate::sqlite::Claim;
 use crate::sqlite::SqliteFile;
 
 /// Of one event's or one delivery's rows.
@@ -78,9 +79,9 @@ impl SqliteStore {
         })
     }
 
-    /// Deletes the store in `path`, unless a process has it; whether there was one.
-    pub fn erase(path: &Path) -> Result<bool, StoreError> {
-        Ok(open::file(path).erase()?)
+    /// Makes sure that the store in `path` may be deleted: no process has it, and it is one of ours.
+    pub fn claim(path: &Path) -> Result<Claim, StoreError> {
+        Ok(open::file(path).claim()?)
     }
 
     fn fault(&self, error: &sqlx::Error) -> StoreError {
