@@ -94,8 +94,7 @@ mod tests {
         let log = writer(dir.path(), Arc::new(ManualClock::at(Timestamp(0)))).await;
         assert!(log.close(Duration::from_secs(30)).await);
         drop(history(dir.path()).await);
-        let config =
-            Config { engine: config::Engine::Embedded, data_dir: dir.path().to_owned(), ..Config::default() };
+        let config = Config { engine: config::Engine::Embedded, data_dir: dir.path().to_owned(), ..Config::default() };
         (dir, config)
     }
 
@@ -108,7 +107,10 @@ mod tests {
         let (dir, config) = left().await;
         let taken = history(dir.path()).await;
         let refused = start_over(&config);
-        assert!(matches!(&refused, Err(AppError::Configuration(why)) if why.contains("another process")), "{refused:?}");
+        assert!(
+            matches!(&refused, Err(AppError::Configuration(why)) if why.contains("another process")),
+            "{refused:?}"
+        );
         assert!(dir.path().join("log.db").exists(), "the log is gone already");
         drop(taken);
         start_over(&config).unwrap();

@@ -11,7 +11,7 @@ use super::{AppError, Gateway};
 use crate::config::{Config, Engine};
 use crate::history::History;
 use crate::history::project::Project;
-use crate::history::sqlite::{Claim, SqliteStore};
+use crate::history::sqlite::{Claim, Place, SqliteStore};
 use crate::history::store::{Retention, Store};
 
 /// The part of `/health`.
@@ -60,7 +60,8 @@ pub(super) fn start(gateway: &Gateway, tasks: &mut Tasks, config: &Config) -> Re
 /// Makes sure that the store may be deleted, and touches nothing.
 pub(super) fn claim_history(config: &Config) -> Result<(PathBuf, Claim), AppError> {
     let path = config.history.path(&config.data_dir).map_err(AppError::Configuration)?;
-    let claim = SqliteStore::claim(&path).map_err(|error| AppError::Configuration(error.to_string()))?;
+    let place = if config.history.url.is_none() { Place::Usual } else { Place::Given };
+    let claim = SqliteStore::claim(&path, place).map_err(|error| AppError::Configuration(error.to_string()))?;
     Ok((path, claim))
 }
 

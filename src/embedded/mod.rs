@@ -45,7 +45,7 @@ use crate::model::ids::{Offset, Partition};
 use crate::model::record::{Output, Received};
 use crate::model::time::Clock;
 use crate::model::topic::Topic;
-use crate::sqlite::Claim;
+use crate::sqlite::{Claim, Place};
 use crate::stream::lag::Lag;
 use crate::stream::log::{Follower, From, Log, LogError, Member, Membership, PartitionReader, Seat, SeatError, Signal};
 use crate::stream::room::{Room, RoomCredit};
@@ -140,7 +140,7 @@ impl EmbeddedLog {
 
     /// Makes sure that the log in `dir` may be deleted: no process has it, and it is one of ours.
     pub fn claim(dir: &Path) -> Result<Claim, LogError> {
-        Ok(open::file(dir).claim()?)
+        Ok(open::file(dir).claim(Place::Usual)?)
     }
 
     fn stage(&self, name: &'static str, topic: Topic) -> Stage {

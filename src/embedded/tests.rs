@@ -196,7 +196,8 @@ async fn a_file_of_something_else_is_not_written_to() {
 async fn a_damaged_file_is_told_as_that_and_kept() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log.db");
-    let damaged = vec![0x5a_u8; 40_000];
+    let mut damaged = b"SQLite format 3\0".to_vec();
+    damaged.resize(40_000, 0x5a);
     std::fs::write(&path, &damaged).unwrap();
     let why = refusal(dir.path()).await;
     assert!(why.contains("it is damaged") && why.contains("put a copy of the folder back"), "{why}");

@@ -6,6 +6,8 @@ use std::io::Read as _;
 use super::open::{KEPT, LOCK, remove};
 use super::{Fault, SqliteFile, Why};
 
+const MAGIC: &[u8] = b"SQLite format 3\0";
+
 /// The right to delete a file. While it lives no process opens that file.
 #[derive(Debug)]
 pub struct Claim {
@@ -14,9 +16,27 @@ pub struct Claim {
     _lock: Option<File>,
 }
 
+/// Where a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Under its usual name in the data folder: what is damaged there was ours.
+    Usual,
+    /// Under a name that was given: it may be anything.
+    Given,
+}
+
+/// Whose a file is, by its first bytes: <https://www.sqlite.org/fileformat.html>.
+#[derive(Debug, PartialEq, Eq)]
+enum Whose {
+    Ours,
+    Foreign,
+    /// It does not say. It is no text either, which no damage makes.
+    Unknown,
+}
+
 impl SqliteFile {
-    /// Makes sure that the file may be deleted: no process has it, and it is not somebody else's. Nothing is touched.
-    pub fn claim(&self) -> Result<Claim, Fault> {
+    /// Makes sure that the file may be deleted: no process has it, and it is one of ours. Nothing is touched.
+    pub fn claim(&self, place: Place) -> Result<Claim, Fault> {
         // One that is missing may be in the making.
         let lock = match self.path.exists() || self.beside(LOCK).exists() {
             true => Some(self.lock()?),
@@ -24,21 +44,41 @@ impl SqliteFile {
         };
         let is_there = self.path.exists();
         if is_there {
-            self.look_whose()?;
+            let whose = Whose::of(&self.start()?, self.kind.application);
+            if whose == Whose::Foreign || (whose == Whose::Unknown && place == Place::Given) {
+                return Err(self.told(Why::Foreign));
+            }
         }
         Ok(Claim { file: self.clone(), is_there, _lock: lock })
     }
 
-    fn look_whose(&self) -> Result<(), Fault> {
+    /// Does the file begin as every SQLite file does?
+    pub(super) fn is_sqlite(&self) -> bool {
+        self.start().is_ok_and(|start| start.starts_with(MAGIC))
+    }
+
+    /// The header. Not to be read while this process has the file open: closing it would let go of SQLite's locks.
+    fn start(&self) -> Result<Vec<u8>, Fault> {
         let mut start = Vec::new();
         let read = File::open(&self.path).and_then(|file| file.take(100).read_to_end(&mut start));
-        read.map_err(|e| self.told(Why::Unopened(e.to_string())))?;
-        // https://www.sqlite.org/fileformat.html: what a database file begins with, and where it says whose it is.
-        let whose = start.get(68..72);
-        if start.starts_with(b"SQLite format 3\0") && whose != Some(&self.kind.application.to_be_bytes()) {
-            return Err(self.told(Why::Foreign));
+        read.map(|_| start).map_err(|e| self.told(Why::Unopened(e.to_string())))
+    }
+}
+
+impl Whose {
+    fn of(start: &[u8], application: i32) -> Whose {
+        let is_text = || {
+            // The last character may be cut off.
+            let text = start.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+            text.len() + 4 > start.len() && !text.chars().any(|c| c.is_control() && !c.is_whitespace())
+        };
+        match start.get(68..72) {
+            _ if !start.starts_with(MAGIC) && is_text() => Whose::Foreign,
+            _ if !start.starts_with(MAGIC) => Whose::Unknown,
+            Some(id) if id == application.to_be_bytes() => Whose::Ours,
+            Some(_) => Whose::Foreign,
+            None => Whose::Unknown,
         }
-        Ok(())
     }
 }
 

@@ -50,14 +50,13 @@ impl Why {
     /// By the primary result codes of <https://www.sqlite.org/rescode.html>.
     pub(super) fn of(error: &sqlx::Error) -> Why {
         let told = || error.to_string();
-        let code = match error {
-            sqlx::Error::Database(e) => e.code().and_then(|c| c.parse::<i32>().ok()).map(|c| c & 0xff),
+        match error {
             sqlx::Error::Io(e) => return Why::of_io(e),
             // What is not as it was written.
             sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => return Why::Damaged(told()),
-            _ => None,
-        };
-        match code {
+            _ => {}
+        }
+        match code(error) {
             Some(5 | 6) => Why::Busy,
             Some(8) => Why::Unwritable(told()),
             Some(10) => Why::Disk(told()),
@@ -74,6 +73,17 @@ impl Why {
             _ => Why::Unwritable(error.to_string()),
         }
     }
+}
+
+/// SQLITE_NOTADB.
+pub(super) fn is_no_database(error: &sqlx::Error) -> bool {
+    code(error) == Some(26)
+}
+
+/// The primary result code.
+fn code(error: &sqlx::Error) -> Option<i32> {
+    let code = error.as_database_error()?.code()?.parse::<i32>().ok()?;
+    Some(code & 0xff)
 }
 
 impl fmt::Display for Fault {
@@ -98,7 +108,11 @@ impl fmt::Display for Fault {
                 steps.len(),
                 advice.mend
             ),
-            Why::Foreign => write!(f, "it is not a {name} of tidegate; name another place with {}", advice.setting),
+            Why::Foreign => write!(
+                f,
+                "it is not a {name} of tidegate, so it is left alone; name another place with {}, or remove it yourself",
+                advice.setting
+            ),
             Why::Refused(why) | Why::Other(why) => f.write_str(why),
         }
     }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::SqliteSynchronous;
 
-pub use self::claim::Claim;
+pub use self::claim::{Claim, Place};
 pub use self::fault::{Fault, Why};
 pub use self::open::Opened;
 

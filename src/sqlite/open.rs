@@ -11,6 +11,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
 
+use super::fault::is_no_database;
 use super::{Fault, Kind, SqliteFile, Why};
 
 const READERS: u32 = 4;
@@ -108,10 +109,15 @@ impl SqliteFile {
 
     /// How many steps the file has had.
     async fn steps(&self) -> Result<usize, Fault> {
-        let mut file = self.reading(&self.path).read_only(true).connect().await.map_err(|e| self.fault(&e))?;
+        // A damaged file is mended by deleting it, which is no advice for one that never was SQLite's.
+        let told = |error: sqlx::Error| match is_no_database(&error) && !self.is_sqlite() {
+            true => self.told(Why::Foreign),
+            false => self.fault(&error),
+        };
+        let mut file = self.reading(&self.path).read_only(true).connect().await.map_err(told)?;
         let mut number = async |pragma: &'static str| {
             let row = sqlx::query(pragma).fetch_one(&mut file).await;
-            row.and_then(|row| row.try_get::<i32, _>(0)).map_err(|e| self.fault(&e))
+            row.and_then(|row| row.try_get::<i32, _>(0)).map_err(told)
         };
         let (application, version) = (number("PRAGMA application_id").await?, number("PRAGMA user_version").await?);
         match usize::try_from(version) {

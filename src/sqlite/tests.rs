@@ -120,7 +120,7 @@ async fn somebody_elses_file_is_neither_changed_nor_deleted() {
     theirs.close().await.unwrap();
     let before = std::fs::read(file.path()).unwrap();
     assert_eq!(refusal(&file).await.why, Why::Foreign);
-    assert_eq!(file.claim().unwrap_err().why, Why::Foreign);
+    assert_eq!(file.claim(Place::Usual).unwrap_err().why, Why::Foreign);
     assert_eq!(std::fs::read(file.path()).unwrap(), before);
 }
 
@@ -148,5 +148,27 @@ async fn a_place_that_cannot_be_written_is_told_with_its_name_and_the_setting() 
         let told = refusal(&SqliteFile::new(place.to_owned(), &FIRST)).await.to_string();
         let says = [place.to_str().unwrap(), "cannot be made", "name another place with HEAP"];
         assert!(says.iter().all(|word| told.contains(word)), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn what_never_was_ours_is_not_deleted_and_not_told_to_be_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = SqliteFile::new(dir.path().join("heap.db"), &FIRST);
+    let long = "no database, \u{20ac} ".repeat(1_000);
+    for text in ["tgdev_0123456789abcdef\n", &long] {
+        std::fs::write(file.path(), text).unwrap();
+        assert_eq!(refusal(&file).await.why, Why::Foreign);
+        for place in [Place::Usual, Place::Given] {
+            let told = file.claim(place).unwrap_err().to_string();
+            assert!(told.contains("heap.db: it is not a heap of tidegate") && told.contains("remove it"), "{told}");
+        }
+    }
+    // What a disk makes of a file that is ours, and what may be a picture.
+    for byte in [0, 0xa5] {
+        std::fs::write(file.path(), vec![byte; 4_096]).unwrap();
+        assert_eq!(refusal(&file).await.why, Why::Foreign);
+        assert_eq!(file.claim(Place::Given).unwrap_err().why, Why::Foreign);
+        assert!(file.claim(Place::Usual).unwrap().delete().unwrap());
     }
 }

@@ -228,5 +228,5 @@ async fn a_store_that_was_dropped_comes_to_the_same_rows() {
 }
 
 fn rebuilt(path: &Path) {
-    assert!(SqliteStore::claim(path).unwrap().delete().unwrap());
+    assert!(SqliteStore::claim(path, Place::Usual).unwrap().delete().unwrap());
 }

@@ -31,8 +31,8 @@ use super::store::{
 };
 use crate::model::ids::{DeliveryId, Offset, Partition};
 use crate::model::topic::Topic;
-pub use crate::sqlite::Claim;
 use crate::sqlite::SqliteFile;
+pub use crate::sqlite::{Claim, Place};
 
 /// Of one event's or one delivery's rows.
 const MANY: i64 = 1_000;
@@ -80,8 +80,8 @@ impl SqliteStore {
     }
 
     /// Makes sure that the store in `path` may be deleted: no process has it, and it is one of ours.
-    pub fn claim(path: &Path) -> Result<Claim, StoreError> {
-        Ok(open::file(path).claim()?)
+    pub fn claim(path: &Path, place: Place) -> Result<Claim, StoreError> {
+        Ok(open::file(path).claim(place)?)
     }
 
     fn fault(&self, error: &sqlx::Error) -> StoreError {

@@ -23,7 +23,7 @@ async fn refusal(dir: &Path) -> String {
 }
 
 fn erase(path: &Path) -> Result<bool, StoreError> {
-    Ok(SqliteStore::claim(path)?.delete()?)
+    Ok(SqliteStore::claim(path, Place::Usual)?.delete()?)
 }
 
 /// A statement on the file, by somebody else.
@@ -157,9 +157,12 @@ async fn a_file_that_cannot_be_used_is_refused_with_what_to_do() {
     by_hand(dir.path(), "PRAGMA user_version = 0; PRAGMA application_id = 7").await;
     let foreign = refusal(dir.path()).await;
     assert!(foreign.contains("not a history of tidegate") && foreign.contains("DATABASE_URL"), "{foreign}");
-    std::fs::write(&path, "no database".repeat(1_000)).unwrap();
+    let mut damaged = b"SQLite format 3\0".to_vec();
+    damaged.resize(8_000, 0xa5);
+    std::fs::write(&path, &damaged).unwrap();
     let damaged = refusal(dir.path()).await;
     assert!(damaged.contains("damaged") && damaged.contains("tidegate history rebuild"), "{damaged}");
+    std::fs::write(&path, vec![0; 8_000]).unwrap();
     assert_eq!(erase(&path), Ok(true), "what is damaged can be made anew");
     drop(open(dir.path()).await.unwrap());
 }
