@@ -38,11 +38,11 @@ impl SqliteFile {
     /// Makes sure that the file may be deleted: no process has it, and it is one of ours. Nothing is touched.
     pub fn claim(&self, place: Place) -> Result<Claim, Fault> {
         // One that is missing may be in the making.
-        let lock = match self.path.exists() || self.beside(LOCK).exists() {
+        let lock = match self.is_made()? || self.beside(LOCK).exists() {
             true => Some(self.lock()?),
             false => None,
         };
-        let is_there = self.path.exists();
+        let is_there = self.is_made()?;
         if is_there {
             let whose = Whose::of(&self.start()?, self.kind.application);
             if whose == Whose::Foreign || (whose == Whose::Unknown && place == Place::Given) {

@@ -100,7 +100,9 @@ impl fmt::Display for Fault {
                 "it cannot be written ({error}); make file and folder writable for this user, or name another place with {}",
                 advice.setting
             ),
-            Why::Unopened(error) => write!(f, "it cannot be opened ({error}); are folder and file this user's?"),
+            Why::Unopened(error) => {
+                write!(f, "it cannot be opened ({error}); is its disk there, and are folder and file this user's?")
+            }
             Why::Taken => write!(f, "another process uses it; {}", advice.taken),
             Why::Newer(format) => write!(
                 f,

@@ -7,6 +7,7 @@ mod open;
 #[cfg(test)]
 mod tests;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::SqliteSynchronous;
@@ -69,9 +70,30 @@ impl SqliteFile {
         &self.path
     }
 
-    /// An empty file is one that is still to be made.
+    /// Is there a file that can be looked at? An empty one is still to be made.
     pub fn is_there(&self) -> bool {
-        std::fs::metadata(&self.path).is_ok_and(|about| about.len() > 0)
+        self.is_made().unwrap_or(false)
+    }
+
+    /// Only where nothing has the name is one missing: what cannot be reached now may hold everything.
+    fn is_made(&self) -> Result<bool, Fault> {
+        match std::fs::symlink_metadata(&self.path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(self.told(Why::Unopened(e.to_string()))),
+            Ok(about) if about.is_symlink() => self.is_led_to(),
+            Ok(about) if about.is_file() => Ok(about.len() > 0),
+            Ok(_) => Err(self.told(Why::Foreign)),
+        }
+    }
+
+    /// The same for a name that is a link.
+    fn is_led_to(&self) -> Result<bool, Fault> {
+        let to = std::fs::read_link(&self.path).unwrap_or_default();
+        match std::fs::metadata(&self.path) {
+            Ok(about) if about.is_file() && about.len() > 0 => Ok(true),
+            Ok(_) => Err(self.told(Why::Foreign)),
+            Err(e) => Err(self.told(Why::Unopened(format!("it is a link to {}: {e}", to.display())))),
+        }
     }
 
     /// What an error of SQLite means.

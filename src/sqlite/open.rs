@@ -38,7 +38,7 @@ impl SqliteFile {
     /// kind and version, is refused, and not opened for writing, which would change it.
     pub async fn open(&self) -> Result<Opened, Fault> {
         let lock = self.lock()?;
-        if !self.is_there() {
+        if !self.is_made()? {
             self.make().await?;
         }
         let had = self.steps().await?;

@@ -172,3 +172,29 @@ async fn what_never_was_ours_is_not_deleted_and_not_told_to_be_damaged() {
         assert!(file.claim(Place::Usual).unwrap().delete().unwrap());
     }
 }
+
+#[tokio::test]
+async fn a_link_to_a_disk_that_is_not_mounted_is_no_reason_to_begin_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = SqliteFile::new(dir.path().join("heap.db"), &FIRST);
+    let far = dir.path().join("disk/heap.db");
+    std::os::unix::fs::symlink(&far, file.path()).unwrap();
+    std::fs::write(file.beside("-wal"), b"what it had").unwrap();
+    for fault in [refusal(&file).await, file.claim(Place::Usual).unwrap_err()] {
+        let told = fault.to_string();
+        let says = ["it cannot be opened (it is a link to", far.to_str().unwrap(), "is its disk there"];
+        assert!(says.iter().all(|word| told.contains(word)), "{told}");
+    }
+    assert!(file.path().is_symlink() && file.beside("-wal").exists(), "it was put aside");
+    assert!(!file.is_there());
+}
+
+#[tokio::test]
+async fn a_device_is_not_replaced_by_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = SqliteFile::new(dir.path().join("heap.db"), &FIRST);
+    let socket = std::os::unix::net::UnixListener::bind(file.path()).unwrap();
+    assert_eq!(refusal(&file).await.why, Why::Foreign);
+    assert!(file.claim(Place::Usual).is_err() && !file.path().is_file());
+    drop(socket);
+}
