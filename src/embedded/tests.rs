@@ -248,3 +248,16 @@ async fn another_number_of_partitions_is_refused() {
     let why = opened.err().map(|e| e.to_string()).unwrap_or_default();
     assert!(why.contains("topic events has 3 partitions there and 12 in the topology"), "{why}");
 }
+
+#[tokio::test]
+async fn rows_of_another_writer_are_told_and_not_tried_against_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path(), clock()).await.unwrap();
+    append(&log, Topic::Events, &[("a", Some("1"))]).await;
+    by_hand(dir.path(), "INSERT INTO log SELECT id + 1, at, key, headers, value FROM log").await;
+    let failed = log.append(vec![output(Topic::Events, "b", Some("1"))]).await;
+    assert!(
+        matches!(&failed, Err(LogError::Fatal(why)) if why.contains("another program has written to it")),
+        "{failed:?}"
+    );
+}

@@ -1,9 +1,9 @@
 //! A file that is given up: looked at and locked first, deleted later.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Error as IoError, Read as _};
 
-use super::open::{KEPT, LOCK, remove};
+use super::open::{KEPT, LOCK, NEW, remove};
 use super::{Fault, SqliteFile, Why};
 
 const MAGIC: &[u8] = b"SQLite format 3\0";
@@ -57,6 +57,14 @@ impl SqliteFile {
         self.start().is_ok_and(|start| start.starts_with(MAGIC))
     }
 
+    /// Gives up what is in the file. A link to it goes on to lead to a file, an empty one: the next is made there.
+    fn leave(&self) -> Result<(), IoError> {
+        match self.linked {
+            true => File::create(self.beside(NEW)).and_then(|_| std::fs::rename(self.beside(NEW), &self.path)),
+            false => remove(&self.path),
+        }
+    }
+
     /// The header. Not to be read while this process has the file open: closing it would let go of SQLite's locks.
     fn start(&self) -> Result<Vec<u8>, Fault> {
         let mut start = Vec::new();
@@ -90,7 +98,7 @@ impl Claim {
         }
         let file = &self.file;
         // The file first: a write-ahead log without its file is nothing, the other way round it is a file that lacks its end.
-        let gone = remove(&file.path).and_then(|()| KEPT.iter().try_for_each(|end| remove(&file.beside(end))));
+        let gone = file.leave().and_then(|()| KEPT.iter().try_for_each(|end| remove(&file.beside(end))));
         gone.map_err(|e| file.told(Why::Unwritable(format!("it cannot be deleted: {e}"))))?;
         Ok(true)
     }

@@ -19,6 +19,8 @@ pub enum Why {
     Full,
     /// Another program holds it for longer than one waits.
     Busy,
+    /// What it holds cannot stand beside what this process knows of it.
+    Contradicted(String),
     /// The disk under it failed.
     Disk(String),
     Damaged(String),
@@ -63,6 +65,7 @@ impl Why {
             Some(11 | 26) => Why::Damaged(told()),
             Some(13) => Why::Full,
             Some(14) => Why::Unopened(told()),
+            Some(19) => Why::Contradicted(told()),
             _ => Why::Other(told()),
         }
     }
@@ -95,6 +98,11 @@ impl fmt::Display for Fault {
             Why::Busy => write!(f, "another program keeps it locked; end that one, a shell of sqlite3 perhaps"),
             Why::Disk(error) => write!(f, "its disk failed ({error}); the system's log may say more"),
             Why::Damaged(error) => write!(f, "it is damaged ({error}); {}", advice.mend),
+            Why::Contradicted(error) => write!(
+                f,
+                "another program has written to it, or it is damaged ({error}); end that program and start again, or {}",
+                advice.mend
+            ),
             Why::Unwritable(error) => write!(
                 f,
                 "it cannot be written ({error}); make file and folder writable for this user, or name another place with {}",

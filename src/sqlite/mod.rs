@@ -59,11 +59,15 @@ pub struct Advice {
 pub struct SqliteFile {
     path: PathBuf,
     kind: &'static Kind,
+    /// Its user knows it by the name of a link.
+    linked: bool,
 }
 
 impl SqliteFile {
+    /// A link is followed now, once: what is locked, opened and deleted is the file, whatever its names.
     pub fn new(path: PathBuf, kind: &'static Kind) -> SqliteFile {
-        SqliteFile { path, kind }
+        let led = if path.is_symlink() { path.canonicalize().ok() } else { None };
+        SqliteFile { linked: led.is_some(), path: led.unwrap_or(path), kind }
     }
 
     pub fn path(&self) -> &Path {
@@ -80,19 +84,12 @@ impl SqliteFile {
         match std::fs::symlink_metadata(&self.path) {
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
             Err(e) => Err(self.told(Why::Unopened(e.to_string()))),
-            Ok(about) if about.is_symlink() => self.is_led_to(),
+            Ok(about) if about.is_symlink() => {
+                let to = std::fs::read_link(&self.path).unwrap_or_default();
+                Err(self.told(Why::Unopened(format!("it is a link to {}, which is not reached", to.display()))))
+            }
             Ok(about) if about.is_file() => Ok(about.len() > 0),
             Ok(_) => Err(self.told(Why::Foreign)),
-        }
-    }
-
-    /// The same for a name that is a link.
-    fn is_led_to(&self) -> Result<bool, Fault> {
-        let to = std::fs::read_link(&self.path).unwrap_or_default();
-        match std::fs::metadata(&self.path) {
-            Ok(about) if about.is_file() && about.len() > 0 => Ok(true),
-            Ok(_) => Err(self.told(Why::Foreign)),
-            Err(e) => Err(self.told(Why::Unopened(format!("it is a link to {}: {e}", to.display())))),
         }
     }
 

@@ -20,7 +20,7 @@ const BUSY: Duration = Duration::from_secs(10);
 const CHECKPOINT_PAGES: &str = "4000";
 const WAL_KEEPS: &str = "67108864";
 /// The end of a file's name until it is whole.
-const NEW: &str = ".new";
+pub(super) const NEW: &str = ".new";
 /// What is locked for a file.
 pub(super) const LOCK: &str = ".lock";
 /// What SQLite keeps beside a file.
@@ -130,7 +130,7 @@ impl SqliteFile {
 
     /// Makes the file whole under another name: a process that dies meanwhile leaves nothing that has to be understood.
     async fn make(&self) -> Result<(), Fault> {
-        let new = SqliteFile { path: self.beside(NEW), kind: self.kind };
+        let new = SqliteFile { path: self.beside(NEW), kind: self.kind, linked: false };
         // Beside its name too: SQLite would take an older file's write-ahead log for the new one's.
         let cleared = remove(&new.path)
             .and_then(|()| {

@@ -198,3 +198,26 @@ async fn a_device_is_not_replaced_by_a_file() {
     assert!(file.claim(Place::Usual).is_err() && !file.path().is_file());
     drop(socket);
 }
+
+#[tokio::test]
+async fn two_processes_do_not_share_a_file_by_two_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let real = file(dir.path(), &FIRST);
+    let link = dir.path().join("link.db");
+    std::os::unix::fs::symlink(real.path(), &link).unwrap();
+    let opened = real.open().await.unwrap();
+    let linked = SqliteFile::new(link.clone(), &FIRST);
+    assert_eq!(refusal(&linked).await.why, Why::Taken);
+    assert_eq!(linked.claim(Place::Usual).unwrap_err().why, Why::Taken);
+    close(opened).await;
+    let mut opened = linked.open().await.unwrap();
+    run(&mut opened, "INSERT INTO things VALUES ('a')").await;
+    assert_eq!(refusal(&real).await.why, Why::Taken);
+    close(opened).await;
+    // The link stays, and leads to the next one.
+    assert!(linked.claim(Place::Usual).unwrap().delete().unwrap());
+    let next = SqliteFile::new(link.clone(), &FIRST);
+    assert!(link.is_symlink() && !next.is_there());
+    assert_eq!(things(&next.open().await.unwrap()).await, 0);
+    assert!(link.is_symlink() && real.is_there());
+}
