@@ -9,6 +9,7 @@ use super::history::claim_history;
 use super::{AppError, reach};
 use crate::config::{self, Config};
 use crate::embedded::EmbeddedLog;
+use crate::history::sqlite::Origin;
 use crate::kafka::KafkaLog;
 use crate::model::time::Clock;
 use crate::stream::log::{Log, LogError};
@@ -64,6 +65,17 @@ impl Engine {
         }
     }
 
+    /// The log as its history knows it.
+    pub(super) fn origin(&self, config: &Config) -> Origin {
+        match self {
+            Engine::Kafka(_) => Origin { name: format!("kafka, prefix {}", config.kafka.topic_prefix), formerly: None },
+            // Before logs had ids all had one name.
+            Engine::Embedded(log) => {
+                Origin { name: format!("embedded, {}", log.id().id), formerly: log.id().older.then_some("embedded") }
+            }
+        }
+    }
+
     /// Leaves the groups and closes what is open, within this time.
     pub(super) async fn close(&self, within: Duration) {
         match self {
@@ -83,6 +95,9 @@ impl Engine {
 mod tests {
     use std::path::Path;
 
+    use sqlx::sqlite::SqliteConnectOptions;
+    use sqlx::{ConnectOptions as _, Connection as _};
+
     use super::*;
     use crate::app::view::tests::writer;
     use crate::history::sqlite::SqliteStore;
@@ -100,6 +115,48 @@ mod tests {
 
     async fn history(dir: &Path) -> SqliteStore {
         SqliteStore::open(&dir.join("history.db"), "embedded").await.unwrap()
+    }
+
+    async fn origin(dir: &Path, config: &Config) -> Origin {
+        let log = writer(dir, Arc::new(ManualClock::at(Timestamp(0)))).await;
+        let engine = Engine::Embedded(Arc::new(log));
+        engine.close(Duration::from_secs(30)).await;
+        engine.origin(config)
+    }
+
+    async fn opened(dir: &Path, origin: Origin) -> Result<(), String> {
+        SqliteStore::open(&dir.join("history.db"), origin).await.map(drop).map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn a_history_of_a_log_that_was_removed_is_not_mixed_with_the_next_ones() {
+        let (dir, config) = left().await;
+        let dir = dir.path();
+        let first = origin(dir, &config).await;
+        // Of an earlier version's log, which this one is not.
+        assert!(opened(dir, first.clone()).await.is_err());
+        std::fs::remove_file(dir.join("history.db")).unwrap();
+        for _ in 0..2 {
+            opened(dir, first.clone()).await.unwrap();
+            assert_eq!(origin(dir, &config).await.name, first.name, "it is the same log");
+        }
+        std::fs::remove_file(dir.join("log.db")).unwrap();
+        let why = opened(dir, origin(dir, &config).await).await.unwrap_err();
+        assert!(why.contains("the history of another log") && why.contains("tidegate history rebuild"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn a_history_from_before_logs_had_ids_goes_on_with_its_log() {
+        let (dir, config) = left().await;
+        let dir = dir.path();
+        let mut older = SqliteConnectOptions::new().filename(dir.join("log.db")).connect().await.unwrap();
+        sqlx::raw_sql("DROP TABLE identity; PRAGMA user_version = 1").execute(&mut older).await.unwrap();
+        older.close().await.unwrap();
+        opened(dir, origin(dir, &config).await).await.unwrap();
+        // Once: it is that log's now.
+        std::fs::remove_file(dir.join("log.db")).unwrap();
+        let next = Origin { formerly: Some("embedded"), ..origin(dir, &config).await };
+        assert!(opened(dir, next).await.is_err());
     }
 
     #[tokio::test]

@@ -8,10 +8,10 @@ use futures_util::FutureExt as _;
 
 use super::supervise::Tasks;
 use super::{AppError, Gateway};
-use crate::config::{Config, Engine};
+use crate::config::Config;
 use crate::history::History;
 use crate::history::project::Project;
-use crate::history::sqlite::{Claim, Place, SqliteStore};
+use crate::history::sqlite::{Claim, Origin, Place, SqliteStore};
 use crate::history::store::{Retention, Store};
 
 /// The part of `/health`.
@@ -19,18 +19,14 @@ pub(super) const PART: &str = "history";
 /// Between tries at a store that is away, at first.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The log that a store is of: offsets of one mean nothing in another.
-fn origin(config: &Config) -> String {
-    match config.engine {
-        Engine::Embedded => "embedded".to_owned(),
-        Engine::Kafka => format!("kafka, prefix {}", config.kafka.topic_prefix),
-    }
-}
-
-pub(super) fn start(gateway: &Gateway, tasks: &mut Tasks, config: &Config) -> Result<Arc<History>, AppError> {
+pub(super) fn start(
+    gateway: &Gateway,
+    tasks: &mut Tasks,
+    (config, origin): (&Config, Origin),
+) -> Result<Arc<History>, AppError> {
     let path = config.history.path(&config.data_dir).map_err(AppError::Configuration)?;
     let history = Arc::new(History::away("the history is being opened; try again in a moment"));
-    let (board, origin) = (tasks.board.clone(), origin(config));
+    let board = tasks.board.clone();
     let spans = &config.history;
     let project = Project {
         log: gateway.log.clone(),
@@ -38,7 +34,7 @@ pub(super) fn start(gateway: &Gateway, tasks: &mut Tasks, config: &Config) -> Re
         history: history.clone(),
         open: Box::new(move || {
             let (path, origin) = (path.clone(), origin.clone());
-            async move { Ok(Arc::new(SqliteStore::open(&path, &origin).await?) as Arc<dyn Store>) }.boxed()
+            async move { Ok(Arc::new(SqliteStore::open(&path, origin).await?) as Arc<dyn Store>) }.boxed()
         }),
         tell: Box::new(move |state| board.set(PART, state)),
         retention: Retention {

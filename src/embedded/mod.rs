@@ -35,6 +35,7 @@ use tokio_util::task::TaskTracker;
 use self::groups::{EVENTS, Event, Group, MemberId, ORDERS};
 use self::keep::Keeper;
 use self::member::{EmbeddedCommitter, Feeder, Leaving, Wires};
+pub use self::open::LogId;
 use self::owners::Owners;
 use self::reader::{EmbeddedFollower, EmbeddedReader};
 use self::request::{QUEUE, Request, Requests};
@@ -57,6 +58,7 @@ const SIGNALS: usize = 64;
 /// The log in one file of this process.
 pub struct EmbeddedLog {
     store: Arc<Store>,
+    id: LogId,
     requests: Requests,
     groups: Mutex<HashMap<&'static str, Stage>>,
     members: AtomicU64,
@@ -111,6 +113,7 @@ impl EmbeddedLog {
         tasks.spawn(store.clone().watch_over("the keeper", keeper.run(stop.clone())));
         Ok(EmbeddedLog {
             store,
+            id: opened.id,
             requests,
             groups: Mutex::default(),
             members: AtomicU64::new(0),
@@ -118,6 +121,10 @@ impl EmbeddedLog {
             _end: stop.clone().drop_guard(),
             stop,
         })
+    }
+
+    pub fn id(&self) -> &LogId {
+        &self.id
     }
 
     /// Deletes what lies below `offset`, as retention does.

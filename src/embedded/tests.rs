@@ -171,10 +171,10 @@ async fn nobody_else_can_read_what_is_kept() {
 async fn a_file_of_a_newer_version_is_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     assert!(open(dir.path(), clock()).await.unwrap().close(Duration::from_secs(10)).await);
-    by_hand(dir.path(), "PRAGMA user_version = 2").await;
+    by_hand(dir.path(), "PRAGMA user_version = 3").await;
     let why = refusal(dir.path()).await;
     assert!(why.contains("written by a newer version"), "{why}");
-    by_hand(dir.path(), "PRAGMA user_version = 1").await;
+    by_hand(dir.path(), "PRAGMA user_version = 2").await;
     assert!(open(dir.path(), clock()).await.is_ok());
 }
 

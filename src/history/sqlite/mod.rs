@@ -24,6 +24,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use self::kinds::Kinds;
 use self::list::{Conditions, List};
+pub use self::open::Origin;
 use self::write::Statements;
 use super::rows::{Attempt, Batch, DeadLetter, Delivery, EventRow, Rejected, Skip};
 use super::store::{
@@ -64,11 +65,11 @@ struct Writer {
 }
 
 impl SqliteStore {
-    /// Opens the store in `path`, made where it is missing, readable by its owner alone. `log` names the log that it is of:
+    /// Opens the store in `path`, made where it is missing, readable by its owner alone. `log` is the one that it is of:
     /// another's store is refused, as is one that a process has, that is damaged or of a newer version.
-    pub async fn open(path: &Path, log: &str) -> Result<SqliteStore, StoreError> {
+    pub async fn open(path: &Path, log: impl Into<Origin>) -> Result<SqliteStore, StoreError> {
         let file = open::file(path);
-        let mut opened = open::open(&file, log).await?;
+        let mut opened = open::open(&file, &log.into()).await?;
         sqlx::raw_sql(WRITING).execute(&mut opened.writer).await.map_err(|e| file.fault(&e))?;
         Ok(SqliteStore {
             file,
