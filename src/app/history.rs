@@ -27,6 +27,8 @@ pub(super) fn start(
     let path = config.history.path(&config.data_dir).map_err(AppError::Configuration)?;
     let history = Arc::new(History::away("the history is being opened; try again in a moment"));
     let board = tasks.board.clone();
+    // A large file of an older version takes long.
+    board.set(PART, Err("it is being opened".to_owned()));
     let spans = &config.history;
     let project = Project {
         log: gateway.log.clone(),
