@@ -49,7 +49,7 @@ impl Fault {
 }
 
 impl Why {
-    /// By the primary result codes of <https://www.sqlite.org/rescode.html>.
+    /// By the result codes of <https://www.sqlite.org/rescode.html>.
     pub(super) fn of(error: &sqlx::Error) -> Why {
         let told = || error.to_string();
         match error {
@@ -58,14 +58,16 @@ impl Why {
             sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => return Why::Damaged(told()),
             _ => {}
         }
-        match code(error) {
+        let code = code(error);
+        match code.map(|code| code & 0xff) {
+            // A row has the key: SQLITE_CONSTRAINT_PRIMARYKEY, _UNIQUE, _ROWID.
+            _ if matches!(code, Some(1555 | 2067 | 2579)) => Why::Contradicted(told()),
             Some(5 | 6) => Why::Busy,
             Some(8) => Why::Unwritable(told()),
             Some(10) => Why::Disk(told()),
             Some(11 | 26) => Why::Damaged(told()),
             Some(13) => Why::Full,
             Some(14) => Why::Unopened(told()),
-            Some(19) => Why::Contradicted(told()),
             _ => Why::Other(told()),
         }
     }
@@ -80,13 +82,12 @@ impl Why {
 
 /// SQLITE_NOTADB.
 pub(super) fn is_no_database(error: &sqlx::Error) -> bool {
-    code(error) == Some(26)
+    code(error).map(|code| code & 0xff) == Some(26)
 }
 
-/// The primary result code.
+/// The extended result code.
 fn code(error: &sqlx::Error) -> Option<i32> {
-    let code = error.as_database_error()?.code()?.parse::<i32>().ok()?;
-    Some(code & 0xff)
+    error.as_database_error()?.code()?.parse().ok()
 }
 
 impl fmt::Display for Fault {
