@@ -1,5 +1,6 @@
 //! History in this process: the stage that keeps it, or word of where it is asked for.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,10 +8,10 @@ use futures_util::FutureExt as _;
 
 use super::supervise::Tasks;
 use super::{AppError, Gateway};
-use crate::config::{Config, Engine};
+use crate::config::Config;
 use crate::history::History;
 use crate::history::project::Project;
-use crate::history::sqlite::SqliteStore;
+use crate::history::sqlite::{Claim, Origin, Place, SqliteStore};
 use crate::history::store::{Retention, Store};
 
 /// The part of `/health`.
@@ -18,18 +19,16 @@ pub(super) const PART: &str = "history";
 /// Between tries at a store that is away, at first.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The log that a store is of: offsets of one mean nothing in another.
-fn origin(config: &Config) -> String {
-    match config.engine {
-        Engine::Embedded => "embedded".to_owned(),
-        Engine::Kafka => format!("kafka, prefix {}", config.kafka.topic_prefix),
-    }
-}
-
-pub(super) fn start(gateway: &Gateway, tasks: &mut Tasks, config: &Config) -> Result<Arc<History>, AppError> {
+pub(super) fn start(
+    gateway: &Gateway,
+    tasks: &mut Tasks,
+    (config, origin): (&Config, Origin),
+) -> Result<Arc<History>, AppError> {
     let path = config.history.path(&config.data_dir).map_err(AppError::Configuration)?;
     let history = Arc::new(History::away("the history is being opened; try again in a moment"));
-    let (board, origin) = (tasks.board.clone(), origin(config));
+    let board = tasks.board.clone();
+    // A large file of an older version takes long.
+    board.set(PART, Err("it is being opened".to_owned()));
     let spans = &config.history;
     let project = Project {
         log: gateway.log.clone(),
@@ -37,7 +36,7 @@ pub(super) fn start(gateway: &Gateway, tasks: &mut Tasks, config: &Config) -> Re
         history: history.clone(),
         open: Box::new(move || {
             let (path, origin) = (path.clone(), origin.clone());
-            async move { Ok(Arc::new(SqliteStore::open(&path, &origin).await?) as Arc<dyn Store>) }.boxed()
+            async move { Ok(Arc::new(SqliteStore::open(&path, origin).await?) as Arc<dyn Store>) }.boxed()
         }),
         tell: Box::new(move |state| board.set(PART, state)),
         retention: Retention {
@@ -57,10 +56,18 @@ pub(super) fn start(gateway: &Gateway, tasks: &mut Tasks, config: &Config) -> Re
     Ok(history)
 }
 
+/// Makes sure that the store may be deleted, and touches nothing.
+pub(super) fn claim_history(config: &Config) -> Result<(PathBuf, Claim), AppError> {
+    let path = config.history.path(&config.data_dir).map_err(AppError::Configuration)?;
+    let place = if config.history.url.is_none() { Place::Usual } else { Place::Given };
+    let claim = SqliteStore::claim(&path, place).map_err(|error| AppError::Configuration(error.to_string()))?;
+    Ok((path, claim))
+}
+
 /// Deletes the store, unless a process has it. Answers what was done.
 pub fn drop_history(config: &Config) -> Result<String, AppError> {
-    let path = config.history.path(&config.data_dir).map_err(AppError::Configuration)?;
-    let erased = SqliteStore::erase(&path).map_err(|error| AppError::Configuration(error.to_string()))?;
+    let (path, claim) = claim_history(config)?;
+    let erased = claim.delete().map_err(|fault| AppError::Failed(fault.to_string()))?;
     let path = path.display();
     Ok(match erased {
         true => format!(

@@ -154,7 +154,7 @@ pub async fn serve(config: Config, roles: Roles, extras: Extras, stop: Cancellat
         gateway.start_deliver(&mut tasks, DeliverConfig { allow, longest_wait: longest_wait(&declared) })?;
     }
     let history = match roles.has(Role::Project) {
-        true => history::start(&gateway, &mut tasks, &config)?,
+        true => history::start(&gateway, &mut tasks, (&config, engine.origin(&config)))?,
         false => Arc::new(History::elsewhere()),
     };
     let admin_key = AdminKey::of(config.admin_key.as_deref());

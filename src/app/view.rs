@@ -118,7 +118,7 @@ pub(crate) mod tests {
     /// The next log in the folder, its old one deleted.
     pub(crate) async fn start_over(old: &EmbeddedLog, dir: &Path, clock: Arc<ManualClock>) -> EmbeddedLog {
         assert!(old.close(Duration::from_secs(30)).await);
-        EmbeddedLog::erase(dir).unwrap();
+        EmbeddedLog::claim(dir).unwrap().delete().unwrap();
         writer(dir, clock).await
     }
 }

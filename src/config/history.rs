@@ -48,6 +48,9 @@ impl History {
                 `sqlite:///path/to/history.db`, or leave it out"
                     .to_owned())
             }
+            ("sqlite", Some(":memory:")) => Err("history.url (DATABASE_URL): there is no history in memory; give \
+                `sqlite:///path/to/history.db`, which `tidegate history rebuild` deletes, or leave it out"
+                .to_owned()),
             ("sqlite", Some(path)) if !path.is_empty() && !path.contains('?') => Ok(PathBuf::from(path)),
             _ => {
                 Err("history.url (DATABASE_URL): must be `sqlite:///path/to/history.db`, without parameters".to_owned())
@@ -67,6 +70,28 @@ impl History {
         match spans.into_iter().find(|(_, span)| !(HOUR..=LONGEST).contains(&span.0)) {
             Some((name, span)) => Err(format!("history.{name} `{span}`: must be 1h to 3650d")),
             None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_history_in_memory_is_not_a_file_of_that_name() {
+        for (url, wanted) in [
+            ("sqlite::memory:", Err("there is no history in memory; give `sqlite:///path/to/history.db`")),
+            ("sqlite://:memory:", Err("there is no history in memory")),
+            ("sqlite:///var/history.db", Ok("/var/history.db")),
+            ("sqlite:history.db", Ok("history.db")),
+        ] {
+            let path = History { url: Some(url.to_owned()), ..History::default() }.path(Path::new("data"));
+            match (path, wanted) {
+                (Ok(path), Ok(wanted)) => assert_eq!(path, Path::new(wanted)),
+                (Err(why), Err(wanted)) => assert!(why.contains(wanted), "{why}"),
+                (path, _) => panic!("{url}: {path:?}"),
+            }
         }
     }
 }

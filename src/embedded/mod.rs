@@ -35,6 +35,7 @@ use tokio_util::task::TaskTracker;
 use self::groups::{EVENTS, Event, Group, MemberId, ORDERS};
 use self::keep::Keeper;
 use self::member::{EmbeddedCommitter, Feeder, Leaving, Wires};
+pub use self::open::LogId;
 use self::owners::Owners;
 use self::reader::{EmbeddedFollower, EmbeddedReader};
 use self::request::{QUEUE, Request, Requests};
@@ -45,6 +46,7 @@ use crate::model::ids::{Offset, Partition};
 use crate::model::record::{Output, Received};
 use crate::model::time::Clock;
 use crate::model::topic::Topic;
+use crate::sqlite::{Claim, Place};
 use crate::stream::lag::Lag;
 use crate::stream::log::{Follower, From, Log, LogError, Member, Membership, PartitionReader, Seat, SeatError, Signal};
 use crate::stream::room::{Room, RoomCredit};
@@ -56,6 +58,7 @@ const SIGNALS: usize = 64;
 /// The log in one file of this process.
 pub struct EmbeddedLog {
     store: Arc<Store>,
+    id: LogId,
     requests: Requests,
     groups: Mutex<HashMap<&'static str, Stage>>,
     members: AtomicU64,
@@ -110,6 +113,7 @@ impl EmbeddedLog {
         tasks.spawn(store.clone().watch_over("the keeper", keeper.run(stop.clone())));
         Ok(EmbeddedLog {
             store,
+            id: opened.id,
             requests,
             groups: Mutex::default(),
             members: AtomicU64::new(0),
@@ -117,6 +121,10 @@ impl EmbeddedLog {
             _end: stop.clone().drop_guard(),
             stop,
         })
+    }
+
+    pub fn id(&self) -> &LogId {
+        &self.id
     }
 
     /// Deletes what lies below `offset`, as retention does.
@@ -137,9 +145,9 @@ impl EmbeddedLog {
         tokio::time::timeout(deadline, all).await.is_ok()
     }
 
-    /// Deletes the log in `dir`, unless a process has it.
-    pub fn erase(dir: &Path) -> Result<(), LogError> {
-        Ok(open::file(dir).erase().map(drop)?)
+    /// Makes sure that the log in `dir` may be deleted: no process has it, and it is one of ours.
+    pub fn claim(dir: &Path) -> Result<Claim, LogError> {
+        Ok(open::file(dir).claim(Place::Usual)?)
     }
 
     fn stage(&self, name: &'static str, topic: Topic) -> Stage {

@@ -19,7 +19,7 @@ const LOG: Kind = Kind {
     name: "log",
     // "TgLg".
     application: 0x5467_4c67,
-    steps: &[TABLES],
+    steps: &[TABLES, IDENTITY],
     connections: Connections {
         // What was answered 202 is to be there after a power cut.
         synchronous: SqliteSynchronous::Full,
@@ -49,11 +49,27 @@ CREATE VIEW records AS
   FROM log JOIN topics ON topics.number = log.id >> 55;
 ";
 
+/// Written once: a log that is put in this one's place has another.
+const IDENTITY: &str = "
+CREATE TABLE identity (id TEXT NOT NULL, older INTEGER NOT NULL) STRICT;
+INSERT INTO identity SELECT lower(hex(randomblob(8))), EXISTS (SELECT 1 FROM topics);
+";
+
+/// What tells a log from every other.
+#[derive(Clone, Debug)]
+pub struct LogId {
+    /// Hexadecimal digits.
+    pub id: String,
+    /// It was in use before logs had ids.
+    pub older: bool,
+}
+
 /// What was opened. The lock goes with it.
 pub(super) struct Opened {
     pub(super) writer: SqliteConnection,
     pub(super) readers: SqlitePool,
     pub(super) spans: Spans,
+    pub(super) id: LogId,
     pub(super) lock: File,
 }
 
@@ -73,7 +89,13 @@ impl std::convert::From<Fault> for LogError {
 pub(super) async fn open(file: &SqliteFile, declared: &Declared) -> Result<Opened, LogError> {
     let OpenedFile { mut writer, readers, lock } = file.open().await?;
     let spans = topics(&mut writer, file, declared).await?;
-    Ok(Opened { writer, readers, spans, lock })
+    let id = identity(&mut writer).await.map_err(|e| file.fault(&e))?;
+    Ok(Opened { writer, readers, spans, id, lock })
+}
+
+async fn identity(writer: &mut SqliteConnection) -> Result<LogId, sqlx::Error> {
+    let row = sqlx::query("SELECT id, older FROM identity").fetch_one(writer).await?;
+    Ok(LogId { id: row.try_get(0)?, older: row.try_get(1)? })
 }
 
 /// The topics as the file has them, missing ones made; where each partition begins and ends.

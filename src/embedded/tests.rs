@@ -171,10 +171,10 @@ async fn nobody_else_can_read_what_is_kept() {
 async fn a_file_of_a_newer_version_is_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     assert!(open(dir.path(), clock()).await.unwrap().close(Duration::from_secs(10)).await);
-    by_hand(dir.path(), "PRAGMA user_version = 2").await;
+    by_hand(dir.path(), "PRAGMA user_version = 3").await;
     let why = refusal(dir.path()).await;
     assert!(why.contains("written by a newer version"), "{why}");
-    by_hand(dir.path(), "PRAGMA user_version = 1").await;
+    by_hand(dir.path(), "PRAGMA user_version = 2").await;
     assert!(open(dir.path(), clock()).await.is_ok());
 }
 
@@ -188,7 +188,7 @@ async fn a_file_of_something_else_is_not_written_to() {
     let before = std::fs::read(&path).unwrap();
     let why = refusal(dir.path()).await;
     assert!(why.contains("not a log of tidegate"), "{why}");
-    assert!(EmbeddedLog::erase(dir.path()).is_err(), "nor deleted");
+    assert!(EmbeddedLog::claim(dir.path()).is_err(), "nor deleted");
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
@@ -196,7 +196,8 @@ async fn a_file_of_something_else_is_not_written_to() {
 async fn a_damaged_file_is_told_as_that_and_kept() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log.db");
-    let damaged = vec![0x5a_u8; 40_000];
+    let mut damaged = b"SQLite format 3\0".to_vec();
+    damaged.resize(40_000, 0x5a);
     std::fs::write(&path, &damaged).unwrap();
     let why = refusal(dir.path()).await;
     assert!(why.contains("it is damaged") && why.contains("put a copy of the folder back"), "{why}");
@@ -246,4 +247,17 @@ async fn another_number_of_partitions_is_refused() {
     let opened = EmbeddedLog::open(dir.path(), &Declared::built_in(None).unwrap(), clock()).await;
     let why = opened.err().map(|e| e.to_string()).unwrap_or_default();
     assert!(why.contains("topic events has 3 partitions there and 12 in the topology"), "{why}");
+}
+
+#[tokio::test]
+async fn rows_of_another_writer_are_told_and_not_tried_against_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path(), clock()).await.unwrap();
+    append(&log, Topic::Events, &[("a", Some("1"))]).await;
+    by_hand(dir.path(), "INSERT INTO log SELECT id + 1, at, key, headers, value FROM log").await;
+    let failed = log.append(vec![output(Topic::Events, "b", Some("1"))]).await;
+    assert!(
+        matches!(&failed, Err(LogError::Fatal(why)) if why.contains("another program has written to it")),
+        "{failed:?}"
+    );
 }

@@ -19,6 +19,8 @@ pub enum Why {
     Full,
     /// Another program holds it for longer than one waits.
     Busy,
+    /// What it holds cannot stand beside what this process knows of it.
+    Contradicted(String),
     /// The disk under it failed.
     Disk(String),
     Damaged(String),
@@ -47,17 +49,19 @@ impl Fault {
 }
 
 impl Why {
-    /// By the primary result codes of <https://www.sqlite.org/rescode.html>.
+    /// By the result codes of <https://www.sqlite.org/rescode.html>.
     pub(super) fn of(error: &sqlx::Error) -> Why {
         let told = || error.to_string();
-        let code = match error {
-            sqlx::Error::Database(e) => e.code().and_then(|c| c.parse::<i32>().ok()).map(|c| c & 0xff),
+        match error {
             sqlx::Error::Io(e) => return Why::of_io(e),
             // What is not as it was written.
             sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => return Why::Damaged(told()),
-            _ => None,
-        };
-        match code {
+            _ => {}
+        }
+        let code = code(error);
+        match code.map(|code| code & 0xff) {
+            // A row has the key: SQLITE_CONSTRAINT_PRIMARYKEY, _UNIQUE, _ROWID.
+            _ if matches!(code, Some(1555 | 2067 | 2579)) => Why::Contradicted(told()),
             Some(5 | 6) => Why::Busy,
             Some(8) => Why::Unwritable(told()),
             Some(10) => Why::Disk(told()),
@@ -76,6 +80,16 @@ impl Why {
     }
 }
 
+/// SQLITE_NOTADB.
+pub(super) fn is_no_database(error: &sqlx::Error) -> bool {
+    code(error).map(|code| code & 0xff) == Some(26)
+}
+
+/// The extended result code.
+fn code(error: &sqlx::Error) -> Option<i32> {
+    error.as_database_error()?.code()?.parse().ok()
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Kind { name, steps, advice, .. } = self.kind;
@@ -85,12 +99,19 @@ impl fmt::Display for Fault {
             Why::Busy => write!(f, "another program keeps it locked; end that one, a shell of sqlite3 perhaps"),
             Why::Disk(error) => write!(f, "its disk failed ({error}); the system's log may say more"),
             Why::Damaged(error) => write!(f, "it is damaged ({error}); {}", advice.mend),
+            Why::Contradicted(error) => write!(
+                f,
+                "another program has written to it, or it is damaged ({error}); end that program and start again, or {}",
+                advice.mend
+            ),
             Why::Unwritable(error) => write!(
                 f,
                 "it cannot be written ({error}); make file and folder writable for this user, or name another place with {}",
                 advice.setting
             ),
-            Why::Unopened(error) => write!(f, "it cannot be opened ({error}); are folder and file this user's?"),
+            Why::Unopened(error) => {
+                write!(f, "it cannot be opened ({error}); is its disk there, and are folder and file this user's?")
+            }
             Why::Taken => write!(f, "another process uses it; {}", advice.taken),
             Why::Newer(format) => write!(
                 f,
@@ -98,7 +119,11 @@ impl fmt::Display for Fault {
                 steps.len(),
                 advice.mend
             ),
-            Why::Foreign => write!(f, "it is not a {name} of tidegate; name another place with {}", advice.setting),
+            Why::Foreign => write!(
+                f,
+                "it is not a {name} of tidegate, so it is left alone; name another place with {}, or remove it yourself",
+                advice.setting
+            ),
             Why::Refused(why) | Why::Other(why) => f.write_str(why),
         }
     }

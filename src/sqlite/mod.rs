@@ -1,15 +1,18 @@
 //! A SQLite file of ours: one process has it, nobody but its user reads it, it is whole from the moment it has its name, and what
 //! goes wrong with it is told in sentences. What is in it is the business of the rooms above.
 
+mod claim;
 mod fault;
 mod open;
 #[cfg(test)]
 mod tests;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::SqliteSynchronous;
 
+pub use self::claim::{Claim, Place};
 pub use self::fault::{Fault, Why};
 pub use self::open::Opened;
 
@@ -56,20 +59,38 @@ pub struct Advice {
 pub struct SqliteFile {
     path: PathBuf,
     kind: &'static Kind,
+    /// Its user knows it by the name of a link.
+    linked: bool,
 }
 
 impl SqliteFile {
+    /// A link is followed now, once: what is locked, opened and deleted is the file, whatever its names.
     pub fn new(path: PathBuf, kind: &'static Kind) -> SqliteFile {
-        SqliteFile { path, kind }
+        let led = if path.is_symlink() { path.canonicalize().ok() } else { None };
+        SqliteFile { linked: led.is_some(), path: led.unwrap_or(path), kind }
     }
 
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// An empty file is one that is still to be made.
+    /// Is there a file that can be looked at? An empty one is still to be made.
     pub fn is_there(&self) -> bool {
-        std::fs::metadata(&self.path).is_ok_and(|about| about.len() > 0)
+        self.is_made().unwrap_or(false)
+    }
+
+    /// Only where nothing has the name is one missing: what cannot be reached now may hold everything.
+    fn is_made(&self) -> Result<bool, Fault> {
+        match std::fs::symlink_metadata(&self.path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(self.told(Why::Unopened(e.to_string()))),
+            Ok(about) if about.is_symlink() => {
+                let to = std::fs::read_link(&self.path).unwrap_or_default();
+                Err(self.told(Why::Unopened(format!("it is a link to {}, which is not reached", to.display()))))
+            }
+            Ok(about) if about.is_file() => Ok(about.len() > 0),
+            Ok(_) => Err(self.told(Why::Foreign)),
+        }
     }
 
     /// What an error of SQLite means.

@@ -1,7 +1,7 @@
 //! A file is found or made, locked, checked and brought up to date.
 
 use std::fs::{DirBuilder, File, Permissions, TryLockError};
-use std::io::{Error as IoError, ErrorKind, Read as _};
+use std::io::{Error as IoError, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
 
+use super::fault::is_no_database;
 use super::{Fault, Kind, SqliteFile, Why};
 
 const READERS: u32 = 4;
@@ -19,9 +20,11 @@ const BUSY: Duration = Duration::from_secs(10);
 const CHECKPOINT_PAGES: &str = "4000";
 const WAL_KEEPS: &str = "67108864";
 /// The end of a file's name until it is whole.
-const NEW: &str = ".new";
+pub(super) const NEW: &str = ".new";
+/// What is locked for a file.
+pub(super) const LOCK: &str = ".lock";
 /// What SQLite keeps beside a file.
-const KEPT: [&str; 3] = ["-wal", "-shm", "-journal"];
+pub(super) const KEPT: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// What was opened. The lock goes with it.
 pub struct Opened {
@@ -35,7 +38,7 @@ impl SqliteFile {
     /// kind and version, is refused, and not opened for writing, which would change it.
     pub async fn open(&self) -> Result<Opened, Fault> {
         let lock = self.lock()?;
-        if !self.is_there() {
+        if !self.is_made()? {
             self.make().await?;
         }
         let had = self.steps().await?;
@@ -50,26 +53,6 @@ impl SqliteFile {
     pub async fn look(&self, connections: u32) -> Result<SqlitePool, Fault> {
         self.steps().await?;
         self.readers(connections).await
-    }
-
-    /// Deletes the file and what is kept beside it, unless a process has it or it is somebody else's; whether there was one.
-    pub fn erase(&self) -> Result<bool, Fault> {
-        if !self.path.exists() {
-            return Ok(false);
-        }
-        let _lock = self.lock()?;
-        let mut start = Vec::new();
-        let read = File::open(&self.path).and_then(|file| file.take(100).read_to_end(&mut start));
-        read.map_err(|e| self.told(Why::Unopened(e.to_string())))?;
-        // https://www.sqlite.org/fileformat.html: what a database file begins with, and where it says whose it is.
-        let whose = start.get(68..72);
-        if start.starts_with(b"SQLite format 3\0") && whose != Some(&self.kind.application.to_be_bytes()) {
-            return Err(self.told(Why::Foreign));
-        }
-        // The file first: a write-ahead log without its file is nothing, the other way round it is a file that lacks its end.
-        let gone = remove(&self.path).and_then(|()| KEPT.iter().try_for_each(|end| remove(&self.beside(end))));
-        gone.map_err(|e| self.told(Why::Unwritable(format!("it cannot be deleted: {e}"))))?;
-        Ok(true)
     }
 
     fn reading(&self, path: &Path) -> SqliteConnectOptions {
@@ -104,12 +87,12 @@ impl SqliteFile {
 
     /// One process at a time. What is in the file is nobody else's business: it, and its folder where that is made now, are its
     /// owner's alone.
-    fn lock(&self) -> Result<File, Fault> {
+    pub(super) fn lock(&self) -> Result<File, Fault> {
         if let Some(folder) = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
             made.map_err(|e| self.told(Why::Unwritable(format!("its folder cannot be made: {e}"))))?;
         }
-        let opened = File::options().create(true).truncate(false).write(true).mode(0o600).open(self.beside(".lock"));
+        let opened = File::options().create(true).truncate(false).write(true).mode(0o600).open(self.beside(LOCK));
         let file = opened.map_err(|e| self.told(Why::of_io(&e)))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
@@ -126,10 +109,15 @@ impl SqliteFile {
 
     /// How many steps the file has had.
     async fn steps(&self) -> Result<usize, Fault> {
-        let mut file = self.reading(&self.path).read_only(true).connect().await.map_err(|e| self.fault(&e))?;
+        // A damaged file is mended by deleting it, which is no advice for one that never was SQLite's.
+        let told = |error: sqlx::Error| match is_no_database(&error) && !self.is_sqlite() {
+            true => self.told(Why::Foreign),
+            false => self.fault(&error),
+        };
+        let mut file = self.reading(&self.path).read_only(true).connect().await.map_err(told)?;
         let mut number = async |pragma: &'static str| {
             let row = sqlx::query(pragma).fetch_one(&mut file).await;
-            row.and_then(|row| row.try_get::<i32, _>(0)).map_err(|e| self.fault(&e))
+            row.and_then(|row| row.try_get::<i32, _>(0)).map_err(told)
         };
         let (application, version) = (number("PRAGMA application_id").await?, number("PRAGMA user_version").await?);
         match usize::try_from(version) {
@@ -142,7 +130,7 @@ impl SqliteFile {
 
     /// Makes the file whole under another name: a process that dies meanwhile leaves nothing that has to be understood.
     async fn make(&self) -> Result<(), Fault> {
-        let new = SqliteFile { path: self.beside(NEW), kind: self.kind };
+        let new = SqliteFile { path: self.beside(NEW), kind: self.kind, linked: false };
         // Beside its name too: SQLite would take an older file's write-ahead log for the new one's.
         let cleared = remove(&new.path)
             .and_then(|()| {
@@ -174,7 +162,7 @@ async fn bring_up(file: &mut SqliteConnection, kind: &Kind, had: usize) -> Resul
     Ok(())
 }
 
-fn remove(path: &Path) -> Result<(), IoError> {
+pub(super) fn remove(path: &Path) -> Result<(), IoError> {
     match std::fs::remove_file(path) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
         _ => Ok(()),

@@ -120,7 +120,7 @@ async fn somebody_elses_file_is_neither_changed_nor_deleted() {
     theirs.close().await.unwrap();
     let before = std::fs::read(file.path()).unwrap();
     assert_eq!(refusal(&file).await.why, Why::Foreign);
-    assert_eq!(file.erase().unwrap_err().why, Why::Foreign);
+    assert_eq!(file.claim(Place::Usual).unwrap_err().why, Why::Foreign);
     assert_eq!(std::fs::read(file.path()).unwrap(), before);
 }
 
@@ -149,4 +149,75 @@ async fn a_place_that_cannot_be_written_is_told_with_its_name_and_the_setting() 
         let says = [place.to_str().unwrap(), "cannot be made", "name another place with HEAP"];
         assert!(says.iter().all(|word| told.contains(word)), "{told}");
     }
+}
+
+#[tokio::test]
+async fn what_never_was_ours_is_not_deleted_and_not_told_to_be_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = SqliteFile::new(dir.path().join("heap.db"), &FIRST);
+    let long = "no database, \u{20ac} ".repeat(1_000);
+    for text in ["tgdev_0123456789abcdef\n", &long] {
+        std::fs::write(file.path(), text).unwrap();
+        assert_eq!(refusal(&file).await.why, Why::Foreign);
+        for place in [Place::Usual, Place::Given] {
+            let told = file.claim(place).unwrap_err().to_string();
+            assert!(told.contains("heap.db: it is not a heap of tidegate") && told.contains("remove it"), "{told}");
+        }
+    }
+    // What a disk makes of a file that is ours, and what may be a picture.
+    for byte in [0, 0xa5] {
+        std::fs::write(file.path(), vec![byte; 4_096]).unwrap();
+        assert_eq!(refusal(&file).await.why, Why::Foreign);
+        assert_eq!(file.claim(Place::Given).unwrap_err().why, Why::Foreign);
+        assert!(file.claim(Place::Usual).unwrap().delete().unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_link_to_a_disk_that_is_not_mounted_is_no_reason_to_begin_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = SqliteFile::new(dir.path().join("heap.db"), &FIRST);
+    let far = dir.path().join("disk/heap.db");
+    std::os::unix::fs::symlink(&far, file.path()).unwrap();
+    std::fs::write(file.beside("-wal"), b"what it had").unwrap();
+    for fault in [refusal(&file).await, file.claim(Place::Usual).unwrap_err()] {
+        let told = fault.to_string();
+        let says = ["it cannot be opened (it is a link to", far.to_str().unwrap(), "is its disk there"];
+        assert!(says.iter().all(|word| told.contains(word)), "{told}");
+    }
+    assert!(file.path().is_symlink() && file.beside("-wal").exists(), "it was put aside");
+    assert!(!file.is_there());
+}
+
+#[tokio::test]
+async fn a_device_is_not_replaced_by_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = SqliteFile::new(dir.path().join("heap.db"), &FIRST);
+    let socket = std::os::unix::net::UnixListener::bind(file.path()).unwrap();
+    assert_eq!(refusal(&file).await.why, Why::Foreign);
+    assert!(file.claim(Place::Usual).is_err() && !file.path().is_file());
+    drop(socket);
+}
+
+#[tokio::test]
+async fn two_processes_do_not_share_a_file_by_two_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let real = file(dir.path(), &FIRST);
+    let link = dir.path().join("link.db");
+    std::os::unix::fs::symlink(real.path(), &link).unwrap();
+    let opened = real.open().await.unwrap();
+    let linked = SqliteFile::new(link.clone(), &FIRST);
+    assert_eq!(refusal(&linked).await.why, Why::Taken);
+    assert_eq!(linked.claim(Place::Usual).unwrap_err().why, Why::Taken);
+    close(opened).await;
+    let mut opened = linked.open().await.unwrap();
+    run(&mut opened, "INSERT INTO things VALUES ('a')").await;
+    assert_eq!(refusal(&real).await.why, Why::Taken);
+    close(opened).await;
+    // The link stays, and leads to the next one.
+    assert!(linked.claim(Place::Usual).unwrap().delete().unwrap());
+    let next = SqliteFile::new(link.clone(), &FIRST);
+    assert!(link.is_symlink() && !next.is_there());
+    assert_eq!(things(&next.open().await.unwrap()).await, 0);
+    assert!(link.is_symlink() && real.is_there());
 }

@@ -1,6 +1,6 @@
 //! The stage on the embedded engine: restarts in the middle, a store that is away, a log that has forgotten.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
@@ -228,5 +228,21 @@ async fn a_store_that_was_dropped_comes_to_the_same_rows() {
 }
 
 fn rebuilt(path: &Path) {
-    assert_eq!(SqliteStore::erase(path), Ok(true));
+    assert!(SqliteStore::claim(path, Place::Usual).unwrap().delete().unwrap());
+}
+
+#[tokio::test]
+async fn a_history_that_is_still_being_opened_is_told() {
+    let scene = Scene::new().await;
+    let stop = CancellationToken::new();
+    let mut tasks = Tasks::new(stop.clone());
+    let gateway =
+        Gateway { log: scene.log.clone(), clock: scene.clock.clone(), catalog: Arc::default(), stop: stop.clone() };
+    let config = Config { data_dir: scene.dir.path().to_owned(), ..Config::default() };
+    // Nothing of it has run yet.
+    let history = start(&gateway, &mut tasks, (&config, Origin::from("embedded"))).unwrap();
+    assert_eq!(tasks.board.states().remove(PART), Some(Err("it is being opened".to_owned())));
+    assert!(history.store().is_err());
+    stop.cancel();
+    tasks.join().await.unwrap();
 }

@@ -24,6 +24,7 @@ use sqlx::{QueryBuilder, Row as _, Sqlite};
 use tokio::sync::{Mutex, MutexGuard};
 
 use self::list::{Conditions, List};
+pub use self::open::Origin;
 use self::seen::Seen;
 use self::tables::key;
 use self::write::Statements;
@@ -35,6 +36,7 @@ use super::store::{
 use crate::model::ids::{DeliveryId, Offset, Partition};
 use crate::model::topic::Topic;
 use crate::sqlite::SqliteFile;
+pub use crate::sqlite::{Claim, Place};
 
 /// Of one event's or one delivery's rows.
 const MANY: i64 = 1_000;
@@ -66,11 +68,11 @@ struct Writer {
 }
 
 impl SqliteStore {
-    /// Opens the store in `path`, made where it is missing, readable by its owner alone. `log` names the log that it is of:
+    /// Opens the store in `path`, made where it is missing, readable by its owner alone. `log` is the one that it is of:
     /// another's store is refused, as is one that a process has, that is damaged or of a newer version.
-    pub async fn open(path: &Path, log: &str) -> Result<SqliteStore, StoreError> {
+    pub async fn open(path: &Path, log: impl Into<Origin>) -> Result<SqliteStore, StoreError> {
         let file = open::file(path);
-        let mut opened = open::open(&file, log).await?;
+        let mut opened = open::open(&file, &log.into()).await?;
         sqlx::raw_sql(WRITING).execute(&mut opened.writer).await.map_err(|e| file.fault(&e))?;
         Ok(SqliteStore {
             file,
@@ -81,9 +83,9 @@ impl SqliteStore {
         })
     }
 
-    /// Deletes the store in `path`, unless a process has it; whether there was one.
-    pub fn erase(path: &Path) -> Result<bool, StoreError> {
-        Ok(open::file(path).erase()?)
+    /// Makes sure that the store in `path` may be deleted: no process has it, and it is one of ours.
+    pub fn claim(path: &Path, place: Place) -> Result<Claim, StoreError> {
+        Ok(open::file(path).claim(place)?)
     }
 
     fn fault(&self, error: &sqlx::Error) -> StoreError {

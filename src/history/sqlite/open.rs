@@ -35,27 +35,46 @@ impl From<Fault> for StoreError {
     }
 }
 
+/// The log that a history is of: offsets of one mean nothing in another.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    pub name: String,
+    /// What earlier versions called the same log. Its history goes on under the name.
+    pub formerly: Option<&'static str>,
+}
+
+impl From<&str> for Origin {
+    fn from(name: &str) -> Origin {
+        Origin { name: name.to_owned(), formerly: None }
+    }
+}
+
 pub(super) fn file(path: &Path) -> SqliteFile {
     SqliteFile::new(path.to_owned(), &HISTORY)
 }
 
-/// Opens the store, which is made where it is missing, for the log of this name.
-pub(super) async fn open(file: &SqliteFile, log: &str) -> Result<Opened, StoreError> {
+/// Opens the store, which is made where it is missing, for this log.
+pub(super) async fn open(file: &SqliteFile, log: &Origin) -> Result<Opened, StoreError> {
     let mut opened = file.open().await?;
     let known = origin(&mut opened.writer, log).await.map_err(|e| file.fault(&e))?;
-    if known != log {
+    if known != log.name {
         let anew = HISTORY.advice.mend;
         let why = format!(
-            "it holds the history of another log ({known}; this one is {log}); DATABASE_URL names another file, or {anew}"
+            "it holds the history of another log ({known}; this one is {}); DATABASE_URL names another file, or {anew}",
+            log.name
         );
         return Err(file.refused(why).into());
     }
     Ok(opened)
 }
 
-/// The name of the log that the rows are of: offsets of one mean nothing in another.
-async fn origin(writer: &mut SqliteConnection, log: &str) -> Result<String, sqlx::Error> {
+/// The name of the log that the rows are of.
+async fn origin(writer: &mut SqliteConnection, log: &Origin) -> Result<String, sqlx::Error> {
     let new = "INSERT INTO origin SELECT ? WHERE NOT EXISTS (SELECT 1 FROM origin)";
-    sqlx::query(new).bind(log).execute(&mut *writer).await?;
+    sqlx::query(new).bind(&log.name).execute(&mut *writer).await?;
+    if let Some(formerly) = log.formerly {
+        let renamed = sqlx::query("UPDATE origin SET log = ? WHERE log = ?").bind(&log.name).bind(formerly);
+        renamed.execute(&mut *writer).await?;
+    }
     sqlx::query("SELECT log FROM origin").fetch_one(writer).await?.try_get(0)
 }

@@ -22,6 +22,10 @@ async fn refusal(dir: &Path) -> String {
     }
 }
 
+fn erase(path: &Path) -> Result<bool, StoreError> {
+    Ok(SqliteStore::claim(path, Place::Usual)?.delete()?)
+}
+
 /// A statement on the file, by somebody else.
 async fn by_hand(dir: &Path, statement: &'static str) {
     let mut file =
@@ -156,13 +160,13 @@ async fn a_write_that_was_dropped_half_way_leaves_nothing_and_harms_none_that_fo
 async fn two_processes_do_not_share_a_file_nor_does_a_rebuild_take_it_away() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.db");
-    assert_eq!(SqliteStore::erase(&path), Ok(false));
+    assert_eq!(erase(&path), Ok(false));
     let store = open(dir.path()).await.unwrap();
-    for why in [refusal(dir.path()).await, SqliteStore::erase(&path).unwrap_err().to_string()] {
+    for why in [refusal(dir.path()).await, erase(&path).unwrap_err().to_string()] {
         assert!(why.contains("another process uses it") && why.contains("stop that one"), "{why}");
     }
     drop(store);
-    assert_eq!(SqliteStore::erase(&path), Ok(true));
+    assert_eq!(erase(&path), Ok(true));
     assert!(!path.exists());
 }
 
@@ -179,10 +183,13 @@ async fn a_file_that_cannot_be_used_is_refused_with_what_to_do() {
     by_hand(dir.path(), "PRAGMA user_version = 0; PRAGMA application_id = 7").await;
     let foreign = refusal(dir.path()).await;
     assert!(foreign.contains("not a history of tidegate") && foreign.contains("DATABASE_URL"), "{foreign}");
-    std::fs::write(&path, "no database".repeat(1_000)).unwrap();
+    let mut damaged = b"SQLite format 3\0".to_vec();
+    damaged.resize(8_000, 0xa5);
+    std::fs::write(&path, &damaged).unwrap();
     let damaged = refusal(dir.path()).await;
     assert!(damaged.contains("damaged") && damaged.contains("tidegate history rebuild"), "{damaged}");
-    assert_eq!(SqliteStore::erase(&path), Ok(true), "what is damaged can be made anew");
+    std::fs::write(&path, vec![0; 8_000]).unwrap();
+    assert_eq!(erase(&path), Ok(true), "what is damaged can be made anew");
     drop(open(dir.path()).await.unwrap());
 }
 
