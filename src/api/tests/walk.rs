@@ -287,6 +287,7 @@ async fn what_is_another_organisations_is_seen_and_changed_by_nobody() {
             // Of those without a parameter in the path, the ones that change take what they are about from the body.
             let bodies = match (by_id, method.as_str()) {
                 (_, "GET") => vec![String::new()],
+                (true, _) if path.ends_with("/restore") => vec![json!({"version": 1}).to_string()],
                 (true, _) => vec!["{}".to_owned()],
                 (false, _) => vec![
                     json!({"orgId": "649", "id": "x", "rid": "x", "name": "x"}).to_string(),
@@ -328,7 +329,9 @@ async fn what_is_their_own_is_seen_by_who_may_and_payloads_by_who_may_see_them()
             }
             let uri = if path.contains("{id}") { filled(path, ids(path).0) } else { path.clone() };
             let answer = ask(api, caller, ("GET", &uri), "").await;
-            assert_eq!(answer.status, 200, "{} at {uri}: {}", caller.name, answer.text);
+            // The history of this test has no audit, which versions are of.
+            let expected = if path.contains("{version}") { 404 } else { 200 };
+            assert_eq!(answer.status, expected, "{} at {uri}: {}", caller.name, answer.text);
             if answer.text.contains(PAYLOAD) || answer.text.contains("not here") {
                 assert!(caller.sees_bodies, "{} sees a payload at {uri}: {}", caller.name, answer.text);
                 *seen.entry(caller.name).or_default() += 1;
