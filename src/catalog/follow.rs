@@ -12,7 +12,7 @@ use crate::catalog::resource::Resource;
 use crate::catalog::snapshot::Snapshot;
 use crate::model::ids::{Offset, Partition};
 use crate::model::problem::Problem;
-use crate::model::record::{Received, Record, header};
+use crate::model::record::{Received, header};
 use crate::model::topic::Topic;
 use crate::stream::log::{From, Log, LogError};
 use crate::telemetry::metrics::{CATALOG_POSITION, CATALOG_UNREADABLE};
@@ -116,8 +116,7 @@ impl Follower {
 
     /// Applies a record and tells whose write it is. One that cannot be read leaves its resource as it was.
     fn apply(&mut self, received: &Received) -> Option<Uuid> {
-        self.working.has(received.offset);
-        if let Err(problem) = apply(&received.record, &mut self.working) {
+        if let Err(problem) = apply(received, &mut self.working) {
             let key = received.record.key.as_deref().map(String::from_utf8_lossy);
             let Problem { path, message } = problem;
             tracing::warn!(offset = %received.offset, ?key, path, message, "a catalog record cannot be read; passed over");
@@ -127,8 +126,13 @@ impl Follower {
     }
 }
 
-fn apply(record: &Record, snapshot: &mut Snapshot) -> Result<(), Problem> {
+fn apply(received: &Received, snapshot: &mut Snapshot) -> Result<(), Problem> {
+    let record = &received.record;
     let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).and_then(Key::parse);
+    // Who may come in is in no file: a plan outlives a user that is made meanwhile, the first one of a new gateway too.
+    if key.as_ref().is_none_or(|key| key.kind.is_configuration()) {
+        snapshot.has(received.offset);
+    }
     let key = key.ok_or_else(|| Problem::new("", "the key is not `<kind>/<id>` of a kind that this version knows"))?;
     let Some(value) = &record.value else {
         snapshot.remove(&key);

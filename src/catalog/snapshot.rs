@@ -98,13 +98,13 @@ impl Snapshot {
         self.position = position;
     }
 
-    /// The offset after the newest record in it: unlike `position` it moves with changes alone, not with what transactions leave
-    /// in the log beside them.
+    /// The offset after the newest change of the configuration in it: unlike `position` it moves neither with users and keys nor
+    /// with what transactions leave in the log beside their records.
     pub fn changed(&self) -> Offset {
         self.changed
     }
 
-    /// It holds the record at this offset.
+    /// It holds the change of the configuration at this offset.
     pub fn has(&mut self, offset: Offset) {
         self.changed = Offset(offset.0 + 1);
     }
