@@ -16,7 +16,7 @@ use crate::config::Flags;
 #[command(
     long_about = "Measure throughput and latency beside the bare pipeline: the same hops straight on the Kafka client, \
     without any rules. Starts a receiver of its own and the gateway as a child process, works on topics of its own \
-    and deletes them at the end. Takes about four minutes.",
+    and deletes them at the end. Takes about seven minutes.",
     after_help = "Examples:\n  tidegate bench --kafka kafka:9092\n  tidegate bench --quick --json result.json\n  \
     tidegate bench --bare"
 )]
@@ -24,7 +24,7 @@ pub(super) struct Bench {
     /// The bare pipeline alone: what this cluster allows
     #[arg(long)]
     bare: bool,
-    /// Within a minute, less exact
+    /// In about two minutes, less exact
     #[arg(long)]
     quick: bool,
     /// Also write the figures to this file
