@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use hdrhistogram::Histogram;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 
 use super::Measuring;
 use crate::bench::gateway::Gateway;
@@ -48,6 +50,10 @@ impl Measuring {
         self.progress.step("a large history: making it");
         let setup = setups.plain.answering()?;
         let now = SystemClock.now();
+        // Makes the log, whose history is then filled: that of another log would be refused.
+        let gateway = setup.start().await?;
+        gateway.logs("eventId=none").await?;
+        gateway.stop().await?;
         self.fill(&setup.folder.join("history.db"), now).await?;
         self.progress.step("a large history: pages");
         let gateway = setup.start().await?;
@@ -62,7 +68,7 @@ impl Measuring {
     }
 
     async fn fill(&self, path: &Path, now: Timestamp) -> anyhow::Result<()> {
-        let store = SqliteStore::open(path, "embedded").await?;
+        let store = SqliteStore::open(path, &*log_of(path).await?).await?;
         let rows = self.extent.logs;
         for first in (0..rows).step_by(BATCH as usize) {
             let facts = (first..rows.min(first + BATCH)).map(|n| sample(n, (rows, now))).collect();
@@ -117,6 +123,15 @@ impl Measuring {
             ("search in vain, org and status", format!("search=zeppelin&orgId={org}&status=FAILED")),
         ]
     }
+}
+
+/// The name of the log that the history in this file is of.
+async fn log_of(path: &Path) -> anyhow::Result<String> {
+    let mut file = SqliteConnectOptions::new().filename(path).read_only(true).connect().await?;
+    let row = sqlx::query("SELECT log FROM origin").fetch_one(&mut file).await?;
+    let log = row.try_get(0)?;
+    file.close().await?;
+    Ok(log)
 }
 
 /// One in twenty-five has gone wrong or is not done; the rest was delivered.
