@@ -287,8 +287,6 @@ impl Turn<'_> {
             *held = Some(seat);
             return Ok(Tried::Done(outcome));
         }
-        // Beside each is who made it.
-        let many = records.len() > 2;
         let answer = tokio::select! {
             biased;
             answer = seat.commit(records) => answer,
@@ -303,8 +301,7 @@ impl Turn<'_> {
                     seen = self.awaited.held(self.rest()) => seen,
                     _ = self.writer.gone() => false,
                 };
-                // The first of many is seen when the last may not be.
-                if seen && (!many || self.catch_up().await.is_ok()) {
+                if seen {
                     *held = Some(seat);
                 }
                 Ok(Tried::Done(outcome))
@@ -320,20 +317,26 @@ impl Turn<'_> {
     /// Of what changes: the resource, and who changed it.
     fn records(&self, outcome: &[Decision]) -> Vec<Output> {
         let at = self.writer.clock.now();
-        let made = self.changes.iter().zip(outcome).filter_map(|(change, decision)| {
-            let entry = Entry::of(change, decision, (self.by, at))?;
-            let value = match decision {
+        let mut more = outcome.iter().filter(|made| !made.is_unchanged()).count();
+        let made = self.changes.iter().zip(outcome).filter_map(|(change, made)| {
+            let entry = Entry::of(change, made, (self.by, at))?;
+            more -= 1;
+            let value = match made {
                 Decision::Put { is, .. } => Some(is.to_bytes()),
                 Decision::Remove(_) | Decision::Unchanged(_) => None,
             };
-            Some([self.record(change, value), entry.record()])
+            Some([self.record(change, value, more), entry.record()])
         });
         made.flatten().collect()
     }
 
-    fn record(&self, change: &Change, value: Option<Bytes>) -> Output {
-        let mut headers = Headers::with_capacity(1);
+    /// `more` of the same write come after it.
+    fn record(&self, change: &Change, value: Option<Bytes>, more: usize) -> Output {
+        let mut headers = Headers::with_capacity(2);
         headers.push(header::TG_WRITE, self.write.to_string());
+        if more > 0 {
+            headers.push(header::TG_MORE, more.to_string());
+        }
         let key = Some(Bytes::from(change.key.to_string()));
         Output { topic: Topic::Catalog, partition: Some(PARTITION), record: Record { key, value, headers } }
     }
