@@ -12,10 +12,12 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::catalog::audit::{Entry, Origin};
+use crate::catalog::apply::{Plan, Verb};
+use crate::catalog::audit::{Deed, Entry, Made, Origin};
 use crate::catalog::change::{self, Basis, Change, Decision, Refusal};
 use crate::catalog::follow::PARTITION;
 use crate::catalog::handle::{Awaited, Catalog};
+use crate::catalog::kind::Key;
 use crate::catalog::resource::Resource;
 use crate::catalog::seal::Keyring;
 use crate::catalog::snapshot::Snapshot;
@@ -50,8 +52,8 @@ pub enum WriteError {
     /// The log went away at the moment of the write, and stayed away.
     #[error("it is not known whether the change was made; look before you send it again: {0}")]
     Unknown(String),
-    /// The resource is larger than the log takes.
-    #[error("the resource is too large: {0}")]
+    /// It is more than the log takes, as one record or as one transaction. Nothing was written.
+    #[error("{0}")]
     TooLarge(String),
 }
 
@@ -65,11 +67,22 @@ pub struct Limits {
     pub pause_ms: RangeInclusive<u64>,
     /// Writes that wait for their turn.
     pub queue: usize,
+    /// Resources that one write changes, and bytes of its records, those of the audit included: the log gives a transaction ten
+    /// seconds.
+    pub changes: usize,
+    pub bytes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { patience: Duration::from_secs(20), tries: 10, pause_ms: 50..=250, queue: 256 }
+        Limits {
+            patience: Duration::from_secs(20),
+            tries: 10,
+            pause_ms: 50..=250,
+            queue: 256,
+            changes: 200_000,
+            bytes: 512 << 20,
+        }
     }
 }
 
@@ -91,25 +104,31 @@ pub struct Writer {
 /// One write, from its turn on.
 struct Turn<'a> {
     writer: &'a Writer,
-    changes: &'a [Change],
-    /// `Snapshot::changed` of the catalog that they were made for; `None`: whatever it is.
-    planned: Option<Offset>,
+    work: Work<'a>,
     by: &'a Origin,
     write: Uuid,
     awaited: Awaited<'a>,
     deadline: Instant,
 }
 
+/// What is to be written.
+#[derive(Clone, Copy)]
+enum Work<'a> {
+    Changes(&'a [Change]),
+    /// Decided already, over the catalog of which this is `Snapshot::changed`.
+    Plan(&'a Plan, Offset),
+}
+
 /// How one try ended.
 enum Tried {
-    Done(Vec<Decision>),
+    Done(Vec<Made>),
     Fenced,
     /// Whether it was written is seen once the seat is taken again.
     Unknown(Unsettled),
 }
 
 struct Unsettled {
-    outcome: Vec<Decision>,
+    outcome: Vec<Made>,
     cause: LogError,
 }
 
@@ -142,29 +161,41 @@ impl Writer {
     /// Makes all changes in one transaction, or none: each is decided over what those before it leave. Beside each goes a record
     /// of who made it.
     pub async fn write_all(&self, changes: &[Change], by: &Origin) -> Result<Vec<Decision>, WriteError> {
-        self.write_if(changes, None, by).await
+        let made = self.write_work(Work::Changes(changes), by).await?;
+        Ok(made.into_iter().map(|made| made.decision).collect())
     }
 
-    /// The same, if nothing was changed since `planned`, which is `Snapshot::changed` of what they were planned over.
+    /// Writes what a plan comes to in one transaction, if nothing was changed since `planned`, which is `Snapshot::changed` of what
+    /// it was made over.
     ///
     /// # Errors
     /// Beside the others `WriteError::Moved`.
-    pub async fn write_planned(
-        &self,
-        changes: &[Change],
-        planned: Offset,
-        by: &Origin,
-    ) -> Result<Vec<Decision>, WriteError> {
-        self.write_if(changes, Some(planned), by).await
+    pub async fn write_planned(&self, plan: &Plan, planned: Offset, by: &Origin) -> Result<(), WriteError> {
+        self.write_work(Work::Plan(plan, planned), by).await.map(drop)
     }
 
-    async fn write_if(
-        &self,
-        changes: &[Change],
-        planned: Option<Offset>,
-        by: &Origin,
-    ) -> Result<Vec<Decision>, WriteError> {
-        let many = EACH.saturating_mul(u32::try_from(changes.len()).unwrap_or(u32::MAX));
+    /// Is it more than one transaction takes?
+    ///
+    /// # Errors
+    /// `WriteError::TooLarge`.
+    pub fn takes(&self, changes: usize) -> Result<(), WriteError> {
+        let most = self.limits.changes;
+        if changes <= most {
+            return Ok(());
+        }
+        Err(WriteError::TooLarge(format!(
+            "these are {changes} changes, and one transaction takes {most} at most: make them in several, such as an organization \
+             at a time"
+        )))
+    }
+
+    async fn write_work(&self, work: Work<'_>, by: &Origin) -> Result<Vec<Made>, WriteError> {
+        let count = match work {
+            Work::Changes(changes) => changes.len(),
+            Work::Plan(plan, _) => plan.changes(),
+        };
+        self.takes(count)?;
+        let many = EACH.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
         let deadline = Instant::now() + self.limits.patience + many;
         let busy = || WriteError::Unavailable("too many changes wait for their turn; try again".to_owned());
         let _place = self.queue.try_acquire().map_err(|_| busy())?;
@@ -172,7 +203,7 @@ impl Writer {
         self.answers().await?;
         let mut held = tokio::time::timeout_at(deadline, self.seat.lock()).await.map_err(|_| busy())?;
         let write = Uuid::new_v4();
-        let turn = Turn { writer: self, changes, planned, by, write, awaited: self.catalog.watch_for(write), deadline };
+        let turn = Turn { writer: self, work, by, write, awaited: self.catalog.watch_for(write), deadline };
         turn.run(&mut held).await
     }
 
@@ -211,7 +242,7 @@ impl Writer {
 }
 
 impl Turn<'_> {
-    async fn run(self, held: &mut Held) -> Result<Vec<Decision>, WriteError> {
+    async fn run(self, held: &mut Held) -> Result<Vec<Made>, WriteError> {
         let mut unsettled: Option<Unsettled> = None;
         for _ in 0..self.writer.limits.tries {
             let seat = match (self.sit(held).await, unsettled.take()) {
@@ -254,21 +285,44 @@ impl Turn<'_> {
     }
 
     /// Whoever has taken the seat meanwhile may have written what a refusal rests on; a commit would tell, a refusal does not.
-    async fn decide(&self) -> Result<Result<Vec<Decision>, WriteError>, LogError> {
-        let Writer { catalog, clock, keyring, .. } = self.writer;
-        let decide = || {
-            let snapshot = catalog.snapshot();
-            if let Some(planned) = self.planned.filter(|planned| snapshot.changed() > *planned) {
-                return Err(WriteError::Moved { planned, actual: snapshot.changed() });
-            }
-            let basis = Basis { snapshot: &snapshot, now: clock.now(), keyring: keyring.as_deref() };
-            change::decide(self.changes, basis).map_err(|(at, refusal)| WriteError::Refused { at, refusal })
-        };
-        match decide() {
-            Ok(made) if !made.iter().all(Decision::is_unchanged) => Ok(Ok(made)),
+    async fn decide(&self) -> Result<Result<Vec<Made>, WriteError>, LogError> {
+        match self.decide_now() {
+            Ok(made) if !made.iter().all(|made| made.decision.is_unchanged()) => Ok(Ok(made)),
             _ => {
                 self.catch_up().await?;
-                Ok(decide())
+                Ok(self.decide_now())
+            }
+        }
+    }
+
+    fn decide_now(&self) -> Result<Vec<Made>, WriteError> {
+        let Writer { catalog, clock, keyring, .. } = self.writer;
+        let (snapshot, now) = (catalog.snapshot(), clock.now());
+        match self.work {
+            Work::Changes(changes) => {
+                let basis = Basis { snapshot: &snapshot, now, keyring: keyring.as_deref() };
+                let decided = change::decide(changes, basis);
+                let decided = decided.map_err(|(at, refusal)| WriteError::Refused { at, refusal })?;
+                let made = |(change, decision): (&Change, Decision)| Made {
+                    key: change.key.clone(),
+                    deed: Deed::from(&change.action),
+                    decision,
+                };
+                Ok(changes.iter().zip(decided).map(made).collect())
+            }
+            Work::Plan(_, planned) if snapshot.changed() > planned => {
+                Err(WriteError::Moved { planned, actual: snapshot.changed() })
+            }
+            Work::Plan(plan, _) => {
+                let made = plan.steps.iter().filter_map(|step| {
+                    let deed = match step.verb {
+                        Verb::Create => Deed::Create,
+                        Verb::Delete => Deed::Delete,
+                        Verb::Update | Verb::Unchanged => Deed::Update,
+                    };
+                    Some(Made { key: step.key.clone(), deed, decision: step.decision.as_ref()?.dated(now) })
+                });
+                Ok(made.collect())
             }
         }
     }
@@ -282,7 +336,7 @@ impl Turn<'_> {
                 return Err(refused);
             }
         };
-        let records = self.records(&outcome);
+        let records = self.records(&outcome)?;
         if records.is_empty() {
             *held = Some(seat);
             return Ok(Tried::Done(outcome));
@@ -315,29 +369,40 @@ impl Turn<'_> {
     }
 
     /// Of what changes: the resource, and who changed it.
-    fn records(&self, outcome: &[Decision]) -> Vec<Output> {
-        let at = self.writer.clock.now();
-        let mut more = outcome.iter().filter(|made| !made.is_unchanged()).count();
-        let made = self.changes.iter().zip(outcome).filter_map(|(change, made)| {
-            let entry = Entry::of(change, made, (self.by, at))?;
+    fn records(&self, outcome: &[Made]) -> Result<Vec<Output>, WriteError> {
+        let (at, most) = (self.writer.clock.now(), self.writer.limits.bytes);
+        let mut more = outcome.iter().filter(|made| !made.decision.is_unchanged()).count();
+        let (mut records, mut bytes) = (Vec::with_capacity(2 * more), 0);
+        for made in outcome {
+            let Some(entry) = Entry::of(made, (self.by, at)) else { continue };
             more -= 1;
-            let value = match made {
+            let value = match &made.decision {
                 Decision::Put { is, .. } => Some(is.to_bytes()),
                 Decision::Remove(_) | Decision::Unchanged(_) => None,
             };
-            Some([self.record(change, value, more), entry.record()])
-        });
-        made.flatten().collect()
+            for output in [self.record(&made.key, value, more), entry.record()] {
+                bytes += output.record.size();
+                records.push(output);
+            }
+            if bytes > most {
+                return Err(WriteError::TooLarge(format!(
+                    "these changes are more than {} MiB with their audit, which is what one transaction takes at most: make them in \
+                     several, such as an organization at a time",
+                    most >> 20
+                )));
+            }
+        }
+        Ok(records)
     }
 
     /// `more` of the same write come after it.
-    fn record(&self, change: &Change, value: Option<Bytes>, more: usize) -> Output {
+    fn record(&self, key: &Key, value: Option<Bytes>, more: usize) -> Output {
         let mut headers = Headers::with_capacity(2);
         headers.push(header::TG_WRITE, self.write.to_string());
         if more > 0 {
             headers.push(header::TG_MORE, more.to_string());
         }
-        let key = Some(Bytes::from(change.key.to_string()));
+        let key = Some(Bytes::from(key.to_string()));
         Output { topic: Topic::Catalog, partition: Some(PARTITION), record: Record { key, value, headers } }
     }
 

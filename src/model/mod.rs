@@ -6,6 +6,7 @@ pub mod duration;
 pub mod event;
 pub mod ids;
 pub mod integration;
+pub mod items;
 pub mod org;
 pub mod pattern;
 pub mod problem;

@@ -41,7 +41,8 @@ async fn an_apply_is_never_seen_by_half() {
         seen
     };
     let changes = many();
-    let (seen, written) = tokio::join!(watching, one.writer.write_all(&changes, &somebody()));
+    let by = somebody();
+    let (seen, written) = tokio::join!(watching, one.writer.write_all(&changes, &by));
     written.unwrap();
     assert_eq!(seen, [MANY], "{seen:?}");
 }

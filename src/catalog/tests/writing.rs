@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::process::{
-    SOON, bills, bills_key, change, create, org, org_key, process, record, somebody,
-};
-use crate::catalog::change::{Action, Change, Condition, Refusal};
+use super::process::{SOON, bills, bills_key, change, create, org, org_key, process, process_with, record, somebody};
+use crate::catalog::apply::{Desired, plan};
+use crate::catalog::change::{Action, Basis, Change, Condition, Refusal};
 use crate::catalog::fake::{Fault, SharedFake};
 use crate::catalog::kind::{Key, Kind};
-use crate::catalog::samples::integration;
-use crate::catalog::writer::WriteError;
+use crate::catalog::samples::{integration, organization};
+use crate::catalog::writer::{Limits, WriteError};
 use crate::model::time::Timestamp;
 
 #[tokio::test]
@@ -19,7 +18,10 @@ async fn what_was_planned_is_not_written_over_what_others_have_changed_since() {
     let log = SharedFake::default();
     let (one, two) = (process(&log).with_org().await, process(&log));
     let planned = one.catalog.snapshot().changed();
-    let plan = [create(bills())];
+    let hook = json!({"orgId": "648", "name": "bills", "eventType": "*", "targetUrl": "https://erp.example/bills"});
+    let desired = [Desired::new(bills_key(), &hook)];
+    let snapshot = one.catalog.snapshot();
+    let plan = plan(&desired, false, Basis { snapshot: &snapshot, now: Timestamp(0), keyring: None }).unwrap();
     two.write(create(org("649"))).await.unwrap();
     let refused = one.writer.write_planned(&plan, planned, &somebody()).await;
     assert!(matches!(refused, Err(WriteError::Moved { .. })), "{refused:?}");
@@ -31,6 +33,27 @@ async fn what_was_planned_is_not_written_over_what_others_have_changed_since() {
     two.write(change(key, Action::Create(user))).await.unwrap();
     one.writer.write_planned(&plan, planned, &somebody()).await.unwrap();
     assert!(one.has_bills());
+    let written = one.catalog.snapshot().get(&bills_key()).unwrap().revision;
+    assert_eq!((written.version, written.created_at), (1, Timestamp(1_000)), "it is dated by its write");
+}
+
+#[tokio::test]
+async fn what_is_more_than_a_transaction_takes_is_told_before_it_begins() {
+    let limits = Limits { changes: 2, bytes: 8_000, ..Limits::default() };
+    let process = process_with(&SharedFake::default(), limits);
+    let described = |id: &str, chars: usize| {
+        let mut one = organization(id);
+        one.description = "x".repeat(chars);
+        create(one.into())
+    };
+    let write = async |changes: &[Change]| process.writer.write_all(changes, &somebody()).await;
+    let error = write(&["a", "b", "c"].map(|id| described(id, 1))).await.unwrap_err();
+    let told = |error: &WriteError, what: &str| matches!(error, WriteError::TooLarge(why) if why.contains(what));
+    assert!(told(&error, "3 changes") && told(&error, "2 at most"), "{error}");
+    let error = write(&["a", "b"].map(|id| described(id, 2_000))).await.unwrap_err();
+    assert!(told(&error, "in several"), "{error}");
+    assert!(process.log.0.written().is_empty());
+    write(&["a", "b"].map(|id| described(id, 1))).await.unwrap();
 }
 
 #[tokio::test]
