@@ -4,6 +4,7 @@ pub mod delivery;
 pub mod delivery_id;
 pub mod duration;
 pub mod event;
+pub mod hex;
 pub mod ids;
 pub mod integration;
 pub mod items;
