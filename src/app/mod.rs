@@ -160,7 +160,7 @@ pub async fn serve(config: Config, roles: Roles, extras: Extras, stop: Cancellat
     let admin_key = AdminKey::of(config.admin_key.as_deref());
     let tokens = Arc::new(edge::tokens(&config)?);
     let credentials = Credentials { admin_key, tokens, catalog: gateway.catalog.clone(), clock: gateway.clock.clone() };
-    let edge = edge::edge(&config, gateway.clock.clone())?;
+    let edge = edge::edge(&config, gateway.catalog.clone(), gateway.clock.clone())?;
     let served = Served { credentials, edge, declared: &declared, history, keyring };
     let means = gateway.start_http(&mut tasks, listener, served, (metrics, roles.clone()));
     if roles.has(Role::Api) {
