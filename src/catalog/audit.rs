@@ -77,7 +77,7 @@ impl Entry {
                 Action::SetActive(true) => Deed::Enable,
                 Action::SetActive(false) => Deed::Disable,
                 Action::Delete => Deed::Delete,
-                Action::Restore(_) => Deed::Restore,
+                Action::Restore(_) | Action::Remake(_) => Deed::Restore,
                 Action::Reseal => Deed::Reseal,
             },
             kind: change.key.kind.to_string(),

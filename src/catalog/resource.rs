@@ -72,6 +72,9 @@ pub trait Spec: Clone + PartialEq + fmt::Debug + Send + Sync + 'static {
     /// The catalog has given it this version.
     fn set_version(&mut self, _version: u64) {}
 
+    /// What else changes where this takes the place of `was`, whichever way the change came.
+    fn succeed(&mut self, _was: &Self, _how: &Succession) {}
+
     /// What else does not fit the catalog.
     fn check(&self, _snapshot: &Snapshot) -> Vec<Problem> {
         Vec::new()
@@ -92,6 +95,16 @@ pub struct Revision {
     pub version: u64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+}
+
+/// How a resource takes the place of what it was.
+#[derive(Clone, Copy, Debug)]
+pub struct Succession {
+    /// When the resource was made.
+    pub created_at: Timestamp,
+    pub now: Timestamp,
+    /// It is an earlier version that comes back.
+    pub is_restored: bool,
 }
 
 /// A resource of any kind. Clones share its body.
@@ -121,6 +134,17 @@ macro_rules! kinds {
             ($body:expr, $spec:ident => $do:expr) => {
                 match $body { $(Body::$kind($spec) => $do,)* }
             };
+        }
+
+        impl Resource {
+            /// As it is where it takes the place of `was`, which is of the same kind.
+            pub fn succeeding(mut self, was: &Resource, how: &Succession) -> Resource {
+                match (&mut self.body, &was.body) {
+                    $((Body::$kind(is), Body::$kind(was)) => Arc::make_mut(is).succeed(was, how),)*
+                    _ => {}
+                }
+                self
+            }
         }
 
         impl Kind {

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use crate::api::auth::{Tokens, counts_from};
+use crate::api::auth::Tokens;
 use crate::api::door::access::{Grant, Principal, Scopes};
 use crate::api::door::address::Proxies;
 use crate::api::door::guard::answered;
@@ -77,7 +77,7 @@ pub async fn identify(State(known): State<Known>, mut request: Request, next: Ne
         if !is_in(&known.unlimited) {
             standing = known.limits.count(Subject::Address(client.0));
         }
-        let allowed = standing.map_or(Ok(()), |standing| standing.check("of this address"));
+        let allowed = standing.map_or(Ok(()), |standing| standing.check("requests of this address"));
         let refused = allowed.err().or_else(|| (!is_in(&known.open)).then(|| why.clone()));
         if let Some(refused) = refused {
             return answered(refused.into_response(), standing);
@@ -140,9 +140,9 @@ impl Credentials {
         let found = snapshot.holder(Kind::ApiKey, &hex(&digest)).and_then(|key| snapshot.get(key));
         let Some(Body::ApiKey(key)) = found.map(|resource| &resource.body) else { return Err(wrong()) };
         if !key.is_active {
-            return Err(unauthorized("the key in X-API-Key was revoked"));
+            return Err(unauthorized("the key in X-API-Key is disabled"));
         }
-        if key.expires_at.is_some_and(|end| end <= self.clock.now()) {
+        if key.has_expired(self.clock.now()) {
             return Err(unauthorized("the key in X-API-Key has expired"));
         }
         let grant = Grant::Key(Scopes::of(&key.scopes));
@@ -161,7 +161,7 @@ impl Credentials {
             return Err(unauthorized("the account of this token is disabled"));
         }
         // What a newer catalog has given out, this one may not have read yet.
-        if token.from < counts_from(resource) {
+        if token.from < user.tokens_count_from(resource.revision.created_at) {
             return Err(unauthorized("the token was revoked; log in again"));
         }
         let (actor, grant) = (format!("user:{}", user.id), Grant::User(user.role));

@@ -196,7 +196,7 @@ impl Served {
         Ok(answer::found(&made, self.shown(&made)))
     }
 
-    async fn write(&self, change: Change, by: &Origin) -> Result<Resource, ApiError> {
+    pub(super) async fn write(&self, change: Change, by: &Origin) -> Result<Resource, ApiError> {
         Ok(self.api.writer.write(change, by).await?)
     }
 }

@@ -7,9 +7,9 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Served;
 use super::handlers::Ask;
-use crate::api::answer::Shown;
+use super::{Served, issue};
+use crate::api::answer::{self, Shown};
 use crate::api::conditions::if_match;
 use crate::api::door::{Access, Answer, Door, form, get, post};
 use crate::api::error::{ApiError, Code};
@@ -20,10 +20,10 @@ use crate::api::json::JsonBody;
 use crate::api::listing::Page;
 use crate::api::params::Params;
 use crate::api::spec::{has, page};
-use crate::catalog::change::Action;
+use crate::catalog::change::{Action, Change};
 use crate::catalog::diff::Changed;
 use crate::catalog::fields::Fields;
-use crate::catalog::kind::Key;
+use crate::catalog::kind::{Key, Kind};
 use crate::catalog::resource::Resource;
 use crate::catalog::schema::describe;
 use crate::history::rows::Audited;
@@ -75,14 +75,30 @@ pub(super) fn routes(door: &mut Door, served: &Served, (reads, changes): (Access
             tag,
             format!(
                 "Brings back what one {noun} was at a version, as a new version that has to be valid now; one that was deleted, \
-                 too, unless `If-Match` is sent. A secret that cannot be opened any more stays as it is now."
+                 too, unless `If-Match` is sent. A secret that cannot be opened any more stays as it is now.{}",
+                about_return(kind)
             ),
         )
         .params(super::org_of(kind))
         .body(schema())
-        .answers(Answer::json(200, "As it is now.", form(kind.name())))
+        .answers(Answer::json(200, "As it is now.", issue::told(kind).unwrap_or_else(|| form(kind.name()))))
         .fails(&[409]);
     door.add(back, restore, served.clone());
+}
+
+/// What does not come back with a version.
+fn about_return(kind: Kind) -> &'static str {
+    match kind {
+        Kind::User => {
+            " Every session of the person ends. Who is disabled stays so. Who was deleted comes back without a password: set one \
+             (PATCH `password`)."
+        }
+        Kind::ApiKey => {
+            " A key that is disabled or has expired stays so. One that was deleted comes back as a new key, told here and never \
+             again."
+        }
+        _ => "",
+    }
 }
 
 fn schema() -> Value {
@@ -140,13 +156,21 @@ async fn restore(
     let mut fields = Fields::of(body).map_err(ApiError::invalid)?;
     let asked = ask(&mut fields);
     let version = fields.finish(asked).map_err(ApiError::invalid)?;
-    let (key, of) = match served.visible(&id, org.as_ref()) {
-        Ok(is) => (is.key(), lifetime(&is)),
-        Err(missing) if missing.code == Code::NotFound => served.deleted(&id, org.as_ref(), missing).await?,
+    let condition = if_match(&headers);
+    let missing = match served.visible(&id, org.as_ref()) {
+        Ok(is) => {
+            let state = served.state_at(&lifetime(&is), version).await?;
+            return served.change(is.key(), (condition, Action::Restore(state)), &by).await;
+        }
+        Err(missing) if missing.code == Code::NotFound => missing,
         Err(error) => return Err(error),
     };
-    let state = served.state_at(&of, version).await?;
-    served.change(key, (if_match(&headers), Action::Restore(state)), &by).await
+    let (key, of) = served.deleted(&id, org.as_ref(), missing).await?;
+    let mut state = served.state_at(&of, version).await?;
+    let once = issue::reissue(&served.api, key.kind, &mut state).await?;
+    let made = served.write(Change { key, condition, action: Action::Remake(state) }, &by).await?;
+    let shown = once.into_iter().fold(served.shown(&made), |shown, (name, value)| shown.once(name, value));
+    Ok(answer::found(&made, shown))
 }
 
 /// What was of another resource under the same id is not told.

@@ -6,7 +6,7 @@ use crate::catalog::fields::{Fields, Text};
 use crate::catalog::kind::Kind;
 use crate::catalog::kinds::head::{Head, about};
 use crate::catalog::kinds::word;
-use crate::catalog::resource::{Labels, Spec};
+use crate::catalog::resource::{Labels, Spec, Succession};
 use crate::model::ids::{OrgId, ResourceId};
 use crate::model::time::Timestamp;
 
@@ -39,6 +39,12 @@ pub struct ApiKey {
     pub prefix: String,
     /// SHA-256 of the key, in hex. No two keys have the same.
     pub hash: String,
+}
+
+impl ApiKey {
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
+    }
 }
 
 impl Spec for ApiKey {
@@ -120,6 +126,16 @@ impl Spec for ApiKey {
 
     fn unique(&self) -> Option<(&'static str, String)> {
         Some(("hash", self.hash.clone()))
+    }
+
+    /// An earlier version makes no key good again that was disabled or has expired since.
+    fn succeed(&mut self, was: &ApiKey, how: &Succession) {
+        if how.is_restored {
+            self.is_active &= was.is_active;
+            if was.has_expired(how.now) {
+                self.expires_at = was.expires_at;
+            }
+        }
     }
 }
 
