@@ -2,12 +2,13 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::handlers::Ask;
+use super::found::{Found, Sought};
 use super::{Served, issue};
 use crate::api::answer::{self, Shown};
 use crate::api::conditions::if_match;
@@ -20,6 +21,7 @@ use crate::api::json::JsonBody;
 use crate::api::listing::Page;
 use crate::api::params::Params;
 use crate::api::spec::{has, page};
+use crate::catalog::audit::Origin;
 use crate::catalog::change::{Action, Change};
 use crate::catalog::diff::Changed;
 use crate::catalog::fields::Fields;
@@ -135,35 +137,29 @@ fn item(row: Audited) -> Item {
 
 async fn version(
     State(served): State<Served>,
-    Path((id, version)): Path<(String, String)>,
-    mut params: Params,
+    Path((_, version)): Path<(String, String)>,
+    Found(is): Found,
 ) -> Result<Json<Shown>, ApiError> {
-    let org = served.owner(&mut params);
-    params.finish()?;
-    let of = lifetime(&served.visible(&id, org.as_ref())?);
     let wrong = |_| ApiError::invalid(vec![Problem::new("version", "must be a whole number from 1 on")]);
-    let state = served.state_at(&of, version.parse().map_err(wrong)?).await?;
+    let state = served.state_at(&lifetime(&is), version.parse().map_err(wrong)?).await?;
     Ok(Json(Shown::recorded(served.of.kind, state)))
 }
 
 async fn restore(
     State(served): State<Served>,
-    (Path(id), mut params, headers, by): Ask,
+    (sought, headers, by): (Sought, HeaderMap, Origin),
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let org = served.owner(&mut params);
-    params.finish()?;
     let mut fields = Fields::of(body).map_err(ApiError::invalid)?;
     let asked = ask(&mut fields);
     let version = fields.finish(asked).map_err(ApiError::invalid)?;
     let condition = if_match(&headers);
-    let missing = match served.visible(&id, org.as_ref()) {
-        Ok(is) => {
+    let (id, org, missing) = match sought {
+        Sought::There(is) => {
             let state = served.state_at(&lifetime(&is), version).await?;
             return served.change(is.key(), (condition, Action::Restore(state)), &by).await;
         }
-        Err(missing) if missing.code == Code::NotFound => missing,
-        Err(error) => return Err(error),
+        Sought::Missing { id, org, error } => (id, org, error),
     };
     let (key, of) = served.deleted(&id, org.as_ref(), missing).await?;
     let mut state = served.state_at(&of, version).await?;
