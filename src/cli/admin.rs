@@ -72,7 +72,8 @@ impl Collection {
             let answer = self.api.ask(self.api.url(&["admin", self.path], &query)).await?;
             let mut body: Page = understood(&self.api.taken(answer)?)?;
             let items = body.more.remove(self.items);
-            let items = items.ok_or_else(|| Exit::failed("the gateway's answer is not a list that this version knows"))?;
+            let items =
+                items.ok_or_else(|| Exit::failed("the gateway's answer is not a list that this version knows"))?;
             all.extend(understood::<Vec<Box<RawValue>>>(items.get().as_bytes())?);
             if !body.has_more {
                 break;
@@ -129,5 +130,6 @@ impl Collection {
 }
 
 pub(super) fn understood<T: DeserializeOwned>(body: &[u8]) -> Result<T, Exit> {
-    serde_json::from_slice(body).map_err(|error| Exit::failed(format!("the gateway's answer is not understood: {error}")))
+    serde_json::from_slice(body)
+        .map_err(|error| Exit::failed(format!("the gateway's answer is not understood: {error}")))
 }

@@ -1,6 +1,6 @@
 //! `tidegate user`.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
+use std::io::{self, BufRead as _, IsTerminal as _};
 
 use clap::{Args, Subcommand, ValueEnum};
 use console::Term;
@@ -225,9 +225,7 @@ fn asked(whose: &str) -> Result<String, Exit> {
         return Err(Exit::usage("there is no terminal to ask for the password on: give it on standard input"));
     }
     let term = Term::stderr();
-    let ask = |question: String| {
-        term.write_str(&question).and_then(|()| term.read_secure_line()).map_err(Exit::failed)
-    };
+    let ask = |question: String| term.write_str(&question).and_then(|()| term.read_secure_line()).map_err(Exit::failed);
     let first = ask(format!("Password for {}, 12 characters or more: ", output::one_line(whose)))?;
     match ask("The same again: ".to_owned())? == first {
         true => Ok(first),
@@ -267,7 +265,9 @@ mod tests {
 
     #[test]
     fn an_account_of_no_organization_is_no_accident() {
-        let parsed = |arguments: &[&str]| Cli::try_parse_from([&["tidegate", "user", "create", "a@x.example"], arguments].concat());
+        let parsed = |arguments: &[&str]| {
+            Cli::try_parse_from([&["tidegate", "user", "create", "a@x.example"], arguments].concat())
+        };
         for (arguments, is_right) in [
             (&["--role", "user", "--org", "648"][..], true),
             (&["--role", "ADMIN"], true),
