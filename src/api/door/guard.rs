@@ -41,20 +41,15 @@ pub async fn check(State(rule): State<Rule>, mut request: Request, next: Next) -
         // Only where somebody built a router without the middleware.
         None => return ApiError::new(Code::Unauthorized, "callers are not known here").into_response(),
     };
-    if !principal.grant.may(access) {
-        return ApiError::new(Code::Forbidden, denied(access)).into_response();
-    }
-    if let Some(own) = &principal.org {
-        if names_another(request.uri().query().unwrap_or_default(), own) {
-            return ApiError::new(Code::Forbidden, "this credential is of another organization than `orgId` names")
-                .into_response();
-        }
-        request.extensions_mut().insert(Bound(own.clone()));
-    }
+    // What is refused counts too: nobody tries what they may not do as often as they like.
     let meter = meter(&request, (rule.budget, &principal));
     let standing = meter.count();
-    if let Some(Err(refused)) = standing.map(|standing| standing.check("requests of this organization")) {
+    let limited = standing.map_or(Ok(()), |standing| standing.check("requests of this organization"));
+    if let Err(refused) = limited.and_then(|()| allowed(access, &principal, request.uri().query())) {
         return answered(refused.into_response(), standing);
+    }
+    if let Some(own) = &principal.org {
+        request.extensions_mut().insert(Bound(own.clone()));
     }
     let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
     let ClientAddress(address) = request.extensions().get().copied().unwrap_or_default();
@@ -62,6 +57,19 @@ pub async fn check(State(rule): State<Rule>, mut request: Request, next: Next) -
     request.extensions_mut().insert(meter);
     request.extensions_mut().insert(principal);
     answered(next.run(request).await, standing)
+}
+
+/// # Errors
+/// 403: they may not use the route, or ask about another organisation than their own.
+fn allowed(access: Access, principal: &Principal, query: Option<&str>) -> Result<(), ApiError> {
+    if !principal.grant.may(access) {
+        return Err(ApiError::new(Code::Forbidden, denied(access)));
+    }
+    let abroad = |own| names_another(query.unwrap_or_default(), own);
+    match principal.org.as_ref().is_some_and(abroad) {
+        true => Err(ApiError::new(Code::Forbidden, "this credential is of another organization than `orgId` names")),
+        false => Ok(()),
+    }
 }
 
 /// Those who are bound to no organisation look after the gateway: nothing limits them.

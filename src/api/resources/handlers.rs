@@ -13,6 +13,7 @@ use super::found::{Ask, Found};
 use super::issue::issue;
 use crate::api::answer::{self, Shown};
 use crate::api::conditions::if_match;
+use crate::api::door::Principal;
 use crate::api::draft::Draft;
 use crate::api::error::ApiError;
 use crate::api::json::JsonBody;
@@ -107,6 +108,7 @@ pub async fn delete(State(served): State<Served>, (Found(was), headers, by): Ask
 pub async fn duplicate(
     State(served): State<Served>,
     (Found(was), _, by): Ask,
+    who: Principal,
     body: Option<JsonBody>,
 ) -> Result<Response, ApiError> {
     let kind = served.of.kind;
@@ -121,7 +123,12 @@ pub async fn duplicate(
     if let Some(JsonBody(changes)) = body {
         crate::catalog::merge::merge(&mut json, changes);
     }
-    let (key, json) = Draft::new(kind, json).named()?;
+    let draft = Draft::new(kind, json);
+    let draft = match &who.org {
+        Some(own) => draft.fix("orgId", own.as_str()),
+        None => draft,
+    };
+    let (key, json) = draft.named()?;
     let made = served.write(Change { key, condition: Condition::None, action: Action::Create(json) }, &by).await?;
     Ok(answer::created(served.of.path, &made, served.shown(&made)))
 }

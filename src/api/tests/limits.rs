@@ -118,6 +118,18 @@ async fn a_batch_that_is_too_many_events_is_refused_before_any_is_taken() {
 }
 
 #[tokio::test]
+async fn what_is_refused_is_not_tried_as_often_as_one_likes() {
+    let api = limited().await;
+    let key = api.key_of("648").await;
+    for _ in 0..3 {
+        let refused = api.call("GET", ORGS, &[("x-api-key", &key)], "").await;
+        assert_error(&refused, 403, "FORBIDDEN");
+        assert_eq!(refused.header("ratelimit-limit"), "3");
+    }
+    assert_error(&api.call("GET", ORGS, &[("x-api-key", &key)], "").await, 429, "RATE_LIMITED");
+}
+
+#[tokio::test]
 async fn what_an_organisation_may_is_changed_while_it_asks() {
     let api = limited().await;
     let (ours, theirs) = (api.key_of("648").await, api.key_of("649").await);

@@ -153,7 +153,9 @@ async fn what_an_account_is_now_decides_not_what_it_was_when_the_token_was_made(
     assert_eq!(status("POST", "/api/v1/events").await, 202, "words about somebody put nobody out");
     patch(json!({"role": "VIEWER"})).await;
     assert_eq!(status("GET", INTEGRATIONS).await, 401);
-    let token = api.token("ada@clinic.example", "set by another").await;
+    let token = api.token("ada@clinic.example", PASSWORD).await;
+    assert_eq!(api.bearing(&token, "GET", INTEGRATIONS, "").await.status, 200);
+    assert_error(&api.bearing(&token, "POST", "/api/v1/events", EVENT).await, 403, "FORBIDDEN");
     assert_eq!(api.delete(&uri).await.status, 204);
     assert_error(&api.bearing(&token, "GET", ME, "").await, 401, "UNAUTHORIZED");
     api.clock.advance(Duration::from_secs(1));
@@ -329,4 +331,9 @@ async fn people_look_after_the_keys_of_their_own_organisation_alone() {
         assert_error(&answer, 404, "NOT_FOUND");
     }
     assert_error(&api.bearing(&token, "GET", USERS, "").await, 403, "FORBIDDEN");
+    // A copy stays where what it is of is.
+    let copy = format!("{INTEGRATIONS}/bills/duplicate");
+    let abroad = api.bearing(&token, "POST", &copy, r#"{"orgId": "649"}"#).await;
+    assert_eq!((abroad.status.as_u16(), abroad.paths()), (400, vec!["orgId"]), "{}", abroad.body);
+    assert_eq!(api.bearing(&token, "POST", &copy, r#"{"orgId": "648"}"#).await.status, 201);
 }

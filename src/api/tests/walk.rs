@@ -317,6 +317,11 @@ async fn what_is_another_organisations_is_seen_and_changed_by_nobody() {
                     true => assert_eq!(status, 400, "{who}: {}", answer.text),
                 }
             }
+            // What is their own does not become another's.
+            if by_id && may(asks) && (method == "PATCH" || path.ends_with("/duplicate")) {
+                let moved = ask(api, caller, (method, &filled(path, ids(path).0)), r#"{"orgId": "649"}"#).await;
+                assert_eq!(moved.status, 400, "{who}: {}", moved.text);
+            }
         }
     }
     assert_eq!(before, written(), "something was changed");
