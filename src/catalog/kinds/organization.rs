@@ -26,9 +26,15 @@ impl Spec for Organization {
         ("tags", "Words by which it is found."),
         ("region", "Where its data belongs."),
         ("timezone", "Its IANA time zone."),
-        ("rateLimits", "How often its users and keys may ask, all together; what is left out is as the gateway has it for all."),
+        (
+            "rateLimits",
+            "How often its users and keys may ask, all together; what is left out is as the gateway has it for all.",
+        ),
         ("rateLimits.requestsPerMinute", "Requests, but those that bring events in. 0: as many as they like."),
-        ("rateLimits.eventsPerSecond", "Events that they bring in; a batch counts as many as it holds. 0: as many as they like."),
+        (
+            "rateLimits.eventsPerSecond",
+            "Events that they bring in; a batch counts as many as it holds. 0: as many as they like.",
+        ),
     ];
     const EXAMPLE: &'static str = r#"{"orgId": "648", "name": "City Clinic", "code": "CC", "email": "desk@clinic.example",
         "timezone": "Asia/Kolkata", "tags": ["north"]}"#;
