@@ -35,7 +35,7 @@ pub use auth::{Auth, Tokens};
 pub use cors::Origins;
 pub use door::{AdminKey, Credentials, Door, Peer, Proxies};
 pub use error::{ApiError, Code};
-pub use history::{NO_LONGER_DEAD, Redrives};
+pub use history::{NO_LONGER_DEAD, Redrives, Views};
 pub use limits::{Limits, Rate, Rates};
 pub use probes::{Health, Part};
 
@@ -64,6 +64,7 @@ pub struct ApiState {
     pub log: Arc<dyn Log>,
     pub history: Arc<History>,
     pub redrives: Arc<Redrives>,
+    pub views: Arc<Views>,
     pub health: Arc<dyn Health>,
     /// Renders the metrics in Prometheus' text format.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,

@@ -342,6 +342,7 @@ impl Gateway {
             log: self.log.clone(),
             history,
             redrives: Arc::default(),
+            views: Arc::default(),
             health: tasks.board.clone(),
             metrics: Arc::new(move || {
                 process.collect();

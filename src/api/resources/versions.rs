@@ -15,6 +15,7 @@ use crate::api::conditions::if_match;
 use crate::api::door::{Access, Answer, Door, form, get, post};
 use crate::api::error::{ApiError, Code};
 use crate::api::history::audit::{changes, json};
+use crate::api::history::changes::Changes;
 use crate::api::history::paging::{self, Paging};
 use crate::api::history::store;
 use crate::api::json::JsonBody;
@@ -29,7 +30,7 @@ use crate::catalog::kind::{Key, Kind};
 use crate::catalog::resource::Resource;
 use crate::catalog::schema::describe;
 use crate::history::rows::Audited;
-use crate::history::store::{AuditFilter, Cursor, Lifetime, Page as Asked};
+use crate::history::store::{AuditFilter, Lifetime, Page as Asked};
 use crate::model::ids::OrgId;
 use crate::model::problem::Problem;
 use crate::model::time::Timestamp;
@@ -123,12 +124,9 @@ async fn versions(
     let paging = Paging::with_cursor(&mut params);
     params.finish()?;
     let of = lifetime(&served.visible(&id, org.as_ref())?);
-    let listed = store(&served.api)?.versions(&of, &paging.asked()).await?;
-    let place = |row: &Audited| {
-        let at = Timestamp(i64::try_from(row.version).unwrap_or(i64::MAX));
-        Some(Cursor { at, id: row.name() })
-    };
-    Ok(Json(paging.answer("versions", listed, place, item)))
+    let changes = Changes::Versions(&of);
+    let listed = changes.page(&*store(&served.api)?, &paging.asked()).await?;
+    Ok(Json(paging.answer("versions", listed, |row| changes.place(row), item)))
 }
 
 fn item(row: Audited) -> Item {

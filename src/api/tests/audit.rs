@@ -222,6 +222,30 @@ async fn what_was_deleted_comes_back_and_what_another_had_under_its_id_stays_hid
     );
 }
 
+#[tokio::test]
+async fn a_page_of_large_resources_ends_before_it_fills_the_memory_and_none_is_left_out() {
+    let told = Audited::start().await;
+    for n in 0..30 {
+        let state = json!({"text": "x".repeat(400_000)});
+        let entry = json!({"at": "2025-11-21T08:00:00Z", "actor": "user:ada", "address": null, "requestId": null,
+            "action": "UPDATE", "kind": "Later", "id": "x", "orgId": "648", "version": n + 1, "before": state, "after": state});
+        told.keep(100 + n, Record { value: Some(entry.to_string().into()), ..Record::default() }).await;
+    }
+    let (mut pages, mut found, mut cursor) = (0, Vec::new(), String::new());
+    loop {
+        let page = told.api.get(&format!("{AUDIT}?kind=Later&limit=500{cursor}")).await.body;
+        let items = page["audit"].as_array().unwrap();
+        assert!((1..=5).contains(&items.len()), "{}", items.len());
+        found.extend(items.iter().map(|one| one["version"].as_u64().unwrap()));
+        pages += 1;
+        match page["nextCursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!((pages, found), (6, (1..=30).rev().collect::<Vec<u64>>()));
+}
+
 /// The history of an organisation with somebody and a key that works; both at version 1, which is the one that comes back.
 async fn with_ada_and_a_key() -> (Audited, String) {
     let told = Audited::start().await;

@@ -168,6 +168,63 @@ async fn a_dead_letter_is_put_back_once() {
 }
 
 #[tokio::test]
+async fn nobody_sees_a_payload_without_a_trace() {
+    let told = Told::start().await;
+    let seen = || {
+        let records = told.api.topics.records(Topic::Audit, 0);
+        let entry = |r: &Received| serde_json::from_slice::<Value>(r.record.value.as_deref().unwrap()).unwrap();
+        let told = |e: Value| format!("{} {} {} {}", e["actor"], e["action"], e["kind"], e["id"]).replace('"', "");
+        records.iter().map(entry).map(told).collect::<Vec<_>>()
+    };
+    for list in ["logs", "events", "dlq", "logs?search=bills"] {
+        assert_eq!(told.get(list).await.status, 200, "{list}");
+    }
+    assert!(seen().is_empty(), "no list shows payloads: {:?}", seen());
+    for _ in 0..3 {
+        for one in ["events/e%2F1".to_owned(), format!("logs/{DEAD}"), format!("dlq/{DEAD}"), "rejected".to_owned()] {
+            assert_eq!(told.get(&one).await.status, 200, "{one}");
+        }
+    }
+    let delivery = format!("admin-key VIEW Delivery {DEAD}");
+    let expected = ["admin-key VIEW Event e/1", &delivery, "admin-key VIEW Rejected 0-0"];
+    assert_eq!(seen(), expected, "once in ten minutes each");
+    told.api.clock.advance(std::time::Duration::from_secs(600));
+    told.get("events/e%2F1").await;
+    assert_eq!(seen().len(), 4);
+    // It is found in the audit, by who looks after the organisation.
+    let record = told.api.topics.records(Topic::Audit, 0).remove(0);
+    let mut batch = Batch::default();
+    batch.take(Topic::Audit, &record);
+    told.store.write(&batch).await.unwrap();
+    let listed = told.get("admin/audit?action=VIEW&orgId=648&id=e/1").await.body;
+    let entry = &listed["audit"][0];
+    assert_eq!(
+        (&listed["total"], &entry["kind"], &entry["version"]),
+        (&json!(1), &json!("Event"), &json!(0)),
+        "{listed}"
+    );
+    // Who sees none leaves none.
+    let key = json!({"orgId": "648", "name": "k", "scopes": ["read"]});
+    let key = told.api.post("/api/v1/admin/api-keys", key).await.body["key"].as_str().unwrap().to_owned();
+    let blind = told.api.call("GET", "/api/v1/events/e%2F1", &[("x-api-key", &key)], "").await;
+    assert_eq!((&blind.body["payload"], seen().len()), (&Value::Null, 4));
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_to_the_audit_is_not_shown() {
+    let told = Told::start().await;
+    told.api.topics.takes(false);
+    let answer = told.get("events/e%2F1").await;
+    assert_error(&answer, 503, "SERVICE_UNAVAILABLE");
+    assert!(
+        answer.body["error"].as_str().unwrap().contains("audit") && !answer.text.contains("amount"),
+        "{}",
+        answer.text
+    );
+    assert_eq!(told.get("events").await.status, 200);
+}
+
+#[tokio::test]
 async fn a_dead_letter_that_the_log_no_longer_has_is_not_promised() {
     let told = Told::start().await;
     told.api.topics.delete(Topic::Dlq, 0, 1);

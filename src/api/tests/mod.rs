@@ -186,6 +186,7 @@ impl Api {
             log: Arc::new(topics.clone()),
             history: history.clone(),
             redrives: Arc::default(),
+            views: Arc::default(),
             health: well.clone(),
             metrics: Arc::new(|| "tidegate_up 1\n".to_owned()),
         };

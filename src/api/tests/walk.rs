@@ -10,6 +10,8 @@ use crate::api::door::Access;
 use crate::api::resources::COLLECTIONS;
 use crate::catalog::kind::Kind;
 use crate::catalog::schema::example;
+use crate::model::ids::ResourceId;
+use crate::model::time::Clock as _;
 use crate::model::topic::Topic;
 
 const PASSWORD: &str = "correct horse battery";
@@ -187,6 +189,9 @@ async fn callers(api: &Api) -> Vec<Caller> {
     let signed = admin.rsplit_once('.').unwrap().0.to_owned();
     let claims = signed.split('.').nth(1).unwrap().to_owned();
     let none = format!("Bearer eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{claims}.");
+    // As ours are, for as long, and for an account that is there.
+    let other = Tokens::of("YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXowMTIzNDU=", &[]).unwrap();
+    let forged = other.issue(&ResourceId::parse("boss").unwrap(), api.clock.now(), api.clock.now()).unwrap().token;
     let scoped =
         |id: &'static str, scopes: Value| async move { ("x-api-key", key(api, id, json!({"scopes": scopes})).await) };
     vec![
@@ -200,6 +205,7 @@ async fn callers(api: &Api) -> Vec<Caller> {
         Caller::stranger("a token of a disabled account", "authorization", off),
         Caller::stranger("a token without a signature", "authorization", signed + "."),
         Caller::stranger("a token with alg none", "authorization", none),
+        Caller::stranger("a token under another key", "authorization", format!("Bearer {forged}")),
         Caller::stranger("a token that is none", "authorization", "Bearer x.y.z"),
         Caller::of("the admin key", ("x-api-key", KEY.to_owned()), &[Open, Publish, Read, Write, Manage, Admin])
             .everywhere()
