@@ -21,6 +21,7 @@ mod secrets;
 pub mod spec;
 #[cfg(test)]
 mod tests;
+mod uses;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,7 @@ pub use error::{ApiError, Code};
 pub use history::{NO_LONGER_DEAD, Redrives, Views};
 pub use limits::{Limits, Rate, Rates};
 pub use probes::{Health, Part};
+pub use uses::Uses;
 
 use crate::api::door::{Access, Budget, Known, Route, identify};
 use crate::catalog::resource::{Body, Resource};

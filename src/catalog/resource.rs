@@ -36,6 +36,9 @@ pub trait Spec: Clone + PartialEq + fmt::Debug + Send + Sync + 'static {
     /// Fields that the gateway gives: they are shown, and stay as they are whatever a client sends.
     const GIVEN: &'static [&'static str] = &[];
 
+    /// A field that answers have and the catalog has not, and what it tells: a moment, or null.
+    const TOLD: Option<(&'static str, &'static str)> = None;
+
     /// Reads every field; `None` where a required one is missing or wrong.
     fn read(fields: &mut Fields) -> Option<Self>;
 
@@ -174,6 +177,11 @@ macro_rules! kinds {
             /// Fields that the gateway gives.
             pub const fn given(self) -> &'static [&'static str] {
                 match self { $(Kind::$kind => <$kind as Spec>::GIVEN,)* }
+            }
+
+            /// A field that answers have and the catalog has not, and what it tells.
+            pub const fn told(self) -> Option<(&'static str, &'static str)> {
+                match self { $(Kind::$kind => <$kind as Spec>::TOLD,)* }
             }
 
             /// Does `isActive` mean anything to it?

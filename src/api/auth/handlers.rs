@@ -44,7 +44,8 @@ pub async fn login(
     let is_right = state.auth.passwords.is(password, hash).await?;
     match (found, user) {
         (Some(resource), Some(user)) if is_right && user.is_active => {
-            state.auth.failures.was_right(&email, address);
+            state.auth.failures.was_right(&email, address, now);
+            state.credentials.uses.note(&resource.key(), now);
             session(&state, resource, now)
         }
         (_, user) => {
@@ -109,7 +110,7 @@ pub async fn password(
     if !state.auth.passwords.is(old, user.password_hash.as_deref()).await? {
         return Err(ApiError::invalid(vec![Problem::new("old", "is not the password")]));
     }
-    state.auth.failures.was_right(&user.email, by.address);
+    state.auth.failures.was_right(&user.email, by.address, now);
     let hash = state.auth.passwords.hash(new).await?;
     let patch = json!({"passwordHash": hash});
     // The old password was compared with this version of the account.

@@ -16,6 +16,7 @@ use crate::api::door::address::Proxies;
 use crate::api::door::guard::answered;
 use crate::api::error::{ApiError, Code};
 use crate::api::limits::{Limits, Subject};
+use crate::api::uses::Uses;
 use crate::catalog::kind::Kind;
 use crate::catalog::resource::Body;
 use crate::catalog::{Catalog, Snapshot};
@@ -48,6 +49,7 @@ pub struct Credentials {
     pub tokens: Arc<Tokens>,
     pub catalog: Arc<Catalog>,
     pub clock: Arc<dyn Clock>,
+    pub uses: Arc<Uses>,
 }
 
 /// The caller of a request, among its extensions: known, or why not.
@@ -137,14 +139,18 @@ impl Credentials {
         }
         let snapshot = self.snapshot()?;
         // Found by a digest: who tries keys learns nothing from the time that it takes.
-        let found = snapshot.holder(Kind::ApiKey, &hex(&digest)).and_then(|key| snapshot.get(key));
-        let Some(Body::ApiKey(key)) = found.map(|resource| &resource.body) else { return Err(wrong()) };
+        let found = snapshot.holder(Kind::ApiKey, &hex(&digest)).and_then(|key| Some((key, snapshot.get(key)?)));
+        let Some((own, Body::ApiKey(key))) = found.map(|(own, resource)| (own, &resource.body)) else {
+            return Err(wrong());
+        };
         if !key.is_active {
             return Err(unauthorized("the key in X-API-Key is disabled"));
         }
-        if key.has_expired(self.clock.now()) {
+        let now = self.clock.now();
+        if key.has_expired(now) {
             return Err(unauthorized("the key in X-API-Key has expired"));
         }
+        self.uses.note(own, now);
         let grant = Grant::Key(Scopes::of(&key.scopes));
         Ok(Principal { actor: format!("key:{}", key.head.id), grant, org: Some(key.head.org_id.clone()), user: None })
     }

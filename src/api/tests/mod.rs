@@ -27,8 +27,8 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::api::{
-    AdminKey, ApiState, Credentials, Door, Edge, Health, Limits as Often, Origins, Part, Proxies, Rates, Tokens, admin,
-    events, router,
+    AdminKey, ApiState, Credentials, Door, Edge, Health, Limits as Often, Origins, Part, Proxies, Rates, Tokens, Uses,
+    admin, events, router,
 };
 use crate::catalog::fake::SharedFake;
 use crate::catalog::seal::Keyring;
@@ -58,6 +58,7 @@ struct Api {
     history: Arc<History>,
     clock: Arc<ManualClock>,
     well: Arc<Wellness>,
+    uses: Arc<Uses>,
     _following: JoinSet<Result<(), LogError>>,
 }
 
@@ -174,11 +175,12 @@ impl Api {
             tokens: Arc::new(tokens),
             catalog: catalog.clone(),
             clock: clock.clone(),
+            uses: Arc::default(),
         };
         let state = ApiState {
             catalog,
             writer: Arc::new(writer),
-            credentials,
+            credentials: credentials.clone(),
             auth: Arc::default(),
             edge,
             retry: RetryPolicy { max_attempts: 3, ..RetryPolicy::default() },
@@ -197,7 +199,8 @@ impl Api {
         if with_admin {
             admin(&mut door, &state);
         }
-        Api { router: router(door, &state), log, topics, history, clock, well, _following: tasks }
+        let uses = credentials.uses;
+        Api { router: router(door, &state), log, topics, history, clock, well, uses, _following: tasks }
     }
 
     async fn state_loaded(&self) {

@@ -65,6 +65,9 @@ impl Spec for ApiKey {
     const HIDDEN: &'static [&'static str] = &["hash"];
     const GIVEN: &'static [&'static str] = &["prefix"];
 
+    const TOLD: Option<(&'static str, &'static str)> =
+        Some(("lastUsedAt", "When it was used last, where history is asked; null: never, or it is not known here."));
+
     fn read(fields: &mut Fields) -> Option<Self> {
         for name in ["name", "scopes", "prefix", "hash"] {
             fields.require(name);

@@ -86,6 +86,11 @@ impl Spec for User {
         r#"{"id": "ada", "email": "ada@clinic.example", "name": "Ada Example", "role": "USER", "orgId": "648"}"#;
     const HIDDEN: &'static [&'static str] = &["passwordHash", "tokensFrom"];
 
+    const TOLD: Option<(&'static str, &'static str)> = Some((
+        "lastLoginAt",
+        "When they logged in last, where history is asked; null: never, or it is not known here.",
+    ));
+
     fn read(fields: &mut Fields) -> Option<Self> {
         fields.alias("orgId", "tenantId");
         for name in ["id", "email", "role"] {
