@@ -35,7 +35,7 @@ pub use auth::{Auth, Tokens};
 pub use cors::Origins;
 pub use door::{AdminKey, Credentials, Door, Peer, Proxies};
 pub use error::{ApiError, Code};
-pub use history::{NO_LONGER_DEAD, Redrives};
+pub use history::NO_LONGER_DEAD;
 pub use limits::{Limits, Rate, Rates};
 pub use probes::{Health, Part};
 
@@ -43,8 +43,8 @@ use crate::api::door::{Access, Budget, Known, Route, identify};
 use crate::catalog::resource::{Body, Resource};
 use crate::catalog::{Catalog, Snapshot, Writer};
 use crate::history::History;
+use crate::history::redrive::Redrives;
 use crate::model::retry::RetryPolicy;
-use crate::stream::log::Log;
 
 /// The largest body of a request; routes that take larger ones say so themselves.
 const BODY_LIMIT: usize = 10 * 1_024 * 1_024;
@@ -61,7 +61,6 @@ pub struct ApiState {
     pub retry: RetryPolicy,
     /// The log keeps what waits no longer than this, whatever an integration says.
     pub longest_wait: Duration,
-    pub log: Arc<dyn Log>,
     pub history: Arc<History>,
     pub redrives: Arc<Redrives>,
     pub health: Arc<dyn Health>,

@@ -4,7 +4,7 @@ use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use sqlx::{Arguments as _, AssertSqlSafe};
 
-use super::read::word;
+use super::read::{STEPS, word};
 use super::write::Written;
 use crate::history::rows::{Attempt, Audited, DeadLetter, EventRow, Rejected, Skip};
 use crate::history::standing::Standing;
@@ -153,13 +153,13 @@ pub(super) fn events() -> Statement {
 
 /// All that a row says of a delivery.
 fn of_deliveries() -> Vec<&'static str> {
-    [&["id"], &ABOUT[..], &["created_at"], &TRIED, &["tried"], &STATE, &["step", "step_record", "kind"]].concat()
+    [&["id"], &ABOUT[..], &["created_at"], &TRIED, &["tried"], &STATE, &["step", "step_record", "redrives", "kind"]].concat()
 }
 
 /// Of rows that are new, or of which how they stand has changed: an index is written again where a column of it is named, changed
 /// or not, so that the others are not.
 pub(super) fn standing() -> Statement {
-    deliveries(&[&TRIED[..], &["tried"], &STATE, &["step", "step_record", "kind"]].concat())
+    deliveries(&[&TRIED[..], &["tried"], &STATE, &["step", "step_record", "redrives", "kind"]].concat())
 }
 
 /// Of rows of which all may have changed.
@@ -325,8 +325,9 @@ pub(super) fn delivery(row: &Written, to: &mut SqliteArguments) -> Result<(), Bo
     to.add(ms(state.next_attempt_at))?;
     to.add(ms(state.delivered_at))?;
     to.add(updated_at.0)?;
-    to.add(rank.step)?;
+    to.add(i64::from(rank.attempts) * STEPS + i64::from(rank.step))?;
     to.add(rank.offset)?;
+    to.add(rank.redrives)?;
     to.add(*kind)
 }
 
