@@ -27,7 +27,7 @@ impl History {
     }
 
     pub fn away(why: &str) -> History {
-        History { store: Mutex::new(Err(StoreError(why.to_owned()))), positions: watch::Sender::default() }
+        History { store: Mutex::new(Err(StoreError::Away(why.to_owned()))), positions: watch::Sender::default() }
     }
 
     pub fn set(&self, state: Result<Arc<dyn Store>, StoreError>) {

@@ -70,7 +70,7 @@ impl Project {
         };
         stop.run_until_cancelled(work).await;
         // The file is closed when the last request that reads it has its answer.
-        self.history.set(Err(StoreError("the process is ending; try again in a moment".into())));
+        self.history.set(Err(StoreError::Away("the process is ending; try again in a moment".into())));
     }
 
     /// Tries until it is done, and tells of each failure and of its end.

@@ -186,7 +186,7 @@ async fn a_dead_letter_is_not_put_back_by_a_process_that_cannot_know_whether_it_
     told.api.history.reached([((Topic::Deliveries, Partition(0)), Offset(before as i64))]);
     assert_eq!(told.retry(DEAD).await.status, 202);
     // Without a history nobody knows.
-    told.api.history.set(Err(StoreError("the disk is full".into())));
+    told.api.history.set(Err(StoreError::Away("the disk is full".into())));
     let away = told.retry(DEAD).await;
     assert_error(&away, 503, "SERVICE_UNAVAILABLE");
     assert!(away.body["error"].as_str().unwrap().contains("the disk is full"), "{}", away.body);

@@ -98,7 +98,7 @@ impl Scene {
 
 async fn opened(path: PathBuf, fails: Arc<AtomicBool>) -> Result<Arc<dyn Store>, StoreError> {
     match fails.load(Ordering::SeqCst) {
-        true => Err(StoreError("the disk is full".into())),
+        true => Err(StoreError::Away("the disk is full".into())),
         false => Ok(Arc::new(SqliteStore::open(&path, "embedded").await?)),
     }
 }

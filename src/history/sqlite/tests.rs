@@ -18,7 +18,7 @@ async fn open(dir: &Path) -> Result<SqliteStore, StoreError> {
 async fn refusal(dir: &Path) -> String {
     match open(dir).await {
         Ok(_) => panic!("it was opened"),
-        Err(StoreError(why)) => why,
+        Err(why) => why.to_string(),
     }
 }
 
@@ -377,7 +377,7 @@ async fn kinds_do_not_pile_up_and_a_number_that_is_gone_is_not_given_to_a_row() 
     let pending = DeliveryFilter { statuses: vec![DeliveryStatus::Pending], ..DeliveryFilter::default() };
     let all = async |pending: &DeliveryFilter| {
         let mut kinds = list::DELIVERIES.kinds(&list::deliveries(pending));
-        let kinds: Vec<i64> = store.all(&mut kinds, |row| row.try_get(0)).await.unwrap();
+        let kinds: Vec<i64> = store.asking().await.unwrap().all(&mut kinds, |row| row.try_get(0)).await.unwrap();
         (kinds.len(), store.deliveries(pending, &page()).await.unwrap().total)
     };
     write(1).await;
@@ -411,13 +411,13 @@ async fn few_kinds_or_many_few_rows_or_many_the_page_is_the_same() {
         for after in [None, Some(after)] {
             let page = Page { skip, limit, after };
             let conditions = list::deliveries(&pending);
-            let kinds = store.all(&mut list::DELIVERIES.kinds(&conditions), |row| row.try_get(0)).await.unwrap();
+            let kinds = store.asking().await.unwrap().all(&mut list::DELIVERIES.kinds(&conditions), |row| row.try_get(0)).await.unwrap();
             let sources = conditions.sources(&list::DELIVERIES, kinds);
             let from = expected.iter().filter(|one| page.after.is_none() || **one < id(401));
             let expected: Vec<DeliveryId> = from.skip(skip).take(limit + 1).copied().collect();
             for total in [Some(7), None] {
                 let mut query = list::DELIVERIES.page(&conditions, (&sources, total), &page);
-                let found = store.all(&mut query, read::delivery).await.unwrap();
+                let found = store.asking().await.unwrap().all(&mut query, read::delivery).await.unwrap();
                 let found: Vec<DeliveryId> = found.into_iter().map(|one| one.id).collect();
                 assert_eq!(found, expected, "{page:?}, {total:?}");
             }
