@@ -1,19 +1,20 @@
 //! One resource, or a page of them.
 
 use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Served;
 use super::filter::Filter;
+use super::found::{Ask, Found};
 use super::issue::issue;
 use crate::api::answer::{self, Shown};
 use crate::api::conditions::if_match;
 use crate::api::draft::Draft;
-use crate::api::error::{ApiError, Code};
+use crate::api::error::ApiError;
 use crate::api::json::JsonBody;
 use crate::api::listing::{Listing, Page};
 use crate::api::params::Params;
@@ -21,10 +22,6 @@ use crate::catalog::audit::Origin;
 use crate::catalog::change::{Action, Change, Condition};
 use crate::catalog::kind::{Key, Kind};
 use crate::catalog::resource::Resource;
-use crate::model::ids::OrgId;
-
-/// What tells of a change beside its body: the resource's id, the parameters, the conditions, and who asks.
-pub(super) type Ask = (Path<String>, Params, HeaderMap, Origin);
 
 pub async fn list(State(served): State<Served>, mut params: Params) -> Result<Json<Page<Shown>>, ApiError> {
     let listing = Listing::of(&mut params);
@@ -63,27 +60,17 @@ pub async fn create(
     Ok(answer::created(served.of.path, &made, shown))
 }
 
-pub async fn one(
-    State(served): State<Served>,
-    Path(id): Path<String>,
-    mut params: Params,
-) -> Result<Response, ApiError> {
-    let org = served.owner(&mut params);
-    params.finish()?;
-    let found = served.visible(&id, org.as_ref())?;
-    Ok(answer::found(&found, served.shown(&found)))
+pub async fn one(State(served): State<Served>, Found(is): Found) -> Response {
+    answer::found(&is, served.shown(&is))
 }
 
 pub async fn replace(
     State(served): State<Served>,
-    (Path(id), mut params, headers, by): Ask,
+    (Found(was), headers, by): Ask,
     JsonBody(mut body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let org = served.owner(&mut params);
-    params.finish()?;
-    let was = served.visible(&id, org.as_ref())?;
     let issued = issue(&served.api, served.of.kind, (&mut body, Some(&was))).await?;
-    let draft = served.draft(body).fix(served.of.kind.id_field(), &id).made(issued.fields);
+    let draft = served.draft(body).fix(served.of.kind.id_field(), was.key().id.as_str()).made(issued.fields);
     let draft = match was.org() {
         Some(org) => draft.default("orgId", || org.as_str().into()),
         None => draft,
@@ -94,14 +81,11 @@ pub async fn replace(
 
 pub async fn merge(
     State(served): State<Served>,
-    (Path(id), mut params, headers, by): Ask,
+    (Found(was), headers, by): Ask,
     JsonBody(mut body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let org = served.owner(&mut params);
-    params.finish()?;
-    let was = served.visible(&id, org.as_ref())?;
     let issued = issue(&served.api, served.of.kind, (&mut body, Some(&was))).await?;
-    let draft = Draft::new(served.of.kind, body).only_same(served.of.kind.id_field(), &id);
+    let draft = Draft::new(served.of.kind, body).only_same(served.of.kind.id_field(), was.key().id.as_str());
     let patch = draft.made(issued.fields).patch()?;
     served.change(was.key(), (if_match(&headers), Action::Merge(patch)), &by).await
 }
@@ -114,13 +98,7 @@ pub async fn disable(State(served): State<Served>, ask: Ask) -> Result<Response,
     served.set_active(false, ask).await
 }
 
-pub async fn delete(
-    State(served): State<Served>,
-    (Path(id), mut params, headers, by): Ask,
-) -> Result<StatusCode, ApiError> {
-    let org = served.owner(&mut params);
-    params.finish()?;
-    let was = served.visible(&id, org.as_ref())?;
+pub async fn delete(State(served): State<Served>, (Found(was), headers, by): Ask) -> Result<StatusCode, ApiError> {
     served.change(was.key(), (if_match(&headers), Action::Delete), &by).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -128,12 +106,9 @@ pub async fn delete(
 /// A copy under another id: disabled where that can be, so that nothing is delivered twice unasked.
 pub async fn duplicate(
     State(served): State<Served>,
-    (Path(id), mut params, _, by): Ask,
+    (Found(was), _, by): Ask,
     body: Option<JsonBody>,
 ) -> Result<Response, ApiError> {
-    let org = served.owner(&mut params);
-    params.finish()?;
-    let was = served.visible(&id, org.as_ref())?;
     let kind = served.of.kind;
     let mut json = was.to_json();
     let new = Uuid::now_v7().to_string();
@@ -152,11 +127,6 @@ pub async fn duplicate(
 }
 
 impl Served {
-    /// The organisation that the URL names.
-    pub(super) fn owner(&self, params: &mut Params) -> Option<OrgId> {
-        (self.of.kind != Kind::Organization).then(|| params.org()).flatten()
-    }
-
     pub(super) fn shown(&self, resource: &Resource) -> Shown {
         Shown::of(&self.api.as_it_holds(resource))
     }
@@ -170,19 +140,7 @@ impl Served {
         }
     }
 
-    /// The resource of this id; one of another organisation than the URL names is not there.
-    pub(super) fn visible(&self, id: &str, org: Option<&OrgId>) -> Result<Resource, ApiError> {
-        let kind = self.of.kind;
-        let snapshot = self.api.snapshot()?;
-        let found = Key::of(kind, id).and_then(|key| snapshot.get(&key).cloned());
-        let found = found.filter(|found| org.is_none_or(|org| found.org() == Some(org)));
-        found.ok_or_else(|| ApiError::new(Code::NotFound, format!("there is no {} `{id}`", kind.noun())))
-    }
-
-    async fn set_active(&self, active: bool, (Path(id), mut params, headers, by): Ask) -> Result<Response, ApiError> {
-        let org = self.owner(&mut params);
-        params.finish()?;
-        let was = self.visible(&id, org.as_ref())?;
+    async fn set_active(&self, active: bool, (Found(was), headers, by): Ask) -> Result<Response, ApiError> {
         self.change(was.key(), (if_match(&headers), Action::SetActive(active)), &by).await
     }
 

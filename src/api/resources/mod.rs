@@ -2,6 +2,7 @@
 
 mod bulk;
 mod filter;
+mod found;
 mod handlers;
 mod issue;
 pub(super) mod versions;

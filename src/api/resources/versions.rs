@@ -2,13 +2,14 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::Served;
-use super::handlers::Ask;
+use super::found::{Found, Sought};
 use crate::api::answer::Shown;
 use crate::api::conditions::if_match;
 use crate::api::door::{Access, Answer, Door, form, get, post};
@@ -20,6 +21,7 @@ use crate::api::json::JsonBody;
 use crate::api::listing::Page;
 use crate::api::params::Params;
 use crate::api::spec::{has, page};
+use crate::catalog::audit::Origin;
 use crate::catalog::change::Action;
 use crate::catalog::diff::Changed;
 use crate::catalog::fields::Fields;
@@ -119,31 +121,25 @@ fn item(row: Audited) -> Item {
 
 async fn version(
     State(served): State<Served>,
-    Path((id, version)): Path<(String, String)>,
-    mut params: Params,
+    Path((_, version)): Path<(String, String)>,
+    Found(is): Found,
 ) -> Result<Json<Shown>, ApiError> {
-    let org = served.owner(&mut params);
-    params.finish()?;
-    let of = lifetime(&served.visible(&id, org.as_ref())?);
     let wrong = |_| ApiError::invalid(vec![Problem::new("version", "must be a whole number from 1 on")]);
-    let state = served.state_at(&of, version.parse().map_err(wrong)?).await?;
+    let state = served.state_at(&lifetime(&is), version.parse().map_err(wrong)?).await?;
     Ok(Json(Shown::recorded(served.of.kind, state)))
 }
 
 async fn restore(
     State(served): State<Served>,
-    (Path(id), mut params, headers, by): Ask,
+    (sought, headers, by): (Sought, HeaderMap, Origin),
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let org = served.owner(&mut params);
-    params.finish()?;
     let mut fields = Fields::of(body).map_err(ApiError::invalid)?;
     let asked = ask(&mut fields);
     let version = fields.finish(asked).map_err(ApiError::invalid)?;
-    let (key, of) = match served.visible(&id, org.as_ref()) {
-        Ok(is) => (is.key(), lifetime(&is)),
-        Err(missing) if missing.code == Code::NotFound => served.deleted(&id, org.as_ref(), missing).await?,
-        Err(error) => return Err(error),
+    let (key, of) = match sought {
+        Sought::There(is) => (is.key(), lifetime(&is)),
+        Sought::Missing { id, org, error } => served.deleted(&id, org.as_ref(), error).await?,
     };
     let state = served.state_at(&of, version).await?;
     served.change(key, (if_match(&headers), Action::Restore(state)), &by).await
