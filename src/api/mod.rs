@@ -45,6 +45,7 @@ use crate::catalog::{Catalog, Snapshot, Writer};
 use crate::history::History;
 use crate::history::redrive::Redrives;
 use crate::model::retry::RetryPolicy;
+use crate::stream::log::Log;
 
 /// The largest body of a request; routes that take larger ones say so themselves.
 const BODY_LIMIT: usize = 10 * 1_024 * 1_024;
@@ -61,6 +62,7 @@ pub struct ApiState {
     pub retry: RetryPolicy,
     /// The log keeps what waits no longer than this, whatever an integration says.
     pub longest_wait: Duration,
+    pub log: Arc<dyn Log>,
     pub history: Arc<History>,
     pub redrives: Arc<Redrives>,
     pub health: Arc<dyn Health>,

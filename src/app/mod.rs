@@ -342,6 +342,7 @@ impl Gateway {
             edge,
             retry: declared.retry.clone(),
             longest_wait: longest_wait(declared),
+            log: self.log.clone(),
             redrives: Arc::new(Redrives::new(self.log.clone(), history.clone(), REDRIVEN_WITHIN)),
             history,
             health: tasks.board.clone(),

@@ -51,7 +51,9 @@ pub enum RedriveError {
     #[error("history has not met its dead letter yet")]
     NotYet,
     /// So many records lie before the end of `deliveries` behind which history knows enough.
-    #[error("history does not know yet what was put back before: it has {0} records of `deliveries` to read until it does")]
+    #[error(
+        "history does not know yet what was put back before: it has {0} records of `deliveries` to read until it does"
+    )]
     Behind(u64),
     #[error("others are being put back")]
     Busy,
@@ -184,9 +186,11 @@ impl Redrives {
             Err(LogError::OutOfRange { .. }) => return Err(RedriveError::Gone),
             other => other?,
         };
-        let found = batch.records.into_iter().next().ok_or_else(|| {
-            LogError::Unavailable(format!("the dead letter was not read within {READ_WITHIN:?}"))
-        })?;
+        let found = batch
+            .records
+            .into_iter()
+            .next()
+            .ok_or_else(|| LogError::Unavailable(format!("the dead letter was not read within {READ_WITHIN:?}")))?;
         let headers = &found.record.headers;
         if found.offset != place.offset || headers.text(header::TG_DELIVERY) != Some(&id.to_string()) {
             return Err(RedriveError::Gone);

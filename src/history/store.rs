@@ -22,7 +22,9 @@ pub enum StoreError {
     #[error("{0}")]
     Away(String),
     /// There is too much to look at for what was asked, which others wait behind.
-    #[error("it takes longer than {0:?} to find; narrow it down by dates, an organization, an integration, a status or an id")]
+    #[error(
+        "it takes longer than {0:?} to find; narrow it down by dates, an organization, an integration, a status or an id"
+    )]
     Slow(Duration),
     #[error("too much is asked of it at once; try again in a moment")]
     Busy,

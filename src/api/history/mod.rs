@@ -114,7 +114,9 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         tracing::debug!(%error, "history could not be asked");
         let message = match error {
-            StoreError::Away(_) => format!("history cannot be asked now; events are taken and delivered without it: {error}"),
+            StoreError::Away(_) => {
+                format!("history cannot be asked now; events are taken and delivered without it: {error}")
+            }
             StoreError::Slow(_) | StoreError::Busy => format!("history does not answer this: {error}"),
         };
         ApiError { retry_after: Some(AGAIN), ..ApiError::new(Code::ServiceUnavailable, message) }

@@ -161,6 +161,7 @@ impl Api {
             edge,
             retry: RetryPolicy { max_attempts: 3, ..RetryPolicy::default() },
             longest_wait: std::time::Duration::from_secs(144 * 3_600),
+            log: Arc::new(topics.clone()),
             redrives: Arc::new(Redrives::new(Arc::new(topics.clone()), history.clone(), std::time::Duration::ZERO)),
             history: history.clone(),
             health: well.clone(),

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::embedded::EmbeddedLog;
 use crate::history::handle::Positions;
-use crate::history::rows::Batch;
 use crate::history::redrive::{RedriveError, Redrives};
+use crate::history::rows::Batch;
 use crate::history::store::{DeliveryFilter, Page, StoreError};
 use crate::model::ids::{DeliveryId, Offset, Partition};
 use crate::model::record::{Output, Record};
@@ -343,7 +343,9 @@ async fn a_delivery_that_died_again_is_not_put_back_by_its_former_letter() {
     let [mut letter, _] = died(1);
     letter.record.headers.push("tg_redrives", "1");
     scene.append([letter].into_iter()).await;
-    let letters = |known: &Positions| known.iter().filter(|((topic, _), _)| *topic == Topic::Dlq).map(|(_, next)| next.0).sum::<i64>();
+    let letters = |known: &Positions| {
+        known.iter().filter(|((topic, _), _)| *topic == Topic::Dlq).map(|(_, next)| next.0).sum::<i64>()
+    };
     running.history.positions().wait_for(|known| letters(known) == 2).await.unwrap();
     redrives.put_back(id(1)).await.unwrap();
     running.count("RETRYING", 1).await;

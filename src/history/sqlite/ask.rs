@@ -61,7 +61,11 @@ impl Asking<'_> {
         if code.as_deref() == Some(INTERRUPTED) { StoreError::Slow(self.within) } else { self.store.fault(error) }
     }
 
-    pub(super) async fn all<T>(&mut self, query: &mut QueryBuilder<Sqlite>, read: Read<T>) -> Result<Vec<T>, StoreError> {
+    pub(super) async fn all<T>(
+        &mut self,
+        query: &mut QueryBuilder<Sqlite>,
+        read: Read<T>,
+    ) -> Result<Vec<T>, StoreError> {
         let rows = query.build().fetch_all(&mut *self.connection).await;
         rows.and_then(|rows| rows.iter().map(read).collect()).map_err(|e| self.fault(&e))
     }

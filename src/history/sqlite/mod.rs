@@ -30,7 +30,8 @@ use self::tables::key;
 use self::write::Statements;
 use super::rows::{Attempt, Audited, Batch, DeadLetter, Delivery, EventRow, Rejected, Skip};
 use super::store::{
-    AuditFilter, Cutoffs, DeliveryFilter, EventFilter, EventKey, Lifetime, Listed, Page, RejectedFilter, Store, StoreError,
+    AuditFilter, Cutoffs, DeliveryFilter, EventFilter, EventKey, Lifetime, Listed, Page, RejectedFilter, Store,
+    StoreError,
 };
 use crate::model::ids::{DeliveryId, Offset, Partition};
 use crate::model::topic::Topic;
@@ -139,7 +140,8 @@ const PRUNE: [Step; 9] = [
 impl Store for SqliteStore {
     async fn offsets(&self) -> Result<BTreeMap<(Topic, Partition), Offset>, StoreError> {
         let mut query = QueryBuilder::new("SELECT topic, partition, next FROM offsets");
-        let rows = self.asking().await?.all(&mut query, |row| Ok((row.try_get::<String, _>(0)?, row.try_get(1)?, row.try_get(2)?)));
+        let mut asking = self.asking().await?;
+        let rows = asking.all(&mut query, |row| Ok((row.try_get::<String, _>(0)?, row.try_get(1)?, row.try_get(2)?)));
         let known = |name: &str| Topic::ALL.into_iter().find(|topic| topic.name() == name);
         let rows = rows.await?.into_iter();
         Ok(rows.filter_map(|(name, p, next)| Some(((known(&name)?, Partition(p)), Offset(next)))).collect())

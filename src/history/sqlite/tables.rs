@@ -153,7 +153,8 @@ pub(super) fn events() -> Statement {
 
 /// All that a row says of a delivery.
 fn of_deliveries() -> Vec<&'static str> {
-    [&["id"], &ABOUT[..], &["created_at"], &TRIED, &["tried"], &STATE, &["step", "step_record", "redrives", "kind"]].concat()
+    [&["id"], &ABOUT[..], &["created_at"], &TRIED, &["tried"], &STATE, &["step", "step_record", "redrives", "kind"]]
+        .concat()
 }
 
 /// Of rows that are new, or of which how they stand has changed: an index is written again where a column of it is named, changed
