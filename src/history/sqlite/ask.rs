@@ -11,7 +11,8 @@ use sqlx::{QueryBuilder, Row as _, Sqlite};
 use tokio::time::timeout;
 
 use super::SqliteStore;
-use super::list::{Conditions, List};
+use super::conditions::Conditions;
+use super::list::{FEWER, List, Source};
 use crate::history::store::{COUNTED, Listed, Page, SEARCHED, StoreError};
 
 /// For a connection, and then for all statements of a question.
@@ -85,22 +86,41 @@ impl Asking<'_> {
         (conditions, page): (Conditions, &Page),
         read: Read<T>,
     ) -> Result<Listed<T>, StoreError> {
-        let kinds = match conditions.by_kind() {
-            true => self.all(&mut list.kinds(&conditions), |row| row.try_get(0)).await?,
-            false => Vec::new(),
-        };
-        let sources = conditions.sources(list, kinds);
+        let sources = self.sources(list, &conditions).await?;
         let most = if conditions.search.is_some() { SEARCHED } else { COUNTED };
-        let counted: Option<i64> = self.one(&mut list.count(&conditions, &sources, most), |row| row.try_get(0)).await?;
-        let total = counted.and_then(|total| u64::try_from(total).ok()).unwrap_or(0);
+        let total = self.count(&mut list.count(&conditions, &sources, most)).await?;
         if total == 0 {
             return Ok(Listed { items: Vec::new(), total, is_estimate: false, has_more: false });
         }
         let is_estimate = total >= most;
         let known = (!is_estimate).then_some(total);
-        let mut items = self.all(&mut list.page(&conditions, (&sources, known), page), read).await?;
+        let floor: Option<Option<i64>> = match list.needs_floor((&sources, known), page) {
+            Some(kinds) => self.one(&mut list.floor(&conditions, kinds, page), |row| row.try_get(0)).await?,
+            None => None,
+        };
+        let mut items = self.all(&mut list.page(&conditions, (&sources, floor.flatten()), page), read).await?;
         let has_more = items.len() > page.limit;
         items.truncate(page.limit);
         Ok(Listed { items, total, is_estimate, has_more })
+    }
+
+    async fn count(&mut self, query: &mut QueryBuilder<Sqlite>) -> Result<u64, StoreError> {
+        let counted: Option<i64> = self.one(query, |row| row.try_get(0)).await?;
+        Ok(counted.and_then(|total| u64::try_from(total).ok()).unwrap_or(0))
+    }
+
+    /// The ways to the rows.
+    pub(super) async fn sources(&mut self, list: &List, conditions: &Conditions) -> Result<Vec<Source>, StoreError> {
+        if !conditions.by_kind() && !conditions.may_be_by_kind() {
+            return Ok(conditions.sources(list, Vec::new()));
+        }
+        let kinds = self.all(&mut list.kinds(conditions), |row| row.try_get(0)).await?;
+        if conditions.by_kind() {
+            return Ok(conditions.sources(list, kinds));
+        }
+        let by_kind = [Source::Kinds(kinds)];
+        let of_kinds = Conditions { span: conditions.span.clone(), ..Conditions::default() };
+        let rows = self.count(&mut list.count(&of_kinds, &by_kind, FEWER)).await?;
+        Ok(if rows < FEWER { by_kind.into() } else { conditions.sources(list, Vec::new()) })
     }
 }

@@ -1,9 +1,11 @@
 //! The store in one SQLite file of one process.
 //!
-//! `open` says what makes the file one of ours, `schema` is its tables, `write` and `tables` put rows in, `list` finds those of
-//! a filter by way of their `kinds`, `ask` asks for them, `read` gets them out.
+//! `open` says what makes the file one of ours, `schema` is its tables, `write`, `tables` and `bind` put rows in, `list` finds
+//! those that meet `conditions` by way of their `kinds`, `ask` asks for them, `read` gets them out.
 
 mod ask;
+mod bind;
+mod conditions;
 mod kinds;
 mod list;
 mod open;
@@ -24,9 +26,9 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use sqlx::{QueryBuilder, Row as _};
 use tokio::sync::{Mutex, MutexGuard};
 
+use self::bind::key;
 pub use self::open::Origin;
 use self::seen::Seen;
-use self::tables::key;
 use self::write::Statements;
 use super::rows::{Attempt, Audited, Batch, DeadLetter, Delivery, EventRow, Rejected, Skip};
 use super::store::{
@@ -179,7 +181,7 @@ impl Store for SqliteStore {
     }
 
     async fn events(&self, filter: &EventFilter, page: &Page) -> Result<Listed<EventRow>, StoreError> {
-        self.asking().await?.page(&list::EVENTS, (list::events(filter), page), read::event).await
+        self.asking().await?.page(&list::EVENTS, (conditions::events(filter), page), read::event).await
     }
 
     async fn event(&self, key: EventKey<'_>) -> Result<Vec<EventRow>, StoreError> {
@@ -195,7 +197,7 @@ impl Store for SqliteStore {
     }
 
     async fn deliveries(&self, filter: &DeliveryFilter, page: &Page) -> Result<Listed<Delivery>, StoreError> {
-        self.asking().await?.page(&list::DELIVERIES, (list::deliveries(filter), page), read::delivery).await
+        self.asking().await?.page(&list::DELIVERIES, (conditions::deliveries(filter), page), read::delivery).await
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
@@ -232,7 +234,7 @@ impl Store for SqliteStore {
     }
 
     async fn rejected(&self, filter: &RejectedFilter, page: &Page) -> Result<Listed<Rejected>, StoreError> {
-        self.asking().await?.page(&list::REJECTED, (list::rejected(filter), page), read::rejection).await
+        self.asking().await?.page(&list::REJECTED, (conditions::rejected(filter), page), read::rejection).await
     }
 
     async fn rejected_of(&self, event: &EventRow) -> Result<Vec<Rejected>, StoreError> {
@@ -243,16 +245,16 @@ impl Store for SqliteStore {
     }
 
     async fn audit(&self, filter: &AuditFilter, page: &Page) -> Result<Listed<Audited>, StoreError> {
-        self.asking().await?.page(&list::AUDIT, (list::audit(filter), page), read::audited).await
+        self.asking().await?.page(&list::AUDIT, (conditions::audit(filter), page), read::audited).await
     }
 
     async fn versions(&self, of: &Lifetime, page: &Page) -> Result<Listed<Audited>, StoreError> {
-        self.asking().await?.page(&list::VERSIONS, (list::versions(of, &[]), page), read::audited).await
+        self.asking().await?.page(&list::VERSIONS, (conditions::versions(of, &[]), page), read::audited).await
     }
 
     async fn version(&self, of: &Lifetime, version: u64) -> Result<Option<Audited>, StoreError> {
         let Ok(version) = i64::try_from(version) else { return Ok(None) };
-        let wanted = list::versions(of, &[version, version.saturating_add(1)]);
+        let wanted = conditions::versions(of, &[version, version.saturating_add(1)]);
         let page = Page { limit: 4, ..Page::default() };
         let listed = self.asking().await?.page(&list::VERSIONS, (wanted, &page), read::audited).await?;
         Ok(listed.items.into_iter().rev().find(|row| row.holds(version.unsigned_abs()).is_some()))

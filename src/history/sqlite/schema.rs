@@ -1,6 +1,6 @@
 //! The tables, as steps that are only ever added to: a file's `user_version` is the number of steps that it has had.
 
-pub(super) const STEPS: [&str; 7] = [FIRST, DEAD_LETTERS, KINDS, SHORT_KEYS, AUDIT, REDRIVES, KINDS_FOR_GOOD];
+pub(super) const STEPS: [&str; 8] = [FIRST, DEAD_LETTERS, KINDS, SHORT_KEYS, AUDIT, REDRIVES, KINDS_FOR_GOOD, REJECTED];
 
 /// Columns of bytes that may be large come last: a list reads rows without them. Indexes end in what lists are sorted by.
 const FIRST: &str = "
@@ -207,4 +207,11 @@ INSERT INTO kinds_for_good SELECT id, org, type, integration_id, integration_nam
 DROP TABLE kinds;
 ALTER TABLE kinds_for_good RENAME TO kinds;
 CREATE INDEX kinds_all ON kinds (status, org, type, integration_id, integration_name, category, actor, action);
+";
+
+/// Few are rejected as a rule: what their lists are filtered by may have an index each.
+const REJECTED: &str = "
+CREATE INDEX rejected_org ON rejected (org, at, record) WHERE org IS NOT NULL;
+CREATE INDEX rejected_stage ON rejected (stage, at, record);
+CREATE INDEX rejected_reason ON rejected (reason, at, record);
 ";
