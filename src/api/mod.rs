@@ -37,7 +37,7 @@ pub use auth::{Auth, Tokens};
 pub use cors::Origins;
 pub use door::{AdminKey, Credentials, Door, Peer, Proxies};
 pub use error::{ApiError, Code};
-pub use history::{NO_LONGER_DEAD, Redrives, Views};
+pub use history::{NO_LONGER_DEAD, Views};
 pub use limits::{Limits, Rate, Rates};
 pub use probes::{Health, Part};
 pub use uses::Uses;
@@ -46,6 +46,7 @@ use crate::api::door::{Access, Budget, Known, Route, identify};
 use crate::catalog::resource::{Body, Resource};
 use crate::catalog::{Catalog, Snapshot, Writer};
 use crate::history::History;
+use crate::history::redrive::Redrives;
 use crate::model::retry::RetryPolicy;
 use crate::stream::log::Log;
 

@@ -30,6 +30,7 @@ use crate::config::Config;
 use crate::deliver::egress::AllowError;
 use crate::deliver::stage::{Deliver, DeliverConfig};
 use crate::history::History;
+use crate::history::redrive::Redrives;
 use crate::ingest::accept::Ingest;
 use crate::lanes::runner::WorkRunner;
 use crate::matching::Match;
@@ -54,6 +55,8 @@ const INGEST_BUDGET: usize = 64 << 20;
 /// For how long a broker that is not there is tried before the process gives up.
 const REACH_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long putting a dead letter back waits for its turn, and for history to know what was put back before.
+const REDRIVEN_WITHIN: Duration = Duration::from_secs(3);
 /// How often what metrics gathered is folded.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// File descriptors below which a process is warned: each request to a receiver takes one, and so does each client.
@@ -351,8 +354,8 @@ impl Gateway {
             retry: declared.retry.clone(),
             longest_wait: longest_wait(declared),
             log: self.log.clone(),
+            redrives: Arc::new(Redrives::new(self.log.clone(), history.clone(), REDRIVEN_WITHIN)),
             history,
-            redrives: Arc::default(),
             views: Arc::default(),
             health: tasks.board.clone(),
             metrics: Arc::new(move || {

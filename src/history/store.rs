@@ -18,8 +18,17 @@ pub const SEARCHED: u64 = 10_000;
 
 /// Why the store did not do it: a sentence that says what is wrong, where and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct StoreError(pub String);
+pub enum StoreError {
+    #[error("{0}")]
+    Away(String),
+    /// There is too much to look at for what was asked, which others wait behind.
+    #[error(
+        "it takes longer than {0:?} to find; narrow it down by dates, an organization, an integration, a status or an id"
+    )]
+    Slow(Duration),
+    #[error("too much is asked of it at once; try again in a moment")]
+    Busy,
+}
 
 /// The moments before which rows are no longer kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use crate::model::time::Timestamp;
 use crate::model::topic::Topic;
 use crate::stream::log::{
     Batch, Committed, Committer, Credit, Epoch, Flushed, Follower, From, Log, LogError, Member, Membership, Part,
-    PartitionReader, Seat, Signal,
+    PartitionReader, Seat, SeatError, Signal,
 };
 
 #[derive(Clone, Default)]
@@ -34,6 +34,8 @@ struct State {
     revoked: BTreeSet<(Partition, Epoch)>,
     credit: (usize, usize),
     member: Option<mpsc::Receiver<Signal>>,
+    /// How often a seat was taken: the last to take it has it.
+    seated: usize,
 }
 
 /// The log and the coordinator in one.
@@ -233,6 +235,21 @@ impl PartitionReader for Reader {
     }
 }
 
+struct Seated {
+    log: FakeLog,
+    number: usize,
+}
+
+#[async_trait]
+impl Seat for Seated {
+    async fn commit(&mut self, outputs: Vec<Output>) -> Result<(), SeatError> {
+        if self.log.state.lock().unwrap().seated != self.number {
+            return Err(SeatError::Fenced);
+        }
+        self.log.append(outputs).await.map(drop).map_err(SeatError::Log)
+    }
+}
+
 #[async_trait]
 impl Log for FakeLog {
     async fn append(&self, outputs: Vec<Output>) -> Result<Vec<(Partition, Offset)>, LogError> {
@@ -287,7 +304,9 @@ impl Log for FakeLog {
     }
 
     async fn seat(&self, _name: &'static str) -> Result<Box<dyn Seat>, LogError> {
-        Err(LogError::Fatal("no seats here".into()))
+        let mut state = self.state.lock().unwrap();
+        state.seated += 1;
+        Ok(Box::new(Seated { log: self.clone(), number: state.seated }))
     }
 
     async fn partitions(&self, _topic: Topic) -> Result<i32, LogError> {

@@ -5,6 +5,7 @@ use super::*;
 use crate::history::rows::Batch;
 use crate::history::sqlite::SqliteStore;
 use crate::history::store::{Store, StoreError};
+use crate::model::ids::{Offset, Partition};
 use crate::model::record::{Received, Record};
 use crate::model::topic::Topic;
 
@@ -80,6 +81,7 @@ impl Told {
         batch.take(topic, &received);
         assert_eq!(batch.unreadable, 0, "{topic}");
         self.store.write(&batch).await.unwrap();
+        self.api.history.reached([((topic, received.partition), received.offset.next())]);
     }
 
     async fn get(&self, path: &str) -> Answer {
@@ -156,7 +158,8 @@ async fn a_dead_letter_is_put_back_once() {
     let again = told.retry(DEAD).await;
     assert_eq!((again.status.as_u16(), again.body), (202, json!({"id": DEAD, "status": "RETRYING"})));
     let back = told.api.topics.records(Topic::Deliveries, 0).pop().unwrap();
-    let letter = told.api.topics.records(Topic::Dlq, 0).pop().unwrap();
+    let mut letter = told.api.topics.records(Topic::Dlq, 0).pop().unwrap();
+    letter.record.headers.push("tg_redrives", "1");
     assert_eq!(back.record, letter.record, "the same delivery, its attempts counted on");
     // A second click, before history has met the first.
     assert_error(&told.retry(DEAD).await, 409, "CONFLICT");
@@ -166,6 +169,29 @@ async fn a_dead_letter_is_put_back_once() {
     assert_error(&told.retry(DEAD).await, 409, "CONFLICT");
     assert_eq!(told.get(&format!("logs/{DEAD}")).await.body["status"], "RETRYING");
     assert_eq!(told.get("dlq").await.body["total"], 0);
+}
+
+/// As a process finds it that has just started, and whose history is behind.
+#[tokio::test]
+async fn a_dead_letter_is_not_put_back_by_a_process_that_cannot_know_whether_it_was() {
+    let told = Told::start().await;
+    let unheard = record("bills", "{}", &[("tg_delivery", SENT), ("tg_integration", "bills")]);
+    told.api.topics.append_at(Topic::Deliveries, 0, T0, unheard);
+    let before = told.api.topics.records(Topic::Deliveries, 0).len();
+    let behind = told.retry(DEAD).await;
+    assert_error(&behind, 503, "SERVICE_UNAVAILABLE");
+    assert_eq!(behind.header("retry-after"), "2");
+    let why = behind.body["error"].as_str().unwrap();
+    assert!(why.contains("1 records of `deliveries`") && why.contains(DEAD), "{why}");
+    assert_eq!(told.api.topics.records(Topic::Deliveries, 0).len(), before);
+    told.api.history.reached([((Topic::Deliveries, Partition(0)), Offset(before as i64))]);
+    assert_eq!(told.retry(DEAD).await.status, 202);
+    // Without a history nobody knows.
+    told.api.history.set(Err(StoreError::Away("the disk is full".into())));
+    let away = told.retry(DEAD).await;
+    assert_error(&away, 503, "SERVICE_UNAVAILABLE");
+    assert!(away.body["error"].as_str().unwrap().contains("the disk is full"), "{}", away.body);
+    assert_eq!(told.api.topics.records(Topic::Deliveries, 0).len(), before + 1);
 }
 
 #[tokio::test]
@@ -197,7 +223,7 @@ async fn a_key_that_nobody_uses_any_more_is_seen_and_one_that_is_used_never_writ
     assert_eq!(api.delete(&format!("{keys}/till")).await.status, 204);
     assert_eq!(api.post(keys, body).await.status, 201);
     assert_eq!(last().await, Value::Null);
-    api.history.set(Err(StoreError("away".into())));
+    api.history.set(Err(StoreError::Away("away".into())));
     assert_eq!(api.get(keys).await.body["apiKeys"][0]["lastUsedAt"], Value::Null, "and no error without history");
 }
 

@@ -35,6 +35,7 @@ use crate::catalog::seal::Keyring;
 use crate::catalog::writer::{Limits, Writer};
 use crate::catalog::{Catalog, Follower};
 use crate::history::History;
+use crate::history::redrive::Redrives;
 use crate::ingest::accept::{Ingest, KnownOrgs};
 use crate::model::ids::{Offset, OrgId};
 use crate::model::retry::RetryPolicy;
@@ -186,8 +187,8 @@ impl Api {
             retry: RetryPolicy { max_attempts: 3, ..RetryPolicy::default() },
             longest_wait: std::time::Duration::from_secs(144 * 3_600),
             log: Arc::new(topics.clone()),
+            redrives: Arc::new(Redrives::new(Arc::new(topics.clone()), history.clone(), std::time::Duration::ZERO)),
             history: history.clone(),
-            redrives: Arc::default(),
             views: Arc::default(),
             health: well.clone(),
             metrics: Arc::new(|| "tidegate_up 1\n".to_owned()),

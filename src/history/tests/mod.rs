@@ -88,7 +88,12 @@ pub(super) fn fact(n: u32, step: i64, status: DeliveryStatus) -> Fact {
             delivered_at: None,
         },
         at: Timestamp(i64::from(n) * 100 + step),
-        rank: Rank { step, offset: step },
+        rank: Rank {
+            attempts: u32::try_from(step / 8).unwrap(),
+            redrives: 0,
+            step: u8::try_from(step % 8).unwrap(),
+            offset: step,
+        },
     }
 }
 
