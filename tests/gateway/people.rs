@@ -105,7 +105,12 @@ async fn an_account_is_made_with_a_password_that_only_a_pipe_has_seen() {
     };
     assert_eq!(log_in(PASSWORD).await, 200);
     let set = tidegate(&setup, &["user", "password", "Ada@clinic.example"], "another long one\r\n").await;
-    assert_eq!((set.code, log_in("another long one").await, log_in(PASSWORD).await), (Some(0), 200, 401), "{}", set.err);
+    assert_eq!(
+        (set.code, log_in("another long one").await, log_in(PASSWORD).await),
+        (Some(0), 200, 401),
+        "{}",
+        set.err
+    );
     let out = tidegate(&setup, &["user", "disable", "ada@clinic.example"], "").await;
     assert!(out.code == Some(0) && out.out.contains("disabled"), "{}", out.err);
     assert_eq!(log_in("another long one").await, 401);

@@ -102,6 +102,7 @@ async fn a_file_of_an_older_version_is_brought_up_to_date_and_keeps_its_rows() {
             "PRAGMA user_version = 2",
             "PRAGMA user_version = 3",
             "PRAGMA user_version = 4",
+            "PRAGMA user_version = 5",
         ][version];
         by_hand(dir.path(), mark).await;
         by_hand(dir.path(), "PRAGMA application_id = 0x54674869").await;
