@@ -19,6 +19,7 @@ pub mod probes;
 mod resources;
 mod secrets;
 pub mod spec;
+mod streamed;
 #[cfg(test)]
 mod tests;
 mod uses;
