@@ -76,8 +76,13 @@ pub struct Limits {
     rates: Rates,
     catalog: Arc<Catalog>,
     clock: Arc<dyn Clock>,
-    buckets: Mutex<HashMap<Option<Subject>, Bucket>>,
+    strangers: Buckets,
+    /// Apart from those of strangers, however many of these there are.
+    orgs: Buckets,
 }
+
+/// `None`: that of all who are not remembered each.
+type Buckets = Mutex<HashMap<Option<Subject>, Bucket>>;
 
 /// How a bucket stands after a request: what the headers tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +97,7 @@ pub struct Standing {
 
 impl Limits {
     pub fn new(rates: Rates, catalog: Arc<Catalog>, clock: Arc<dyn Clock>) -> Limits {
-        Limits { rates, catalog, clock, buckets: Mutex::default() }
+        Limits { rates, catalog, clock, strangers: Mutex::default(), orgs: Mutex::default() }
     }
 
     /// Counts a request. `None`: nothing limits it.
@@ -101,9 +106,9 @@ impl Limits {
     }
 
     fn take(&self, subject: Subject, from: impl FnOnce(&mut Bucket, Rate) -> Standing) -> Option<Standing> {
-        let subject = match subject {
-            Subject::Address(address) => Subject::Address(address.map(network)),
-            of_an_org => of_an_org,
+        let (subject, buckets) = match subject {
+            Subject::Address(address) => (Subject::Address(address.map(network)), &self.strangers),
+            of_an_org => (of_an_org, &self.orgs),
         };
         let snapshot = self.catalog.snapshot();
         let rate = self.rates.of(Some(&subject), &snapshot);
@@ -111,7 +116,7 @@ impl Limits {
             return None;
         }
         let now = self.clock.now();
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let mut subject = Some(subject);
         if buckets.len() >= REMEMBERED && !buckets.contains_key(&subject) {
             buckets.retain(|subject, bucket| {
@@ -321,9 +326,13 @@ mod tests {
             limits.count(address(n));
         }
         assert!(limits.count(address(1)).unwrap().wait.is_some());
-        assert!(limits.buckets.lock().unwrap().len() <= REMEMBERED + 1);
+        assert!(limits.strangers.lock().unwrap().len() <= REMEMBERED + 1);
+        // Nobody who is known is one of them.
+        let rates = Rates { org: Rate { most: 7, per: Duration::from_secs(60) }, ..limits.rates };
+        let limits = Limits { rates, ..limits };
+        assert_eq!(limits.count(Subject::Org(OrgId::parse("648").unwrap())).unwrap().remaining, 6);
         clock.advance(Duration::from_secs(61));
         assert_eq!(limits.count(address(4_000_000)).unwrap().wait, None);
-        assert!(limits.buckets.lock().unwrap().len() < 10, "what is full again is forgotten");
+        assert!(limits.strangers.lock().unwrap().len() < 10, "what is full again is forgotten");
     }
 }

@@ -1,9 +1,10 @@
 //! Users and keys of a running gateway, as commands make, list and change them.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use clap::ValueEnum;
 use reqwest::{Method, StatusCode};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -36,14 +37,6 @@ pub(super) struct Collection {
     pub listed_by: &'static str,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Page {
-    has_more: bool,
-    #[serde(flatten)]
-    more: std::collections::HashMap<String, Box<RawValue>>,
-}
-
 impl Collection {
     /// What was made, as it is answered once.
     pub async fn make<T: DeserializeOwned>(&self, body: &Value) -> Result<T, Exit> {
@@ -70,12 +63,9 @@ impl Collection {
             let paging = [("page", page.to_string()), ("limit", PAGE.to_string())];
             let query: Vec<_> = query.iter().cloned().chain(paging).collect();
             let answer = self.api.ask(self.api.url(&["admin", self.path], &query)).await?;
-            let mut body: Page = understood(&self.api.taken(answer)?)?;
-            let items = body.more.remove(self.items);
-            let items =
-                items.ok_or_else(|| Exit::failed("the gateway's answer is not a list that this version knows"))?;
-            all.extend(understood::<Vec<Box<RawValue>>>(items.get().as_bytes())?);
-            if !body.has_more {
+            let (items, has_more) = page_of(&self.api.taken(answer)?, self.items)?;
+            all.extend(items);
+            if !has_more {
                 break;
             }
         }
@@ -129,7 +119,31 @@ impl Collection {
     }
 }
 
+/// The items of a page, each as it came, and whether there are more.
+fn page_of(body: &[u8], items: &str) -> Result<(Vec<Box<RawValue>>, bool), Exit> {
+    let mut fields: HashMap<String, Box<RawValue>> = understood(body)?;
+    let mut field = |name: &str| {
+        let missing = || Exit::failed(format!("the gateway's answer is not understood: it has no `{name}`"));
+        fields.remove(name).ok_or_else(missing)
+    };
+    let (items, has_more) = (field(items)?, field("hasMore")?);
+    Ok((understood(items.get().as_bytes())?, understood(has_more.get().as_bytes())?))
+}
+
 pub(super) fn understood<T: DeserializeOwned>(body: &[u8]) -> Result<T, Exit> {
     serde_json::from_slice(body)
         .map_err(|error| Exit::failed(format!("the gateway's answer is not understood: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_read_as_the_api_writes_it() {
+        let body = br#"{"users": [{"id": "ada", "n": 1.50}, {"id": "bob"}], "total": 2, "page": 1, "hasMore": true}"#;
+        let (items, has_more) = page_of(body, "users").unwrap();
+        assert_eq!((items[0].get(), items.len(), has_more), (r#"{"id": "ada", "n": 1.50}"#, 2, true));
+        assert!(page_of(body, "apiKeys").is_err() && page_of(b"<html>", "users").is_err());
+    }
 }

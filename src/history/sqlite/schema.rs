@@ -199,6 +199,7 @@ CREATE INDEX audit_resource ON audit (resource, at, id);
 /// When keys and people came in last: of no topic, so that it begins anew with the file.
 const USES: &str = "
 CREATE TABLE uses (kind TEXT, id TEXT, at INTEGER NOT NULL, PRIMARY KEY (kind, id)) STRICT, WITHOUT ROWID;
+CREATE INDEX uses_at ON uses (at);
 ";
 
 /// A delivery that was put back and ended without a further attempt is told from the one before by this.
