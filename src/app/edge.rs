@@ -20,6 +20,7 @@ pub(super) fn edge(config: &Config, clock: Arc<dyn Clock>) -> Result<Edge, AppEr
         limits: Arc::new(Limits::new(rates, clock)),
         proxies: Arc::new(Proxies(config.http.proxies().map_err(wrong)?)),
         origins: Arc::new(Origins(config.http.origins().map_err(wrong)?)),
+        swagger_ui: config.http.swagger_ui,
     })
 }
 

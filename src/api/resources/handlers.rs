@@ -1,9 +1,9 @@
 //! One resource, or a page of them.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use axum::{Extension, Json};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -13,6 +13,7 @@ use super::found::{Ask, Found};
 use super::issue::issue;
 use crate::api::answer::{self, Shown};
 use crate::api::conditions::if_match;
+use crate::api::door::Bound;
 use crate::api::draft::Draft;
 use crate::api::error::ApiError;
 use crate::api::json::JsonBody;
@@ -22,6 +23,9 @@ use crate::catalog::audit::Origin;
 use crate::catalog::change::{Action, Change, Condition};
 use crate::catalog::kind::{Key, Kind};
 use crate::catalog::resource::Resource;
+
+/// Characters of a name that a copy keeps, so that its own is not too long.
+const LONGEST_TITLE: usize = 190;
 
 pub async fn list(State(served): State<Served>, mut params: Params) -> Result<Json<Page<Shown>>, ApiError> {
     let listing = Listing::of(&mut params);
@@ -107,13 +111,14 @@ pub async fn delete(State(served): State<Served>, (Found(was), headers, by): Ask
 pub async fn duplicate(
     State(served): State<Served>,
     (Found(was), _, by): Ask,
+    bound: Option<Extension<Bound>>,
     body: Option<JsonBody>,
 ) -> Result<Response, ApiError> {
     let kind = served.of.kind;
     let mut json = was.to_json();
     let new = Uuid::now_v7().to_string();
-    let name = format!("{} (copy)", was.title());
-    let mut own = json!({"name": name, "isActive": false, kind.id_field(): new});
+    let name = format!("{} (copy)", was.title().chars().take(LONGEST_TITLE).collect::<String>());
+    let mut own = json!({"name": name, "isActive": false, kind.id_field(): new.clone()});
     if let Value::Object(own) = &mut own {
         own.retain(|field, _| json.get(field).is_some());
     }
@@ -121,7 +126,16 @@ pub async fn duplicate(
     if let Some(JsonBody(changes)) = body {
         crate::catalog::merge::merge(&mut json, changes);
     }
-    let (key, json) = Draft::new(kind, json).named()?;
+    let draft = Draft::new(kind, json).default(kind.id_field(), || new.into());
+    let draft = match was.org() {
+        Some(org) => draft.default("orgId", || org.as_str().into()),
+        None => draft,
+    };
+    let draft = match &bound {
+        Some(Extension(Bound(org))) => draft.fix("orgId", org.as_str()),
+        None => draft,
+    };
+    let (key, json) = draft.named()?;
     let made = served.write(Change { key, condition: Condition::None, action: Action::Create(json) }, &by).await?;
     Ok(answer::created(served.of.path, &made, served.shown(&made)))
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod audit;
+mod away;
 mod bad_input;
 mod catalog;
 mod collections;
@@ -11,6 +12,7 @@ mod login;
 mod resources;
 mod schemas;
 mod spec;
+mod swagger;
 mod walk;
 
 use std::sync::Arc;
@@ -36,7 +38,7 @@ use crate::catalog::writer::{Limits, Writer};
 use crate::catalog::{Catalog, Follower};
 use crate::history::History;
 use crate::model::retry::RetryPolicy;
-use crate::model::time::{ManualClock, Timestamp};
+use crate::model::time::{Clock as _, ManualClock, Timestamp};
 use crate::stream::fake::FakeLog;
 use crate::stream::log::LogError;
 
@@ -48,6 +50,7 @@ const INTEGRATIONS: &str = "/api/v1/outbound-integrations";
 struct Api {
     router: Router,
     log: SharedFake,
+    catalog: Arc<Catalog>,
     /// All topics but the catalog.
     topics: FakeLog,
     history: Arc<History>,
@@ -61,11 +64,12 @@ struct Around {
     rates: Rates,
     proxies: &'static str,
     origins: Vec<String>,
+    swagger_ui: bool,
 }
 
 impl Default for Around {
     fn default() -> Self {
-        Around { rates: Rates::NONE, proxies: "192.0.2.1/32", origins: Vec::new() }
+        Around { rates: Rates::NONE, proxies: "192.0.2.1/32", origins: Vec::new(), swagger_ui: true }
     }
 }
 
@@ -75,6 +79,7 @@ impl Around {
             limits: Arc::new(Often::new(self.rates, clock)),
             proxies: Arc::new(Proxies(vec![self.proxies.parse().unwrap()])),
             origins: Arc::new(Origins(self.origins)),
+            swagger_ui: self.swagger_ui,
         }
     }
 }
@@ -153,7 +158,7 @@ impl Api {
             clock: clock.clone(),
         };
         let state = ApiState {
-            catalog,
+            catalog: catalog.clone(),
             writer: Arc::new(writer),
             credentials,
             auth: Arc::default(),
@@ -171,7 +176,7 @@ impl Api {
         if with_admin {
             admin(&mut door, &state);
         }
-        Api { router: router(door, &state), log, topics, history, clock, well, _following: tasks }
+        Api { router: router(door, &state), log, catalog, topics, history, clock, well, _following: tasks }
     }
 
     async fn state_loaded(&self) {
