@@ -20,6 +20,7 @@ pub mod probes;
 mod resources;
 mod secrets;
 pub mod spec;
+mod streamed;
 mod swagger;
 #[cfg(test)]
 mod tests;

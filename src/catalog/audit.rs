@@ -6,7 +6,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::catalog::change::{Action, Change, Decision};
+use crate::catalog::change::{Action, Decision};
+use crate::catalog::kind::Key;
 use crate::catalog::resource::Resource;
 use crate::model::record::{Headers, Output, Record};
 use crate::model::time::Timestamp;
@@ -42,6 +43,14 @@ impl Deed {
     pub const WORDS: &str = "CREATE, UPDATE, ENABLE, DISABLE, DELETE, RESTORE, RESEAL";
 }
 
+/// A change that is to be written, with what it comes to.
+#[derive(Clone, Debug)]
+pub struct Made {
+    pub key: Key,
+    pub deed: Deed,
+    pub decision: Decision,
+}
+
 /// The value of a record of the topic `audit`, whose key is the actor. Secrets in it are sealed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -59,9 +68,24 @@ pub struct Entry {
     pub after: Option<Value>,
 }
 
+impl From<&Action> for Deed {
+    fn from(action: &Action) -> Deed {
+        match action {
+            Action::Create(_) => Deed::Create,
+            Action::Replace(_) | Action::Merge(_) => Deed::Update,
+            Action::SetActive(true) => Deed::Enable,
+            Action::SetActive(false) => Deed::Disable,
+            Action::Delete => Deed::Delete,
+            Action::Restore(_) => Deed::Restore,
+            Action::Reseal => Deed::Reseal,
+        }
+    }
+}
+
 impl Entry {
     /// `None` where nothing changes.
-    pub fn of(change: &Change, decision: &Decision, (origin, at): (&Origin, Timestamp)) -> Option<Entry> {
+    pub fn of(made: &Made, (origin, at): (&Origin, Timestamp)) -> Option<Entry> {
+        let Made { key, deed, decision } = made;
         let (before, after) = match decision {
             Decision::Put { was, is } => (was.as_ref(), Some(is)),
             Decision::Remove(was) => (Some(was), None),
@@ -71,17 +95,9 @@ impl Entry {
         Some(Entry {
             at,
             origin: origin.clone(),
-            action: match change.action {
-                Action::Create(_) => Deed::Create,
-                Action::Replace(_) | Action::Merge(_) => Deed::Update,
-                Action::SetActive(true) => Deed::Enable,
-                Action::SetActive(false) => Deed::Disable,
-                Action::Delete => Deed::Delete,
-                Action::Restore(_) => Deed::Restore,
-                Action::Reseal => Deed::Reseal,
-            },
-            kind: change.key.kind.to_string(),
-            id: change.key.id.to_string(),
+            action: *deed,
+            kind: key.kind.to_string(),
+            id: key.id.to_string(),
             org_id: resource.org().map(ToString::to_string),
             version: resource.revision.version,
             before: before.map(Resource::to_json),

@@ -47,6 +47,16 @@ pub enum Action {
     Reseal,
 }
 
+impl Action {
+    /// Is the resource read anew from JSON?
+    const fn is_written(&self) -> bool {
+        match self {
+            Action::Create(_) | Action::Replace(_) | Action::Merge(_) | Action::Restore(_) => true,
+            Action::SetActive(_) | Action::Delete | Action::Reseal => false,
+        }
+    }
+}
+
 /// Why a change is refused. Nothing was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -90,6 +100,17 @@ impl Decision {
     pub fn is_unchanged(&self) -> bool {
         matches!(self, Decision::Unchanged(_))
     }
+
+    /// The same decision at another time.
+    pub(super) fn dated(&self, now: Timestamp) -> Decision {
+        let mut dated = self.clone();
+        if let Decision::Put { was, is } = &mut dated {
+            let made = was.as_ref().map_or(now, |was| was.revision.created_at);
+            let before = was.as_ref().map_or(now, |was| was.revision.updated_at);
+            is.revision = Revision { created_at: made, updated_at: now.max(before), ..is.revision };
+        }
+        dated
+    }
 }
 
 /// What a decision rests on.
@@ -101,7 +122,8 @@ pub struct Basis<'a> {
     pub keyring: Option<&'a Keyring>,
 }
 
-/// Decides changes one after the other, each over what those before it leave; all are made or none is.
+/// Decides changes one after the other. They are one transaction: whether names that are referred to are there, and whether what
+/// only one may have is had once, is asked of the catalog as all of them leave it.
 ///
 /// # Errors
 /// The first change that is refused, by its place.
@@ -117,11 +139,14 @@ pub fn decide(changes: &[Change], basis: Basis) -> Result<Vec<Decision>, (usize,
         }
         decisions.push(decision);
     }
+    for (at, (change, decision)) in changes.iter().zip(&decisions).enumerate() {
+        change.fits(decision, &after).map_err(|refusal| (at, refusal))?;
+    }
     Ok(decisions)
 }
 
 impl Change {
-    /// Decides this one change.
+    /// Decides this one change, whether or not it fits the others of the catalog.
     pub(super) fn decide(&self, basis: Basis) -> Result<Decision, Refusal> {
         let Basis { snapshot, now, keyring } = basis;
         let was = snapshot.get(&self.key).cloned();
@@ -155,7 +180,7 @@ impl Change {
                 Some(is) if is == *active => return Ok(Decision::Unchanged(was)),
                 Some(_) => was.with_active(*active),
             },
-            Action::Delete => return self.delete(was, snapshot),
+            Action::Delete => return Ok(Decision::Remove(was)),
             Action::Reseal => match keep::reseal(was.clone(), keyring).map_err(Refusal::Invalid)? {
                 is if is.body == was.body => return Ok(Decision::Unchanged(was)),
                 is => is,
@@ -170,13 +195,27 @@ impl Change {
         Ok(Decision::Put { was: None, is: is.revised(first) })
     }
 
-    fn delete(&self, was: Resource, snapshot: &Snapshot) -> Result<Decision, Refusal> {
-        let by: Vec<Key> = snapshot.referrers(&self.key).take(NAMED).cloned().collect();
-        if by.is_empty() {
-            return Ok(Decision::Remove(was));
+    /// Does what it comes to fit the catalog as it is after all changes? Of a resource that is changed again, or was written by
+    /// older rules and is not written anew, nothing is asked.
+    fn fits(&self, decision: &Decision, after: &Snapshot) -> Result<(), Refusal> {
+        let last = after.get(&self.key);
+        match decision {
+            Decision::Put { is, .. }
+                if self.action.is_written() && last.is_some_and(|last| last.revision == is.revision) =>
+            {
+                let problems = is.check(after);
+                if problems.is_empty() { Ok(()) } else { Err(Refusal::Invalid(problems)) }
+            }
+            Decision::Remove(_) if last.is_none() => {
+                let by: Vec<Key> = after.referrers(&self.key).take(NAMED).cloned().collect();
+                if by.is_empty() {
+                    return Ok(());
+                }
+                let count = after.referrers(&self.key).count();
+                Err(Refusal::Referenced { key: self.key.clone(), by, count })
+            }
+            Decision::Put { .. } | Decision::Remove(_) | Decision::Unchanged(_) => Ok(()),
         }
-        let count = snapshot.referrers(&self.key).count();
-        Err(Refusal::Referenced { key: self.key.clone(), by, count })
     }
 
     fn check_version(&self, was: &Resource) -> Result<(), Refusal> {
@@ -189,11 +228,11 @@ impl Change {
         }
     }
 
-    /// The resource that `json` means, if it is valid in itself and fits the catalog.
+    /// The resource that `json` means, if it is valid in itself.
     fn read(&self, json: Value, was: Option<&Resource>, basis: Basis) -> Result<Resource, Refusal> {
         let is = self.key.kind.read(json).map_err(Refusal::Invalid)?;
         let is = keep::seal(is, basis.keyring).map_err(Refusal::Invalid)?;
-        let mut problems = is.check(basis.snapshot);
+        let mut problems = Vec::new();
         if let Some(was) = was.filter(|was| was.org() != is.org()) {
             let owner = was.org().map_or_else(|| "none".to_owned(), |org| format!("`{org}`"));
             problems.push(Problem::new("orgId", format!("cannot be changed: its organization is {owner}")));

@@ -249,7 +249,7 @@ impl Resource {
         let mut problems: Vec<_> = self.references().into_iter().filter(missing).map(told).collect();
         let own = self.key();
         if let Some((path, value)) = self.unique()
-            && snapshot.holder(own.kind, &value).is_some_and(|other| *other != own)
+            && snapshot.holders(own.kind, &value).any(|other| *other != own)
         {
             problems.push(Problem::new(path, format!("is that of another {} already", own.kind.noun())));
         }

@@ -176,6 +176,4 @@ fn bearer(value: &HeaderValue) -> Option<&str> {
 }
 
 /// As the catalog keeps a key.
-pub fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
+pub use crate::model::hex::hex;

@@ -84,7 +84,7 @@ async fn the_audit_tells_who_changed_what_and_never_a_secret() {
     );
     assert_eq!((&made["before"], &gone["after"], &gone["version"]), (&Value::Null, &Value::Null, &json!(2)));
     let expected = json!([{"path": "name", "from": "Rule", "to": "Other"},
-        {"path": "channels[0].secret", "from": "***", "to": "***"}]);
+        {"path": "channels[0].secret", "from": "***", "to": "*** (changed)"}]);
     assert_eq!(changed["changes"], expected);
     assert_eq!(
         (&changed["before"]["name"], &changed["after"]["channels"][0]["secret"]),

@@ -43,7 +43,7 @@ impl Fields {
         let schema = || match [parse("a/b").is_err(), parse("a*").is_err()] {
             [true, _] => id_of(IDENTIFIER),
             [false, true] => id_of(EVENT_TYPE),
-            _ => Text::line(256).schema(),
+            _ => text_or_number(&Text::line(256)),
         };
         if self.sketched(name, schema) {
             return None;
@@ -138,6 +138,12 @@ pub fn whole(number: &Number) -> Option<i128> {
         (.., Some(n)) if n.fract() == 0.0 && n.abs() < EXACT => Some(n as i128),
         _ => None,
     }
+}
+
+fn text_or_number(form: &Text) -> Value {
+    let mut schema = form.schema();
+    schema["type"] = json!(["string", "integer"]);
+    schema
 }
 
 /// A number is its digits: what JSON readers take for a whole number.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::writing::{Process, somebody};
+use super::process::{Process, somebody};
 use crate::catalog::change::{Action, Change, Condition, Refusal};
 use crate::catalog::fake::SharedFake;
 use crate::catalog::keep::mask;
