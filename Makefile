@@ -4,7 +4,7 @@
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools dev test bench lint schemas
+.PHONY: help setup tools dev test bench lint schemas contract
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ bench: setup ## throughput and latency beside the bare pipeline, release build, 
 
 schemas: tools ## write schemas/ anew from the code, after a kind or a route has changed
 	UPDATE_SCHEMAS=1 cargo test --locked --lib api::tests::schemas
+
+contract: tools ## a running gateway against its OpenAPI document, with Schemathesis: about ten minutes (ARGS=200: so many cases each)
+	@scripts/contract $(ARGS)
 
 lint: setup ## formatting, clippy; cargo-deny and shellcheck where they are installed
 	cargo fmt --all --check

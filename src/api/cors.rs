@@ -10,7 +10,8 @@ use axum::response::{IntoResponse as _, Response};
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 const HEADERS: &str =
     "authorization, content-type, idempotency-key, if-match, if-none-match, traceparent, x-api-key, x-request-id";
-const SHOWN: &str = "etag, location, ratelimit-limit, ratelimit-remaining, ratelimit-reset, retry-after, x-request-id";
+const SHOWN: &str =
+    "age, etag, location, ratelimit-limit, ratelimit-remaining, ratelimit-reset, retry-after, x-request-id";
 /// Seconds for which a browser need not ask again.
 const FOR: &str = "600";
 

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::api::error::ApiError;
+use crate::catalog::fields::whole;
 use crate::catalog::kind::{Key, Kind};
 use crate::catalog::schema::READ_ONLY;
 use crate::model::problem::Problem;
@@ -27,8 +28,11 @@ impl Draft {
             for name in kind.hidden().iter().filter(|name| map.contains_key(**name)) {
                 problems.push(Problem::new(*name, "is not a known field"));
             }
-            if let Some(org) = map.shift_remove("tenantId").filter(|_| !map.contains_key("orgId")) {
-                map.insert("orgId".to_owned(), org);
+            if let Some(org) = map.shift_remove("tenantId") {
+                let same = map.entry("orgId").or_insert_with(|| org.clone()) == &org;
+                if !same {
+                    problems.push(Problem::new("tenantId", "is another name of `orgId`, which says otherwise"));
+                }
             }
         }
         Draft { kind, json, problems }
@@ -97,7 +101,7 @@ impl Draft {
 fn text(map: &Map<String, Value>, name: &str) -> Option<String> {
     match map.get(name)? {
         Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
+        Value::Number(number) => Some(whole(number).map_or_else(|| number.to_string(), |whole| whole.to_string())),
         _ => None,
     }
 }

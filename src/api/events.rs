@@ -1,5 +1,9 @@
 //! `POST /api/v1/events` and `/events/batch`: events by REST, native or CloudEvents.
 
+pub(super) mod schema;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::api::door::{Access, Answer, Door, Param, answered, form, post as route};
 use crate::api::error::{ApiError, Code};
@@ -21,9 +25,13 @@ use crate::api::params::Params;
 use crate::api::spec::has;
 use crate::ingest::accept::{Ingest, Room, SourceKind};
 use crate::ingest::error::IngestError;
-use crate::ingest::normalise::{self, Request};
+use crate::ingest::normalise::{self, MAX_BATCH, Request};
 use crate::model::ids::{EventId, OrgId};
 use crate::model::problem::Problem;
+use schema::{cloud_example, example};
+
+const CLOUD_EVENT: &str = "application/cloudevents+json";
+const CLOUD_EVENTS: &str = "application/cloudevents-batch+json";
 
 /// What a body may have and take.
 #[derive(Clone, Copy)]
@@ -43,65 +51,34 @@ const MAX_DISCARDED: usize = 16 << 20;
 
 /// The routes of the role `ingest`.
 pub fn routes(door: &mut Door, ingest: &Arc<Ingest>) {
-    let org = || Param::text("orgId", "The organization that the events are of; else each says so itself.");
+    let org = || Param::org("The organization that the events are of; else each says so itself.");
     let single = route("/api/v1/events", Access::Publish)
         .says("Events", "Takes one event, native or a CloudEvent; 202 once it is durable.")
         .params([org()])
         .body(form("NewEvent"))
-        .media(&["application/json", "application/cloudevents+json"])
+        .example(example())
+        .or_body(CLOUD_EVENT, form("CloudEvent"), cloud_example())
         .answers(Answer::json(202, "It is durable.", form("Accepted")));
     door.add(single, one, Arc::clone(ingest));
     let many = route("/api/v1/events/batch", Access::Publish)
         .says("Events", "Takes up to 1,000 events, answered one by one. It counts as many as it holds: 429 where those are too many, and then none of \
              them was taken.")
         .params([org()])
-        .body(json!({"oneOf": [{"type": "array", "items": form("NewEvent"), "maxItems": 1_000}, form("NewBatch")]}))
-        .media(&["application/json", "application/cloudevents-batch+json"])
+        .body(json!({"oneOf": [batch_of("NewEvent"), form("NewBatch")]}))
+        .example(json!({"events": [example(), example()]}))
+        .or_body(CLOUD_EVENTS, batch_of("CloudEvent"), json!([cloud_example()]))
         .answers(Answer::json(202, "Those that are accepted are durable.", form("Batch")))
         .answers(Answer::json(400, "None was accepted.", json!({"anyOf": [form("Batch"), form("Error")]})));
     door.add(many, batch, Arc::clone(ingest));
 }
 
+fn batch_of(name: &str) -> Value {
+    json!({"type": "array", "items": form(name), "minItems": 1, "maxItems": MAX_BATCH})
+}
+
 pub(super) fn schemas(all: &mut SchemaGenerator) {
     has::<Accepted>(all);
     has::<Batch>(all);
-    has::<NewEvent>(all);
-    has::<NewBatch>(all);
-}
-
-/// An event as it is sent; `ingest::normalise` reads it.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "camelCase")]
-#[expect(dead_code, reason = "it is there for its schema")]
-struct NewEvent {
-    /// Its id; a repeat of one is the same event. A UUID where none is given.
-    id: Option<String>,
-    /// What happened: `patient.created`.
-    event_type: String,
-    /// Whose it is, where the URL does not say.
-    org_id: Option<String>,
-    /// What it is about: `Patient/7`.
-    entity_id: Option<String>,
-    /// The org unit that it is of.
-    entity_rid: Option<String>,
-    /// Where it comes from.
-    source: Option<String>,
-    /// When it happened, RFC 3339; now where it is not said.
-    time: Option<String>,
-    /// What ties it to others.
-    correlation_id: Option<String>,
-    /// The event that caused it.
-    causation_id: Option<String>,
-    /// What receivers are sent: any JSON, of 1 MiB at most.
-    payload: serde_json::Value,
-}
-
-/// Several events at once.
-#[derive(JsonSchema)]
-#[expect(dead_code, reason = "it is there for its schema")]
-struct NewBatch {
-    /// Up to 1,000.
-    events: Vec<NewEvent>,
 }
 
 /// An event that is durable.
@@ -255,6 +232,3 @@ async fn discard(mut body: Body) {
         discarded += frame.data_ref().map_or(0, Bytes::len);
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -48,11 +48,14 @@ impl Listing {
 
     /// Do the filters let through what has this name and these labels?
     pub fn takes(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
-        let name = name.to_lowercase();
         let labelled = |(key, value): &(String, Option<String>)| {
             labels.get(key).is_some_and(|is| value.as_ref().is_none_or(|value| value == is))
         };
-        self.search.iter().all(|part| name.contains(part)) && self.labels.iter().all(labelled)
+        let found = || {
+            let name = name.to_lowercase();
+            self.search.iter().all(|part| name.contains(part))
+        };
+        self.labels.iter().all(labelled) && (self.search.is_empty() || found())
     }
 
     /// The page of `all`, of which only its own items are turned into their form.

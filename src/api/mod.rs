@@ -1,5 +1,6 @@
 //! The HTTP API: routes, access, and the form of every answer.
 
+mod age;
 mod answer;
 pub mod auth;
 mod catalog;
@@ -20,6 +21,7 @@ mod resources;
 mod secrets;
 pub mod spec;
 mod streamed;
+mod swagger;
 #[cfg(test)]
 mod tests;
 mod uses;
@@ -42,6 +44,7 @@ pub use limits::{Limits, Rate, Rates};
 pub use probes::{Health, Part};
 pub use uses::Uses;
 
+use crate::api::age::{Ages, aged};
 use crate::api::door::{Access, Budget, Known, Route, identify};
 use crate::catalog::resource::{Body, Resource};
 use crate::catalog::{Catalog, Snapshot, Writer};
@@ -80,6 +83,8 @@ pub struct Edge {
     pub limits: Arc<Limits>,
     pub proxies: Arc<Proxies>,
     pub origins: Arc<Origins>,
+    /// Whether the document is there to be tried in a browser too.
+    pub swagger_ui: bool,
 }
 
 impl ApiState {
@@ -124,6 +129,9 @@ pub fn admin(door: &mut Door, state: &ApiState) {
 pub fn router(mut door: Door, state: &ApiState) -> Router {
     probes::routes(&mut door, state);
     spec::routes(&mut door);
+    if state.edge.swagger_ui {
+        swagger::routes(&mut door);
+    }
     let (router, routes) = door.into_parts();
     let paths = |wanted: fn(&Route) -> bool| routes.iter().filter(|r| wanted(r)).map(|r| r.path.clone()).collect();
     let known = Known {
@@ -133,9 +141,15 @@ pub fn router(mut door: Door, state: &ApiState) -> Router {
         limits: state.edge.limits.clone(),
         proxies: state.edge.proxies.clone(),
     };
+    let ages = Ages {
+        paths: Arc::new(paths(|route| route.from_snapshot)),
+        catalog: state.catalog.clone(),
+        clock: state.credentials.clock.clone(),
+    };
     // Outermost last: request id, log and metrics; other origins; body limit; who calls, and how often.
     router
         .fallback(no_route)
+        .layer(from_fn_with_state(ages, aged))
         .layer(from_fn_with_state(known, identify))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn_with_state(state.edge.origins.clone(), cors::cors))

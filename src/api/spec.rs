@@ -24,7 +24,10 @@ fn answers() -> Map<String, Value> {
     resources::versions::schemas(&mut all);
     secrets::schemas(&mut all);
     auth::schemas(&mut all);
-    all.take_definitions(true)
+    let mut forms = all.take_definitions(true);
+    forms.extend(resources::bodies::schemas());
+    forms.extend(events::schema::schemas());
+    forms
 }
 
 /// Has the type among the answers.

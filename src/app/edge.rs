@@ -21,6 +21,7 @@ pub(super) fn edge(config: &Config, catalog: Arc<Catalog>, clock: Arc<dyn Clock>
         limits: Arc::new(Limits::new(rates, catalog, clock)),
         proxies: Arc::new(Proxies(config.http.proxies().map_err(wrong)?)),
         origins: Arc::new(Origins(config.http.origins().map_err(wrong)?)),
+        swagger_ui: config.http.swagger_ui,
     })
 }
 

@@ -255,11 +255,11 @@ impl Gateway {
     fn follow_catalog(&self, tasks: &mut Tasks) {
         let (log, catalog, stop) = (self.log.clone(), self.catalog.clone(), self.stop.clone());
         tasks.stage("catalog", move || Follower::new(log.clone(), catalog.clone()).run(stop.clone()).boxed());
+        tasks.board.set("snapshot", Err("the catalog is being read".into()));
         let (log, catalog, stop) = (self.log.clone(), self.catalog.clone(), self.stop.clone());
-        let board = tasks.board.clone();
-        board.set("snapshot", Err("the catalog is being read".into()));
+        let watched = health::Watched { log, catalog, clock: self.clock.clone(), board: tasks.board.clone() };
         tasks.task(async move {
-            health::watch(&*log, &catalog, &board, stop).await;
+            watched.watch(stop).await;
             Ok(())
         });
     }

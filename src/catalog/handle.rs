@@ -10,6 +10,10 @@ use uuid::Uuid;
 
 use crate::catalog::snapshot::Snapshot;
 use crate::model::ids::Offset;
+use crate::model::time::Timestamp;
+
+/// A snapshot that was current so long ago passes for current: the log is asked every other second.
+const FRESH: Duration = Duration::from_secs(5);
 
 /// The newest snapshot, and news of the next. Share it as `Arc<Catalog>`; a `Follower` keeps it up to date.
 #[derive(Debug)]
@@ -17,13 +21,20 @@ pub struct Catalog {
     current: ArcSwap<Snapshot>,
     /// The position of `current`; `None` until the catalog was loaded once.
     position: watch::Sender<Option<Offset>>,
+    /// When the snapshot was last known to hold everything that was written; `None`: never yet.
+    current_at: Mutex<Option<Timestamp>>,
     /// Writes of this process under way, and whether `current` holds them.
     awaited: Mutex<HashMap<Uuid, bool>>,
 }
 
 impl Default for Catalog {
     fn default() -> Self {
-        Catalog { current: ArcSwap::default(), position: watch::Sender::new(None), awaited: Mutex::default() }
+        Catalog {
+            current: ArcSwap::default(),
+            position: watch::Sender::new(None),
+            current_at: Mutex::default(),
+            awaited: Mutex::default(),
+        }
     }
 }
 
@@ -61,6 +72,18 @@ impl Catalog {
         let mut positions = self.position.subscribe();
         let there = positions.wait_for(|now| now.is_some_and(|now| now >= position));
         tokio::time::timeout(wait, there).await.is_ok_and(|seen| seen.is_ok())
+    }
+
+    /// The snapshot holds everything that was written before `at`.
+    pub fn is_current(&self, at: Timestamp) {
+        let mut current_at = self.current_at.lock().unwrap_or_else(PoisonError::into_inner);
+        *current_at = (*current_at).max(Some(at));
+    }
+
+    /// For how long nobody knows whether the snapshot is current; `None` while it is known, to a few seconds.
+    pub fn age(&self, now: Timestamp) -> Option<Duration> {
+        let current_at = *self.current_at.lock().unwrap_or_else(PoisonError::into_inner);
+        current_at.map(|at| now.since(at)).filter(|age| *age > FRESH)
     }
 
     /// Replaces the snapshot.

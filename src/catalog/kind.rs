@@ -65,6 +65,22 @@ impl Kind {
         }
     }
 
+    /// What all of them are for.
+    pub const fn purpose(self) -> &'static str {
+        match self {
+            Kind::Organization => "Tenants.",
+            Kind::OrgUnit => "Parts of an organization: wards, shops, regions. They form a tree.",
+            Kind::User => "People who log in.",
+            Kind::ApiKey => "What programs show instead of a password.",
+            Kind::OutboundIntegration => "Which events go where.",
+            Kind::Lookup => "What one system calls a thing, and what another does.",
+            Kind::EventType => "What payloads of a type of events are like.",
+            Kind::FieldSchema => "The fields that payloads of a type have.",
+            Kind::Template => "Integrations to begin with.",
+            Kind::AlertRule => "When somebody is told, and where.",
+        }
+    }
+
     /// Is it written down in files and applied from there? Who may come in is not: passwords and keys are given to people.
     pub const fn is_configuration(self) -> bool {
         !matches!(self, Kind::User | Kind::ApiKey)

@@ -8,13 +8,21 @@ use url::{Origin, Url};
 
 use super::ConfigError;
 
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Http {
     /// Networks and addresses of proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<String>,
     /// Origins whose pages may use the API from a browser: `https://console.example`.
     pub cors_origins: Vec<String>,
+    /// Whether the API can be read and tried at `/swagger/index.html`.
+    pub swagger_ui: bool,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Http { trusted_proxies: Vec::new(), cors_origins: Vec::new(), swagger_ui: true }
+    }
 }
 
 /// How often each may ask, in one process; 0: as often as they like. The catalog may say otherwise of an organisation.

@@ -28,6 +28,7 @@ const KEYS: &[&str] = &[
     "history.audit",
     "http.trusted_proxies",
     "http.cors_origins",
+    "http.swagger_ui",
     "limits.address_per_minute",
     "limits.org_per_minute",
     "limits.publish_per_second",
@@ -48,6 +49,7 @@ const ALIASES: &[(&str, &str)] = &[
     ("TIDEGATE_EGRESS_ALLOW", "egress.allow"),
     ("TIDEGATE_TRUSTED_PROXIES", "http.trusted_proxies"),
     ("TIDEGATE_CORS_ORIGINS", "http.cors_origins"),
+    ("TIDEGATE_SWAGGER_UI", "http.swagger_ui"),
     ("TIDEGATE_ADMIN_KEY", "admin_key"),
     ("TIDEGATE_SECRET_KEY", "secret_key"),
     ("TIDEGATE_SECRET_KEY_PREVIOUS", "secret_key_previous"),
@@ -159,6 +161,9 @@ impl Provider for Single {
             // Only here is a text of digits a number: elsewhere it may be a password.
             path if path.starts_with("limits.") => {
                 self.value.trim().parse::<u32>().map_or_else(|_| Value::from(self.value.clone()), Value::from)
+            }
+            "http.swagger_ui" => {
+                self.value.trim().parse::<bool>().map_or_else(|_| Value::from(self.value.clone()), Value::from)
             }
             _ => Value::from(self.value.clone()),
         };

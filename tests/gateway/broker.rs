@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
+use reqwest::header::HeaderMap;
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
-use crate::support::api::Api;
+use crate::support::api::{Api, event};
 use crate::support::broker::Broker;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::ledger::Ledger;
@@ -73,6 +75,32 @@ async fn goes_unready(api: &Api) {
     assert_eq!(status, 200, "a broker that is away is no reason to end: {said}");
 }
 
+fn seconds(headers: &HeaderMap, name: &str) -> Option<u64> {
+    headers.get(name)?.to_str().ok()?.parse().ok()
+}
+
+/// Reads are answered and say how old they may be; what would be written is refused in time, with when to come back.
+async fn tells_the_truth(api: &Api) {
+    let read = async || api.heard(Method::GET, "outbound-integrations/fast", None).await;
+    until("a read tells its age", SOON, async || {
+        let (status, headers) = read().await;
+        assert_eq!(status, 200);
+        seconds(&headers, "age").filter(|age| *age > 5)
+    })
+    .await;
+    for (method, path, body) in [
+        (Method::POST, "admin/organizations", json!({"orgId": "649", "name": "Late"})),
+        (Method::PATCH, "outbound-integrations/fast", json!({"timeoutMs": 500})),
+        (Method::POST, "events?orgId=648", event("never", "nobody.listens")),
+    ] {
+        let (status, headers) = api.heard(method, path, Some(&body)).await;
+        assert_eq!(status, 503, "{path}");
+        assert!(seconds(&headers, "retry-after").is_some_and(|after| after >= 1), "{path}");
+    }
+    let (_, said) = api.text("/health").await.expect("it is up");
+    assert!(said.contains("which `Age` tells"), "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_broker_is_away_for_twenty_seconds() {
     let _turn = turn::beside().await;
@@ -82,9 +110,15 @@ async fn the_broker_is_away_for_twenty_seconds() {
     let back = Instant::now() + Duration::from_secs(20);
     let api = scene.gateway.api();
     goes_unready(&api).await;
+    tells_the_truth(&api).await;
     sleep_until(back).await;
     scene.broker.start().await;
     scene.gateway.ready().await;
+    until("what is read is current", SOON, async || {
+        let (_, headers) = api.heard(Method::GET, "outbound-integrations", None).await;
+        headers.get("age").is_none().then_some(())
+    })
+    .await;
     settle(scene, 1).await;
 }
 

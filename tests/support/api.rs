@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::header::HeaderMap;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
@@ -58,6 +59,17 @@ impl Api {
             request = request.header("content-type", content_type).body(body);
         }
         read(request.send().await?).await
+    }
+
+    /// The headers of an answer, whatever it is.
+    pub async fn heard(&self, method: Method, path: &str, body: Option<&Value>) -> (u16, HeaderMap) {
+        let mut request =
+            self.http.request(method, format!("{}/api/v1/{path}", self.base)).header("x-api-key", ADMIN_KEY);
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body.to_string());
+        }
+        let answer = request.send().await.expect("an answer in time");
+        (answer.status().as_u16(), answer.headers().clone())
     }
 
     /// RFC 7396, where it is still at this version.

@@ -12,6 +12,8 @@ use crate::model::time::Timestamp;
 
 /// A text that is longer is no password.
 const LONGEST: usize = 1_024;
+/// What `Text` with lines takes, for the schema.
+const TEXT: &str = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$";
 
 pub fn schemas(all: &mut SchemaGenerator) {
     has::<Login>(all);
@@ -22,10 +24,13 @@ pub fn schemas(all: &mut SchemaGenerator) {
 
 /// Who wants to log in.
 #[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Login {
     /// The email address, in any case.
+    #[schemars(length(max = 1024), regex(pattern = TEXT))]
     pub email: String,
     /// The password.
+    #[schemars(length(max = 1024), regex(pattern = TEXT))]
     pub password: String,
 }
 
@@ -37,10 +42,13 @@ impl Login {
 
 /// A password and the one that takes its place.
 #[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct NewPassword {
     /// The password as it is.
+    #[schemars(length(max = 1024), regex(pattern = TEXT))]
     pub old: String,
     /// The one that it is to be: 12 to 256 characters.
+    #[schemars(length(min = 12, max = 256), regex(pattern = TEXT))]
     pub new: String,
 }
 

@@ -6,6 +6,8 @@ mod handlers;
 pub mod password;
 mod token;
 
+use serde_json::json;
+
 use crate::api::ApiState;
 use crate::api::door::{Access, Answer, Door, form, get, post};
 use failures::Failures;
@@ -25,6 +27,7 @@ pub(super) fn routes(door: &mut Door, state: &ApiState) {
     let login = post("/api/v1/auth/login", Access::Open)
         .says(tag, "Gives a token for an email address and a password. Each wrong one makes the next try wait.")
         .body(form("Login"))
+        .example(json!({"email": "ada@clinic.example", "password": "correct horse battery"}))
         .answers(Answer::json(200, "Welcome.", form("Session")))
         .fails(&[401, 429]);
     door.add(login, handlers::login, state.clone());
@@ -45,6 +48,7 @@ pub(super) fn routes(door: &mut Door, state: &ApiState) {
     let password = post("/api/v1/auth/password", Access::Session)
         .says(tag, "Changes the own password. Every other session ends; the answer has a token for this one.")
         .body(form("NewPassword"))
+        .example(json!({"old": "correct horse battery", "new": "a longer horse battery"}))
         .answers(Answer::json(200, "Changed.", form("Session")));
     door.add(password, handlers::password, state.clone());
 }

@@ -46,6 +46,7 @@ pub(super) fn routes(door: &mut Door, api: &ApiState) {
             "Makes the catalog hold these resources as they are, in one transaction, or says what that would change.",
         )
         .body(ask::body())
+        .example(json!({"resources": [{"kind": "Organization", "id": "648", "spec": {"name": "City Clinic"}}], "dryRun": true}))
         .answers(Answer::json(200, "What is, or would be, done.", answer()))
         .fails(&[409]);
     door.add(apply, run, api.clone());
@@ -53,9 +54,10 @@ pub(super) fn routes(door: &mut Door, api: &ApiState) {
     let export = get(EXPORT, Access::Admin)
         .says(TAG, "All resources as `apply` takes them, secrets sealed; users and API keys are none of them.")
         .params([
-            Param::text("orgId", "Those of this organization, itself included."),
+            Param::org("Those of this organization, itself included."),
             Param::one_of("kind", "Those of this kind.", &kinds.join(", ")),
         ])
+        .from_snapshot()
         .answers(Answer::json(200, "The resources, by kind and id.", exported()));
     door.add(export, export_all, api.clone());
 }

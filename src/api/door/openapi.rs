@@ -18,7 +18,7 @@ pub fn document(routes: &[Route], forms: Map<String, Value>) -> Value {
     let mut paths = Map::new();
     for route in routes {
         let path = paths.entry(route.path.clone()).or_insert_with(|| json!({}));
-        path[route.method.as_str().to_lowercase()] = operation(route);
+        path[route.method.as_str().to_lowercase()] = operation(route, routes);
     }
     let mut schemas = forms;
     schemas.insert("Error".to_owned(), error());
@@ -29,16 +29,47 @@ pub fn document(routes: &[Route], forms: Map<String, Value>) -> Value {
         "openapi": "3.1.0",
         "info": {"title": "Tidegate", "version": env!("CARGO_PKG_VERSION"), "description": ABOUT,
                  "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
-        "servers": [{"url": "/"}],
+        "servers": [{"url": "/", "description": "The gateway that this document comes from."}],
+        "tags": tags(routes),
         "paths": paths,
         "components": {
             "schemas": schemas,
+            "headers": all_headers(),
             "securitySchemes": {
-                "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key",
+                    "description": "A key of an organization, or that of the administrator."},
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT",
+                    "description": "The token of somebody who has logged in."},
             },
         },
     })
+}
+
+/// Each tag that a route has, in the order of the routes.
+fn tags(routes: &[Route]) -> Value {
+    let mut known: Vec<&str> = Vec::new();
+    for route in routes {
+        if !known.contains(&route.tag) {
+            known.push(route.tag);
+        }
+    }
+    known.into_iter().map(|tag| json!({"name": tag, "description": about_tag(tag)})).collect()
+}
+
+fn about_tag(tag: &str) -> &str {
+    match tag {
+        "People" => "Logging in and out, and the own password.",
+        "Events" => "Events in, and what became of each.",
+        "Deliveries" => "Each event to each integration that hears it, with its attempts.",
+        "Dead letters" => "Deliveries that no retry mends, and the way back.",
+        "Rejected" => "Records that were not understood.",
+        "Audit" => "Who changed what.",
+        "Catalog" => "The whole configuration at once.",
+        "Secrets" => "The keys under which secrets are kept.",
+        "Probes" => "How the process is, for whoever watches it.",
+        "About" => "The API itself.",
+        kind => Kind::parse(kind).map_or("", Kind::purpose),
+    }
 }
 
 /// A reference to a schema by its name.
@@ -46,14 +77,14 @@ pub fn form(name: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{name}")})
 }
 
-fn operation(route: &Route) -> Value {
+fn operation(route: &Route, routes: &[Route]) -> Value {
     let mut operation = json!({
         "operationId": operation_id(route),
         "tags": [route.tag],
         "summary": route.summary,
         "description": format!("For: {}", route.access.about()),
         "parameters": parameters(route),
-        "responses": responses(route),
+        "responses": responses(route, routes),
         "security": match route.access {
             Access::Open => json!([]),
             Access::Session => json!([{"bearer": []}]),
@@ -61,8 +92,15 @@ fn operation(route: &Route) -> Value {
         },
     });
     if let Some((schema, required)) = &route.body {
-        let content: Map<String, Value> =
-            route.media.iter().map(|media| ((*media).to_owned(), json!({"schema": schema}))).collect();
+        let mut content = json!({"schema": schema});
+        if let Some(example) = &route.example {
+            content["example"] = example.clone();
+        }
+        let mut content: Map<String, Value> =
+            route.media.iter().map(|media| ((*media).to_owned(), content.clone())).collect();
+        for (media, schema, example) in &route.others {
+            content.insert((*media).to_owned(), json!({"schema": schema, "example": example}));
+        }
         operation["requestBody"] = json!({"required": required, "content": content});
     }
     operation
@@ -84,7 +122,11 @@ fn operation_id(route: &Route) -> String {
 fn parameters(route: &Route) -> Value {
     let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let in_path = in_path.map(|name| {
-        json!({"name": name, "in": "path", "required": true, "description": "Which one.", "schema": {"type": "string"}})
+        let schema = match name {
+            "version" => json!({"type": "integer", "minimum": 1, "maximum": u32::MAX}),
+            _ => json!({"type": "string", "minLength": 1}),
+        };
+        json!({"name": name, "in": "path", "required": true, "description": "Which one.", "schema": schema})
     });
     let in_query = route
         .params
@@ -103,21 +145,58 @@ fn conditional(route: &Route) -> bool {
     route.errors.contains(&409) && (action || matches!(route.method, Method::PUT | Method::PATCH | Method::DELETE))
 }
 
-fn responses(route: &Route) -> Value {
+fn responses(route: &Route, routes: &[Route]) -> Value {
     let mut responses = Map::new();
     for answer in &route.answers {
-        let mut response = json!({"description": answer.about});
+        let mut response = json!({"description": answer.about, "headers": headers(route, answer.status)});
         if let Some(schema) = &answer.schema {
             response["content"][answer.media]["schema"] = schema.clone();
+        }
+        let links = links(route, routes);
+        if !links.is_empty() && answer.status < 300 {
+            response["links"] = Value::Object(links);
         }
         responses.insert(answer.status.to_string(), response);
     }
     for status in errors(route) {
         let content = json!({"application/json": {"schema": form("Error")}});
-        let response = json!({"description": Code::about(status), "content": content});
+        let response =
+            json!({"description": Code::about(status), "headers": headers(route, status), "content": content});
         responses.entry(status.to_string()).or_insert(response);
     }
     Value::Object(responses)
+}
+
+/// By name; `HEADERS` says what each is.
+fn headers(route: &Route, status: u16) -> Value {
+    let mut names = vec!["X-Request-Id"];
+    match status {
+        401 => names.push("WWW-Authenticate"),
+        429 | 503 => names.push("Retry-After"),
+        201 if route.gives.is_some() => names.extend(["Location", "ETag"]),
+        200 if route.from_snapshot => names.push("Age"),
+        _ => {}
+    }
+    if route.budget != Budget::None {
+        names.extend(["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"]);
+    }
+    let reference = |name: &str| json!({"$ref": format!("#/components/headers/{name}")});
+    names.into_iter().map(|name| (name.to_owned(), reference(name))).collect::<Map<_, _>>().into()
+}
+
+/// What can be asked for by the id that this route answers with.
+fn links(route: &Route, routes: &[Route]) -> Map<String, Value> {
+    let Some(field) = route.gives else { return Map::new() };
+    let path = route.path.strip_suffix("/{id}/duplicate").unwrap_or(&route.path);
+    let one = format!("{path}/{{id}}");
+    let about = routes.iter().filter(|other| other.path == one || other.path == format!("{one}/versions"));
+    let link = |other: &Route| {
+        let id = operation_id(other);
+        let link = json!({"operationId": id, "parameters": {"id": format!("$response.body#/{field}")},
+            "description": "Of the one that was made."});
+        (id, link)
+    };
+    about.map(link).collect()
 }
 
 /// What can go wrong, by what the route takes.
@@ -138,6 +217,25 @@ fn errors(route: &Route) -> BTreeSet<u16> {
         errors.extend([413, 415]);
     }
     errors
+}
+
+/// Headers of answers: name, schema, what each says, and whether it is always there where it is named.
+fn all_headers() -> Value {
+    let header = |schema: Value, required: bool, about: &str| json!({"description": about, "required": required, "schema": schema});
+    let text = || json!({"type": "string"});
+    let number = || json!({"type": "integer", "minimum": 0});
+    json!({
+        "X-Request-Id": header(text(), true, "The request, as logs name it: the caller's own id, or a new one."),
+        "ETag": header(text(), true, "The version, for `If-Match`."),
+        "Location": header(text(), true, "Where it is now."),
+        "WWW-Authenticate": header(text(), true, "Which credential is asked for."),
+        "Retry-After": header(number(), false, "Seconds after which it is worth trying again."),
+        "Age": header(number(), false, "Seconds since the catalog was last known to be current: there while the log \
+            cannot be asked, and this is answered from what was read before (RFC 9111)."),
+        "RateLimit-Limit": header(number(), false, "Requests that may be made in a row, where there is a limit."),
+        "RateLimit-Remaining": header(number(), false, "How many are left."),
+        "RateLimit-Reset": header(number(), false, "Seconds until all may be made again."),
+    })
 }
 
 fn error() -> Value {

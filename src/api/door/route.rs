@@ -5,6 +5,7 @@ use axum::routing::MethodFilter;
 use serde_json::{Value, json};
 
 use crate::api::door::access::Access;
+use crate::catalog::fields::IDENTIFIER;
 
 /// Whose budget a request takes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +29,21 @@ pub struct Param {
 
 impl Param {
     pub fn text(name: &'static str, about: &'static str) -> Param {
-        Param { name, about, schema: json!({"type": "string"}) }
+        Param { name, about, schema: json!({"type": "string", "minLength": 1}) }
+    }
+
+    /// `orgId`.
+    pub fn org(about: &'static str) -> Param {
+        Param { name: "orgId", about, schema: json!({"type": "string", "pattern": IDENTIFIER}) }
+    }
+
+    /// A day, or a moment.
+    pub fn date(name: &'static str, about: &'static str) -> Param {
+        Param { name, about, schema: json!({"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}]}) }
+    }
+
+    pub fn cursor(about: &'static str) -> Param {
+        Param { name: "cursor", about, schema: json!({"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}) }
     }
 
     pub fn number(name: &'static str, about: &'static str, (default, max): (usize, usize)) -> Param {
@@ -83,11 +98,19 @@ pub struct Route {
     pub params: Vec<Param>,
     /// JSON Schema of the body, and whether it has to be there.
     pub body: Option<(Value, bool)>,
+    /// A body that is taken.
+    pub example: Option<Value>,
+    /// Bodies of other content types: their schemas and examples.
+    pub others: Vec<(&'static str, Value, Value)>,
     /// Content types of the body.
     pub media: &'static [&'static str],
     pub answers: Vec<Answer>,
     /// Statuses of errors of its own.
     pub errors: &'static [u16],
+    /// The field of its answer that holds the id by which `<path>/{id}` is asked for.
+    pub gives: Option<&'static str>,
+    /// Answered from the snapshot, whose age is told where it may be old.
+    pub from_snapshot: bool,
 }
 
 fn route(method: Method, path: impl Into<String>, access: Access) -> Route {
@@ -100,9 +123,13 @@ fn route(method: Method, path: impl Into<String>, access: Access) -> Route {
         summary: String::new(),
         params: Vec::new(),
         body: None,
+        example: None,
+        others: Vec::new(),
         media: &["application/json"],
         answers: Vec::new(),
         errors: &[],
+        gives: None,
+        from_snapshot: false,
     }
 }
 
@@ -147,6 +174,24 @@ impl Route {
 
     pub fn may_have_body(self, schema: Value) -> Route {
         Route { body: Some((schema, false)), ..self }
+    }
+
+    pub fn example(self, example: Value) -> Route {
+        Route { example: Some(example), ..self }
+    }
+
+    /// Takes what is of another content type too, in another form.
+    pub fn or_body(mut self, media: &'static str, schema: Value, example: Value) -> Route {
+        self.others.push((media, schema, example));
+        self
+    }
+
+    pub fn gives(self, field: &'static str) -> Route {
+        Route { gives: Some(field), ..self }
+    }
+
+    pub fn from_snapshot(self) -> Route {
+        Route { from_snapshot: true, ..self }
     }
 
     pub fn media(self, media: &'static [&'static str]) -> Route {

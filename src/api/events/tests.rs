@@ -148,3 +148,18 @@ async fn more_than_may_wait_is_asked_to_come_again() {
     assert_eq!((status, &body["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("SERVICE_UNAVAILABLE")));
     assert_eq!(headers.get(RETRY_AFTER).map(|v| v.as_bytes()), Some(&b"1"[..]));
 }
+
+#[tokio::test]
+async fn an_event_that_the_document_shows_is_taken() {
+    let api = api();
+    let one = schema::example().to_string();
+    let cloud = schema::cloud_example().to_string();
+    for body in [&one, &cloud] {
+        let (status, _, answer) = api.post("/api/v1/events", body.clone()).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
+    }
+    for body in [format!("[{one},{cloud}]"), format!(r#"{{"events":[{one}]}}"#)] {
+        let (status, _, answer) = api.post("/api/v1/events/batch", body).await;
+        assert_eq!((status, &answer["failed"]), (StatusCode::ACCEPTED, &json!(0)), "{answer}");
+    }
+}

@@ -59,7 +59,7 @@ pub(super) struct Item {
 /// The parameters that `list` reads.
 pub(super) fn params() -> Vec<Param> {
     let own = [
-        Param::text("orgId", "Of resources of this organization."),
+        Param::org("Of resources of this organization."),
         Param::text("actor", "By this one: `user:ada`, `key:till`, `admin-key`."),
         Param::one_of("action", "Where this was done.", Deed::WORDS),
         Param::text("kind", "Of resources of this kind: `OutboundIntegration`."),

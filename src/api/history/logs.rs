@@ -31,7 +31,7 @@ const CATEGORIES: &str = "TRANSFORM, AUTH, SIGNING, BLOCKED, NETWORK, TIMEOUT, H
 pub(super) fn params() -> Vec<Param> {
     let own = [
         Param::one_of("direction", "Only OUTBOUND yet.", OUTBOUND),
-        Param::text("orgId", "Those of this organization."),
+        Param::org("Those of this organization."),
         Param::text("integrationId", "Those of this integration."),
         Param::text("eventType", "Those of events of this type."),
         Param::text("eventId", "Those of this event."),

@@ -33,8 +33,8 @@ const AGAIN: u32 = 5;
 const DAY_MS: i64 = 24 * 3_600 * 1_000;
 
 pub(super) fn routes(door: &mut Door, state: &ApiState) {
-    let org = || Param::text("orgId", "Those of this organization.");
-    let own = || Param::text("orgId", "The organization that it has to belong to.");
+    let org = || Param::org("Those of this organization.");
+    let own = || Param::org("The organization that it has to belong to.");
 
     let list = get("/api/v1/events", Access::Read)
         .says("Events", "Events that came in, newest first.")
@@ -112,8 +112,8 @@ pub(super) fn routes(door: &mut Door, state: &ApiState) {
 /// The parameters that `span` reads.
 fn dates() -> [Param; 2] {
     [
-        Param::text("startDate", "From this day (`2026-11-20`) or moment (RFC 3339) on."),
-        Param::text("endDate", "Up to and with this day, UTC, or this moment."),
+        Param::date("startDate", "From this day (`2026-11-20`) or moment (RFC 3339) on."),
+        Param::date("endDate", "Up to and with this day, UTC, or this moment."),
     ]
 }
 

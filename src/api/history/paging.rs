@@ -18,7 +18,7 @@ pub(in crate::api) struct Paging {
 
 /// The parameters that `Paging` reads.
 pub(in crate::api) fn params(with_cursor: bool) -> Vec<Param> {
-    let cursor = Param::text("cursor", "The `nextCursor` of the page before; `page` is then left out.");
+    let cursor = Param::cursor("The `nextCursor` of the page before; `page` is then left out.");
     let numbered = [
         Param::number("page", "Which page, from 1.", (1, MAX_PAGE)),
         Param::number("limit", "How many items a page has.", (DEFAULT_LIMIT, MAX_LIMIT)),

@@ -1,17 +1,20 @@
 //! The same change of many resources at once: all are made in one transaction, or none.
 
+use std::collections::HashSet;
+
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Served;
-use crate::api::error::ApiError;
+use crate::api::error::{ApiError, Code};
 use crate::api::json::JsonBody;
 use crate::api::params::Params;
 use crate::catalog::audit::Origin;
 use crate::catalog::change::{Action, Change, Condition};
-use crate::catalog::fields::Fields;
+use crate::catalog::fields::{Fields, any_text};
+use crate::catalog::kind::Kind;
 use crate::catalog::schema::describe;
 use crate::catalog::writer::WriteError;
 use crate::model::problem::Problem;
@@ -41,6 +44,11 @@ pub fn schema() -> Value {
     schema
 }
 
+pub fn example(kind: Kind) -> Value {
+    let id = crate::catalog::schema::example(kind)[kind.id_field()].clone();
+    json!({"action": if kind.can_be_disabled() { "DISABLE" } else { "DELETE" }, "ids": [id]})
+}
+
 pub fn answer() -> Value {
     json!({"type": "object", "required": ["changed", "unchanged"], "properties": {
         "changed": {"type": "integer", "description": "How many were changed."},
@@ -59,7 +67,12 @@ pub async fn bulk(
     let (bulk, ids) = Fields::of(body).and_then(read).map_err(ApiError::invalid)?;
     let mut changes = Vec::with_capacity(ids.len());
     let mut problems = Vec::new();
+    let mut seen = HashSet::new();
     for (at, id) in ids.iter().enumerate() {
+        if !seen.insert(id) {
+            problems.push(Problem::new(format!("ids[{at}]"), "is there twice"));
+            continue;
+        }
         let action = match bulk {
             Bulk::Enable => Action::SetActive(true),
             Bulk::Disable => Action::SetActive(false),
@@ -87,7 +100,8 @@ fn ask(fields: &mut Fields) -> Option<(Bulk, Vec<String>)> {
     fields.require("action");
     fields.require("ids");
     let bulk = fields.choice("action", BULKS);
-    let ids = fields.list("ids", MOST, |id| Ok::<_, String>(id.to_owned()));
+    let ids = fields.list("ids", (MOST, any_text), |id| Ok::<_, String>(id.to_owned()));
+    fields.refine("ids", || json!({"uniqueItems": true}));
     bulk.zip(ids)
 }
 
@@ -98,6 +112,10 @@ fn told(error: WriteError) -> ApiError {
         _ => None,
     };
     let mut answer = ApiError::from(error);
+    // It was there when it was looked for.
+    if answer.code == Code::NotFound {
+        answer.code = Code::Conflict;
+    }
     if let Some(at) = at {
         answer.details.insert(0, Problem::new(format!("ids[{at}]"), answer.message.clone()));
     }

@@ -35,7 +35,7 @@ impl Filter {
 
 /// The parameters that `Filter` reads.
 pub fn params(kind: Kind) -> Vec<Param> {
-    let org = (kind != Kind::Organization).then(|| Param::text("orgId", "Those of this organization."));
+    let org = (kind != Kind::Organization).then(|| Param::org("Those of this organization."));
     let active =
         kind.can_be_disabled().then(|| Param::flag("isActive", "Those that are enabled, or those that are not."));
     let own = own_field(kind).map(|name| Param::text(name, "Those with exactly this value."));

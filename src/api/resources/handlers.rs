@@ -1,9 +1,9 @@
 //! One resource, or a page of them.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use axum::Json;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -23,6 +23,9 @@ use crate::catalog::audit::Origin;
 use crate::catalog::change::{Action, Change, Condition};
 use crate::catalog::kind::{Key, Kind};
 use crate::catalog::resource::Resource;
+
+/// Characters of a name that a copy keeps, so that its own is not too long.
+const LONGEST_TITLE: usize = 190;
 
 pub async fn list(State(served): State<Served>, mut params: Params) -> Result<Json<Page<Shown>>, ApiError> {
     let listing = Listing::of(&mut params);
@@ -119,8 +122,8 @@ pub async fn duplicate(
     let kind = served.of.kind;
     let mut json = was.to_json();
     let new = Uuid::now_v7().to_string();
-    let name = format!("{} (copy)", was.title());
-    let mut own = json!({"name": name, "isActive": false, kind.id_field(): new});
+    let name = format!("{} (copy)", was.title().chars().take(LONGEST_TITLE).collect::<String>());
+    let mut own = json!({"name": name, "isActive": false, kind.id_field(): new.clone()});
     if let Value::Object(own) = &mut own {
         own.retain(|field, _| json.get(field).is_some());
     }
@@ -128,7 +131,11 @@ pub async fn duplicate(
     if let Some(JsonBody(changes)) = body {
         crate::catalog::merge::merge(&mut json, changes);
     }
-    let draft = Draft::new(kind, json);
+    let draft = Draft::new(kind, json).default(kind.id_field(), || new.into());
+    let draft = match was.org() {
+        Some(org) => draft.default("orgId", || org.as_str().into()),
+        None => draft,
+    };
     let draft = match &who.org {
         Some(own) => draft.fix("orgId", own.as_str()),
         None => draft,

@@ -1,13 +1,12 @@
 //! The resources of the catalog under one set of routes: a kind is served by a line in `COLLECTIONS`.
 
+pub(super) mod bodies;
 mod bulk;
 mod filter;
 mod found;
 mod handlers;
 mod issue;
 pub(super) mod versions;
-
-use serde_json::json;
 
 use crate::api::door::{Access, Answer, Door, Param, delete, form, get, patch, post, put};
 use crate::api::spec::page;
@@ -55,7 +54,7 @@ pub fn routes(door: &mut Door, api: &ApiState) {
 
 /// The parameter that keeps others' resources out.
 fn org_of(kind: Kind) -> Option<Param> {
-    (kind != Kind::Organization).then(|| Param::text("orgId", "The organization that it has to belong to."))
+    (kind != Kind::Organization).then(|| Param::org("The organization that it has to belong to."))
 }
 
 /// Who reads and who changes. Keys are looked after by those whose organisation they open.
@@ -78,28 +77,34 @@ fn collection_routes(door: &mut Door, served: Served) {
         .says(tag, format!("A page of {noun}s, by id."))
         .params(listing::params())
         .params(filter::params(kind))
+        .from_snapshot()
         .answers(Answer::json(200, "A page.", page(items, kind.name())));
     door.add(list, handlers::list, served.clone());
     let create = post(path, changes)
         .says(tag, format!("Makes one {noun}."))
         .params(org())
-        .body(issue::asked(kind).unwrap_or_else(|| form(kind.name())))
+        .body(form(&bodies::new(kind)))
+        .gives(kind.id_field())
         .answers(Answer::json(201, "Made, with its defaults.", issue::told(kind).unwrap_or_else(|| form(kind.name()))))
         .fails(&[409]);
     door.add(create, handlers::create, served.clone());
-    let read = get(&one, reads).says(tag, format!("One {noun}.")).params(org()).answers(whole(200, "As it is."));
+    let read = get(&one, reads)
+        .says(tag, format!("One {noun}."))
+        .params(org())
+        .from_snapshot()
+        .answers(whole(200, "As it is."));
     door.add(read, handlers::one, served.clone());
     let replace = put(&one, changes)
         .says(tag, format!("Replaces one {noun}: what is left out gets its default; a secret sent as `***` stays."))
         .params(org())
-        .body(issue::asked(kind).unwrap_or_else(|| form(kind.name())))
+        .body(form(&bodies::replacement(kind)))
         .answers(whole(200, "As it is now."))
         .fails(&[409]);
     door.add(replace, handlers::replace, served.clone());
     let merge = patch(&one, changes)
         .says(tag, format!("Changes fields of one {noun} (RFC 7396): `null` brings a default back."))
         .params(org())
-        .body(json!({"type": "object"}))
+        .body(form(&bodies::changes(kind)))
         .media(&["application/merge-patch+json", "application/json"])
         .answers(whole(200, "As it is now."))
         .fails(&[409]);
@@ -118,8 +123,9 @@ fn collection_routes(door: &mut Door, served: Served) {
             ),
         )
         .params(org())
-        .may_have_body(json!({"type": "object"}))
+        .may_have_body(form(&bodies::copy(kind)))
         .answers(whole(201, "The copy."))
+        .gives(kind.id_field())
         .fails(&[409]);
     // What nobody sees is not given to another.
     if kind.hidden().is_empty() {
@@ -129,6 +135,7 @@ fn collection_routes(door: &mut Door, served: Served) {
         .says(tag, format!("Changes many {noun}s at once: all or none."))
         .params(org())
         .body(bulk::schema())
+        .example(bulk::example(kind))
         .answers(Answer::json(200, "How many.", bulk::answer()))
         .fails(&[409]);
     door.add(many, bulk::bulk, served.clone());

@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::found::{Found, Sought};
 use super::{Served, issue};
@@ -84,6 +84,7 @@ pub(super) fn routes(door: &mut Door, served: &Served, (reads, changes): (Access
         )
         .params(super::org_of(kind))
         .body(schema())
+        .example(json!({"version": 1}))
         .answers(Answer::json(200, "As it is now.", issue::told(kind).unwrap_or_else(|| form(kind.name()))))
         .fails(&[409]);
     door.add(back, restore, served.clone());

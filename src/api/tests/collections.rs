@@ -195,3 +195,72 @@ async fn what_only_one_may_have_is_refused_to_a_second() {
     api.delete(&format!("{LOOKUPS}/one")).await;
     assert_eq!(api.post(LOOKUPS, row("three", None)).await.status, 201);
 }
+
+#[tokio::test]
+async fn a_copy_never_comes_to_belong_to_an_organization_that_its_maker_may_not_see() {
+    let api = Api::with_bills().await;
+    api.post(ORGS, json!({"orgId": "649", "name": "Other"})).await;
+    let made = api.post("/api/v1/admin/api-keys", json!({"orgId": "648", "name": "Writes", "scopes": ["write"]})).await;
+    let key = made.body["key"].as_str().unwrap().to_owned();
+    let before = api.log.0.written().len();
+    for name in ["orgId", "tenantId"] {
+        let headers = [("x-api-key", key.as_str()), ("content-type", "application/json")];
+        let body = json!({name: "649", "id": "theirs"}).to_string();
+        let answer = api.call("POST", &format!("{INTEGRATIONS}/bills/duplicate"), &headers, body).await;
+        assert_error(&answer, 400, "VALIDATION_ERROR");
+        assert!(answer.paths().contains(&name), "{name}: {}", answer.body);
+    }
+    assert_eq!(api.log.0.written().len(), before);
+    let named = api.post(&format!("{INTEGRATIONS}/bills/duplicate"), json!({"orgId": "649", "id": "theirs"})).await;
+    assert_eq!((named.status.as_u16(), &named.body["orgId"]), (201, &json!("649")), "an administrator may");
+}
+
+#[tokio::test]
+async fn a_copy_of_what_has_the_longest_name_is_made_all_the_same() {
+    let api = Api::with_bills().await;
+    let mut long = bills();
+    long["id"] = json!("long");
+    long["name"] = json!("x".repeat(200));
+    assert_eq!(api.post(&format!("{INTEGRATIONS}?orgId=648"), long).await.status, 201);
+    let copy = api.call("POST", &format!("{INTEGRATIONS}/long/duplicate"), &[("x-api-key", KEY)], "").await;
+    assert_eq!(copy.status, 201, "{}", copy.body);
+    assert!(copy.body["name"].as_str().unwrap().ends_with("xx (copy)"));
+}
+
+#[tokio::test]
+async fn what_is_named_twice_is_told() {
+    let api = Api::with_bills().await;
+    let body = json!({"action": "DELETE", "ids": ["bills", "bills"]});
+    let twice = api.post(&format!("{INTEGRATIONS}/bulk"), body).await;
+    assert_error(&twice, 400, "VALIDATION_ERROR");
+    assert_eq!(twice.paths(), ["ids[1]"]);
+    assert_eq!(api.get(&format!("{INTEGRATIONS}/bills")).await.status, 200);
+}
+
+#[tokio::test]
+async fn null_in_a_copy_is_what_it_would_be_without() {
+    let api = Api::with_bills().await;
+    let body = json!({"id": null, "orgId": null, "labels": null});
+    let copy = api.post(&format!("{INTEGRATIONS}/bills/duplicate"), body).await;
+    assert_eq!((copy.status.as_u16(), &copy.body["orgId"]), (201, &json!("648")), "{}", copy.body);
+    assert_ne!(copy.body["id"], "bills");
+}
+
+#[tokio::test]
+async fn a_whole_number_is_one_however_it_is_written() {
+    let api = Api::with_bills().await;
+    let uri = format!("{INTEGRATIONS}/bills");
+    let patched = api.write("PATCH", &uri, &[], r#"{"timeoutMs": 5e2, "maxInFlight": 3.0}"#).await;
+    assert_eq!(
+        (&patched.body["timeoutMs"], &patched.body["maxInFlight"]),
+        (&json!(500), &json!(3)),
+        "{}",
+        patched.body
+    );
+    let made = api.write("POST", ORGS, &[], r#"{"orgId": 649.0, "name": "Other"}"#).await;
+    assert_eq!(made.body["orgId"], "649", "{}", made.body);
+    for wrong in ["500.5", "1e300", "-1"] {
+        let answer = api.write("PATCH", &uri, &[], format!(r#"{{"timeoutMs": {wrong}}}"#)).await;
+        assert_eq!(answer.paths(), ["timeoutMs"], "{wrong}");
+    }
+}

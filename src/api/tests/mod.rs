@@ -2,6 +2,7 @@
 
 mod access;
 mod audit;
+mod away;
 mod bad_input;
 mod catalog;
 mod collections;
@@ -11,6 +12,7 @@ mod login;
 mod resources;
 mod schemas;
 mod spec;
+mod swagger;
 mod walk;
 
 use std::sync::Arc;
@@ -39,7 +41,7 @@ use crate::history::redrive::Redrives;
 use crate::ingest::accept::{Ingest, KnownOrgs};
 use crate::model::ids::{Offset, OrgId};
 use crate::model::retry::RetryPolicy;
-use crate::model::time::{ManualClock, Timestamp};
+use crate::model::time::{Clock as _, ManualClock, Timestamp};
 use crate::stream::fake::FakeLog;
 use crate::stream::log::LogError;
 
@@ -54,6 +56,7 @@ const EVENT: &str = r#"{"eventType": "bill.created", "payload": {"amount": 1}}"#
 struct Api {
     router: Router,
     log: SharedFake,
+    catalog: Arc<Catalog>,
     /// All topics but the catalog.
     topics: FakeLog,
     history: Arc<History>,
@@ -68,11 +71,12 @@ struct Around {
     rates: Rates,
     proxies: &'static str,
     origins: Vec<String>,
+    swagger_ui: bool,
 }
 
 impl Default for Around {
     fn default() -> Self {
-        Around { rates: Rates::NONE, proxies: "192.0.2.1/32", origins: Vec::new() }
+        Around { rates: Rates::NONE, proxies: "192.0.2.1/32", origins: Vec::new(), swagger_ui: true }
     }
 }
 
@@ -82,6 +86,7 @@ impl Around {
             limits: Arc::new(Often::new(self.rates, catalog, clock)),
             proxies: Arc::new(Proxies(vec![self.proxies.parse().unwrap()])),
             origins: Arc::new(Origins(self.origins)),
+            swagger_ui: self.swagger_ui,
         }
     }
 }
@@ -179,7 +184,7 @@ impl Api {
             uses: Arc::default(),
         };
         let state = ApiState {
-            catalog,
+            catalog: catalog.clone(),
             writer: Arc::new(writer),
             credentials: credentials.clone(),
             auth: Arc::default(),
@@ -201,7 +206,7 @@ impl Api {
             admin(&mut door, &state);
         }
         let uses = credentials.uses;
-        Api { router: router(door, &state), log, topics, history, clock, well, uses, _following: tasks }
+        Api { router: router(door, &state), log, catalog, topics, history, clock, well, uses, _following: tasks }
     }
 
     async fn state_loaded(&self) {

@@ -89,3 +89,121 @@ async fn no_two_operations_have_one_name_and_each_says_what_it_does() {
         }
     }
 }
+
+/// What is shown of a body: beside its schema, or in it.
+fn example_of(document: &Value, operation: &Value) -> Option<Value> {
+    let content = operation["requestBody"]["content"].as_object()?.values().next()?;
+    let target = content["schema"]["$ref"].as_str().unwrap_or("#").trim_start_matches('#');
+    let in_schema = document.pointer(target).map(|schema| schema["examples"][0].clone());
+    content.get("example").cloned().or(in_schema).filter(|example| !example.is_null())
+}
+
+#[tokio::test]
+async fn an_example_of_the_document_is_taken_by_its_route() {
+    let api = Api::start().await;
+    let document = api.call("GET", "/openapi.json", &[], "").await.body;
+    let mut asked: Vec<_> =
+        operations(&api).await.into_iter().filter(|(.., o)| o.get("requestBody").is_some()).collect();
+    // What is made comes first, what is deleted last, and from the end.
+    let order = |path: &str| match path {
+        _ if path.ends_with("/bulk") => 2,
+        _ if path.contains("{id}") => 1,
+        _ => 0,
+    };
+    asked.sort_by_key(|(path, ..)| order(path));
+    let bulk = asked.iter().position(|(path, ..)| order(path) == 2).unwrap();
+    asked[bulk..].reverse();
+    let mut ids = std::collections::BTreeMap::new();
+    for (path, method, operation) in asked {
+        let example = example_of(&document, &operation).unwrap_or_else(|| panic!("{method} {path} has no example"));
+        let collection = path.split("/{id}").next().unwrap().to_owned();
+        let uri = path.replace("{id}", ids.get(&collection).map_or("none", String::as_str));
+        let answer = api.write(&method.to_uppercase(), &uri, &[], example.to_string()).await;
+        let status = answer.status.as_u16();
+        match path.as_str() {
+            "/api/v1/auth/login" => assert_eq!(status, 401, "{}", answer.text),
+            "/api/v1/auth/password" => assert_eq!(status, 403, "{}", answer.text),
+            // Nothing keeps the history here.
+            _ if path.ends_with("/restore") => assert_eq!(status, 503, "{}", answer.text),
+            // What copies refer to stays.
+            _ if path.ends_with("/bulk") => assert!(matches!(status, 200 | 409), "{method} {uri}: {}", answer.text),
+            _ => assert!((200..300).contains(&status), "{method} {uri}: {}", answer.text),
+        }
+        if order(&path) == 0 && answer.status == 201 {
+            let id = answer.header("location").rsplit('/').next().unwrap().to_owned();
+            ids.insert(collection, id);
+        }
+    }
+    assert_eq!(ids.len(), crate::api::resources::COLLECTIONS.len());
+}
+
+#[tokio::test]
+async fn what_the_document_does_not_require_is_not_asked_for_and_what_may_be_null_is_taken() {
+    let api = Api::with_bills().await;
+    let document = api.call("GET", "/openapi.json", &[], "").await.body;
+    for of in &crate::api::resources::COLLECTIONS {
+        let schema = &document["components"]["schemas"][format!("New{}", of.kind)];
+        let required: Vec<&str> =
+            schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let mut body = schema["examples"][0].clone();
+        for (name, field) in schema["properties"].as_object().unwrap() {
+            let may_be_null = field["type"].as_array().is_some_and(|types| types.contains(&json!("null")));
+            match body.get_mut(name) {
+                Some(value) if !required.contains(&name.as_str()) && may_be_null => *value = Value::Null,
+                None if may_be_null && field.get("deprecated").is_none() && field.get("readOnly").is_none() => {
+                    body[name] = Value::Null;
+                }
+                _ => {}
+            }
+        }
+        if of.kind == crate::catalog::Kind::Organization {
+            body["orgId"] = json!("649");
+        }
+        let query = if of.kind == crate::catalog::Kind::Organization { "" } else { "?orgId=648" };
+        let answer = api.post(&format!("{}{query}", of.path), body.clone()).await;
+        assert_eq!(answer.status, 201, "{} {body}: {}", of.kind, answer.text);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_has_the_headers_that_the_document_says_are_there() {
+    let api = Api::with_bills().await;
+    let document = api.call("GET", "/openapi.json", &[], "").await.body;
+    let made = api.post(ORGS, json!({"orgId": "649", "name": "Other"})).await;
+    let told = [
+        (api.get(ORGS).await, ORGS, "get"),
+        (made, ORGS, "post"),
+        (api.call("GET", ORGS, &[], "").await, ORGS, "get"),
+        (api.get("/api/v1/logs").await, "/api/v1/logs", "get"),
+        (api.get("/health").await, "/health", "get"),
+    ];
+    for (answer, path, method) in told {
+        let status = answer.status.as_str().to_owned();
+        let headers = document["paths"][path][method]["responses"][&status]["headers"].as_object();
+        let headers = headers.unwrap_or_else(|| panic!("{method} {path}: {status} is not in the document"));
+        for name in headers.keys() {
+            let always = document["components"]["headers"][name]["required"] == true;
+            assert!(!always || !answer.header(name).is_empty(), "{method} {path}: {status} has no {name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_has_no_route_or_another_method_says_so_in_the_form_of_every_error() {
+    let api = Api::with_bills().await;
+    for (method, path, allow) in [
+        ("POST", "/metrics", "GET,HEAD"),
+        ("DELETE", "/health/live", "GET,HEAD"),
+        ("PUT", "/swagger", "GET,HEAD"),
+        ("POST", "/swagger/index.html", "GET,HEAD"),
+        ("PATCH", "/openapi.json", "GET,HEAD"),
+        ("TRACE", ORGS, "GET,HEAD,POST"),
+    ] {
+        let answer = api.write(method, path, &[], "{}").await;
+        assert_error(&answer, 405, "METHOD_NOT_ALLOWED");
+        assert_eq!(answer.header("allow"), allow, "{method} {path}");
+    }
+    for path in ["/", "/nowhere", "/swagger/nothing.js", "/api/v1", "/metrics/", "/api/v1/lookups/"] {
+        assert_error(&api.get(path).await, 404, "NOT_FOUND");
+    }
+}

@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use serde_json::{Map, Value, json};
 
-use super::{Fields, Text, listed, must_be};
+use super::{EVENT_PATTERN, Fields, IDENTIFIER, Text, listed, must_be};
 
 impl Fields {
     /// An object with fields of its own; what is wrong in it is told under its path.
@@ -89,11 +89,11 @@ impl Fields {
 
     /// Some of a few words.
     pub fn choices<T: Clone>(&mut self, name: &'static str, words: &[(&str, T)]) -> Option<Vec<T>> {
-        let schema = || json!({"type": "array", "items": {"type": "string", "enum": listed(words)}});
+        let schema = || json!({"type": "array", "maxItems": 100, "items": {"type": "string", "enum": listed(words)}});
         if self.sketched(name, schema) {
             return None;
         }
-        self.list(name, 100, |text| {
+        self.list(name, (100, any_text), |text| {
             let found = words.iter().find(|(word, _)| *word == text);
             found
                 .map(|(_, choice)| choice.clone())
@@ -101,14 +101,14 @@ impl Fields {
         })
     }
 
-    /// A list of at most `max` texts, each parsed; problems name the element.
+    /// A list of at most `max` texts, each parsed; problems name the element. `items`: the schema of one.
     pub fn list<T, E: Display>(
         &mut self,
         name: &'static str,
-        max: usize,
+        (max, items): (usize, fn() -> Value),
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Option<Vec<T>> {
-        if self.sketched(name, || json!({"type": "array", "maxItems": max, "items": {"type": "string"}})) {
+        if self.sketched(name, || json!({"type": "array", "maxItems": max, "items": items()})) {
             return None;
         }
         let values = self.array(name, max, "a list of strings")?;
@@ -121,26 +121,33 @@ impl Fields {
         (parsed.len() == values.len()).then_some(parsed)
     }
 
-    /// As `list`; a text that stands alone is a list of one.
+    /// As `list` with at least one; a text that stands alone is a list of one.
     pub fn one_or_list<T, E: Display>(
         &mut self,
         name: &'static str,
-        max: usize,
+        (max, items): (usize, fn() -> Value),
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Option<Vec<T>> {
         if let Some(value) = self.map.get_mut(name).filter(|value| value.is_string()) {
             *value = Value::Array(vec![value.take()]);
         }
-        let list = self.list(name, max, parse);
+        let list = self.list(name, (max, items), parse);
         if let Some(sketch) = &mut self.sketch {
             sketch.or_one(name);
         }
         list
     }
 
-    /// An object of texts with at most `max` entries.
-    pub fn texts(&mut self, name: &'static str, max: usize) -> Option<BTreeMap<String, String>> {
-        let schema = || json!({"type": "object", "maxProperties": max, "additionalProperties": {"type": "string"}});
+    /// An object of texts with at most `max` entries. `entries`: the schemas of a name and of a value.
+    pub fn texts(
+        &mut self,
+        name: &'static str,
+        (max, entries): (usize, fn() -> [Value; 2]),
+    ) -> Option<BTreeMap<String, String>> {
+        let schema = || {
+            let [names, values] = entries();
+            json!({"type": "object", "maxProperties": max, "propertyNames": names, "additionalProperties": values})
+        };
         if self.sketched(name, schema) {
             return None;
         }
@@ -161,16 +168,32 @@ impl Fields {
 
     /// `{name: text}`: 64 at most, keys of 1-63 characters, values of up to 255.
     pub fn labels(&mut self) -> BTreeMap<String, String> {
-        let labels = self.texts("labels", 64).unwrap_or_default();
-        let value_form = Text { chars: 0..=255, lines: false };
+        const VALUE: Text = Text { chars: 0..=255, lines: false };
+        let entries = || [Text::line(63).schema(), VALUE.schema()];
+        let labels = self.texts("labels", (64, entries)).unwrap_or_default();
         for (key, value) in &labels {
             if let Err(message) = Text::line(63).check(key) {
                 self.wrong(format!("labels.{key}"), format!("has a name that {message}"));
             }
-            if let Err(message) = value_form.check(value) {
+            if let Err(message) = VALUE.check(value) {
                 self.wrong(format!("labels.{key}"), message);
             }
         }
         labels
     }
+}
+
+/// Any text: what it may be is told where it is not.
+pub fn any_text() -> Value {
+    json!({"type": "string"})
+}
+
+/// An identifier.
+pub fn identifier() -> Value {
+    json!({"type": "string", "pattern": IDENTIFIER})
+}
+
+/// An event type, or a pattern of some.
+pub fn event_pattern() -> Value {
+    json!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": EVENT_PATTERN})
 }

@@ -10,7 +10,7 @@ mod sketch;
 
 use std::ops::RangeInclusive;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::model::problem::Problem;
 use crate::model::suggest::nearest;
@@ -18,11 +18,17 @@ use crate::model::suggest::nearest;
 /// More problems than this are not told: a client mends the first ones first.
 const MAX_PROBLEMS: usize = 100;
 
+pub use many::{any_text, event_pattern, identifier};
+pub use one::whole;
 pub use secret::{MASK, Secret};
 use sketch::Sketch;
+pub use sketch::or_null;
 
 /// Identifiers as the schema tells them; `model::ids` checks them.
-const IDENTIFIER: &str = "^[A-Za-z0-9._:-]{1,128}$";
+pub const IDENTIFIER: &str = "^[A-Za-z0-9._:-]{1,128}$";
+/// Event types, and with `*` as a segment patterns of them.
+pub const EVENT_TYPE: &str = r"^[^\s*\u0000-\u001f\u007f-\u009f]{1,255}$";
+const EVENT_PATTERN: &str = r"^(\*|[^\s*.\u0000-\u001f\u007f-\u009f]*)(\.(\*|[^\s*.\u0000-\u001f\u007f-\u009f]*))*$";
 
 /// An object that is being read. A field that is `null` counts as absent.
 #[derive(Debug)]
@@ -49,6 +55,21 @@ impl Text {
 
     pub const fn lines(max: usize) -> Self {
         Text { chars: 0..=max, lines: true }
+    }
+
+    /// The same rules as `check` has.
+    pub fn schema(&self) -> Value {
+        let (min, max) = (*self.chars.start(), *self.chars.end());
+        let control = if self.lines {
+            r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f"
+        } else {
+            r"\u0000-\u001f\u007f-\u009f"
+        };
+        let pattern = match min {
+            0 => format!("^[^{control}]*$"),
+            _ => format!(r"^[^{control}]*[^\s{control}][^{control}]*$"),
+        };
+        json!({"type": "string", "minLength": min, "maxLength": max, "pattern": pattern})
     }
 
     /// What is wrong with `text`, to be read after the name of the field.
@@ -90,6 +111,13 @@ impl Fields {
             sketch.put(name, schema());
         }
         self.sketch.is_some()
+    }
+
+    /// Adds to the schema of a field what its reader asks beyond its form.
+    pub fn refine(&mut self, name: &str, more: impl FnOnce() -> Value) {
+        if let Some(sketch) = &mut self.sketch {
+            sketch.refine(name, more());
+        }
     }
 
     pub fn wrong(&mut self, path: impl Into<String>, message: impl Into<String>) {

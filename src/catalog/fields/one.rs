@@ -3,10 +3,10 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Number, Value, json};
 use url::Url;
 
-use super::{Fields, IDENTIFIER, Secret, Text, must_be};
+use super::{EVENT_TYPE, Fields, IDENTIFIER, Secret, Text, must_be};
 use crate::model::time::Timestamp;
 
 impl Fields {
@@ -40,24 +40,25 @@ impl Fields {
     /// An id: producers send `648` and `"648"`.
     pub fn id<T, E: Display>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, E>) -> Option<T> {
         // What an identifier may not hold, ids of other forms may.
-        let narrow = || parse("a b").is_err() && parse("a*").is_err() && parse("a/b").is_err();
-        let pattern = || match narrow() {
-            true => json!({"type": ["string", "integer"], "pattern": IDENTIFIER}),
-            false => json!({"type": ["string", "integer"]}),
+        let schema = || match [parse("a/b").is_err(), parse("a*").is_err()] {
+            [true, _] => id_of(IDENTIFIER),
+            [false, true] => id_of(EVENT_TYPE),
+            _ => text_or_number(&Text::line(256)),
         };
-        if self.sketched(name, pattern) {
+        if self.sketched(name, schema) {
             return None;
         }
         self.read(name, |value| match value {
             Value::String(text) => parse(text).map_err(|error| error.to_string()),
-            Value::Number(number) if !number.is_f64() => parse(&number.to_string()).map_err(|error| error.to_string()),
+            Value::Number(number) if whole(number).is_some() => {
+                parse(&whole(number).unwrap_or_default().to_string()).map_err(|error| error.to_string())
+            }
             other => Err(must_be("a string or a whole number", "a number", other)),
         })
     }
 
     pub fn text(&mut self, name: &'static str, form: &Text) -> Option<String> {
-        let (min, max) = (*form.chars.start(), *form.chars.end());
-        if self.sketched(name, || json!({"type": "string", "minLength": min, "maxLength": max})) {
+        if self.sketched(name, || form.schema()) {
             return None;
         }
         self.read(name, |value| {
@@ -68,8 +69,7 @@ impl Fields {
 
     /// A secret of 1 to 4,096 characters.
     pub fn secret(&mut self, name: &'static str) -> Option<Secret> {
-        let schema =
-            || json!({"type": "string", "minLength": 1, "maxLength": 4_096, "writeOnly": true, "format": "password"});
+        let schema = || json!({"type": "string", "minLength": 1, "maxLength": 4_096, "format": "password"});
         if self.sketched(name, schema) {
             return None;
         }
@@ -81,7 +81,7 @@ impl Fields {
 
     /// An address of HTTP.
     pub fn url(&mut self, name: &'static str) -> Option<Url> {
-        if self.sketched(name, || json!({"type": "string", "format": "uri", "maxLength": 2_048})) {
+        if self.sketched(name, || json!({"type": "string", "format": "uri", "maxLength": 2_048, "pattern": r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s#]+$"})) {
             return None;
         }
         let text = self.text(name, &Text::line(2_048))?;
@@ -110,7 +110,8 @@ impl Fields {
             return None;
         }
         self.read(name, |value| {
-            let number = value.as_u64().filter(|n| range.contains(n));
+            let number = value.as_number().and_then(whole).and_then(|n| u64::try_from(n).ok());
+            let number = number.filter(|n| range.contains(n));
             let wanted = || format!("a whole number from {} to {}", range.start(), range.end());
             number.ok_or_else(|| must_be(&wanted(), "a number", value))
         })
@@ -126,6 +127,28 @@ impl Fields {
             number.ok_or_else(|| must_be(&wanted(), "a number", value))
         })
     }
+}
+
+/// `1.0` is as whole as `1`: JSON tells no two kinds of numbers apart (RFC 8259, 6). Up to where every whole number has a double.
+pub fn whole(number: &Number) -> Option<i128> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match (number.as_i64(), number.as_u64(), number.as_f64()) {
+        (Some(n), ..) => Some(n.into()),
+        (_, Some(n), _) => Some(n.into()),
+        (.., Some(n)) if n.fract() == 0.0 && n.abs() < EXACT => Some(n as i128),
+        _ => None,
+    }
+}
+
+fn text_or_number(form: &Text) -> Value {
+    let mut schema = form.schema();
+    schema["type"] = json!(["string", "integer"]);
+    schema
+}
+
+/// A number is its digits: what JSON readers take for a whole number.
+fn id_of(pattern: &str) -> Value {
+    json!({"type": ["string", "integer"], "pattern": pattern, "minimum": i64::MIN, "maximum": u64::MAX})
 }
 
 /// A URL that requests may go to. An error reads on after the name of the field.

@@ -8,6 +8,8 @@ use serde_json::{Map, Value, json};
 pub struct Sketch {
     properties: Map<String, Value>,
     required: Vec<&'static str>,
+    /// `(name, alias)`
+    aliases: Vec<(&'static str, &'static str)>,
 }
 
 impl Sketch {
@@ -19,20 +21,38 @@ impl Sketch {
         self.required.push(name);
     }
 
-    pub fn alias(&mut self, name: &str, alias: &str) {
-        let about = format!("Another name of `{name}`.");
-        self.put(alias, json!({"description": about, "deprecated": true}));
+    pub fn alias(&mut self, name: &'static str, alias: &'static str) {
+        self.aliases.push((name, alias));
+    }
+
+    /// Rules that the form of the field alone does not tell.
+    pub fn refine(&mut self, name: &str, more: Value) {
+        if let (Some(Value::Object(field)), Value::Object(more)) = (self.properties.get_mut(name), more) {
+            field.extend(more);
+        }
     }
 
     /// A text alone counts as a list of one.
     pub fn or_one(&mut self, name: &str) {
         if let Some(list) = self.properties.get_mut(name) {
             let one = list.get("items").cloned().unwrap_or_default();
+            list["minItems"] = 1.into();
             *list = json!({"anyOf": [one, list.take()]});
         }
     }
 
-    pub fn into_schema(self) -> Value {
+    pub fn into_schema(mut self) -> Value {
+        for (name, field) in &mut self.properties {
+            if !self.required.contains(&name.as_str()) {
+                or_null(field);
+            }
+        }
+        for (name, alias) in &self.aliases {
+            let mut same = self.properties.get(*name).cloned().unwrap_or_else(|| json!({}));
+            same["description"] = format!("Another name of `{name}`.").into();
+            same["deprecated"] = true.into();
+            self.properties.insert((*alias).to_owned(), same);
+        }
         let mut schema = Map::new();
         schema.insert("type".to_owned(), "object".into());
         schema.insert("properties".to_owned(), Value::Object(self.properties));
@@ -41,5 +61,25 @@ impl Sketch {
         }
         schema.insert("additionalProperties".to_owned(), false.into());
         Value::Object(schema)
+    }
+}
+
+/// A field that need not be there may be `null` as well.
+pub fn or_null(field: &mut Value) {
+    let Value::Object(schema) = field else { return };
+    match schema.get_mut("type") {
+        Some(Value::Array(types)) if !types.contains(&"null".into()) => types.push("null".into()),
+        Some(one @ Value::String(_)) if one != "null" => *one = json!([one.take(), "null"]),
+        _ => {}
+    }
+    if let Some(Value::Array(words)) = schema.get_mut("enum")
+        && !words.contains(&Value::Null)
+    {
+        words.push(Value::Null);
+    }
+    if let Some(Value::Array(forms)) = schema.get_mut("anyOf")
+        && !forms.contains(&json!({"type": "null"}))
+    {
+        forms.push(json!({"type": "null"}));
     }
 }

@@ -168,7 +168,8 @@ fn condition(fields: &mut Fields) -> Option<Condition> {
 fn channel(fields: &mut Fields) -> Option<Channel> {
     fields.require("type");
     let way = fields.choice("type", WAYS);
-    let to = fields.list("to", 50, |to| Text::line(254).check(to).map(|()| to.to_owned()));
+    let to =
+        fields.list("to", (50, || Text::line(254).schema()), |to| Text::line(254).check(to).map(|()| to.to_owned()));
     let url = fields.url("url");
     let secret = fields.secret("secret");
     let needed = match way? {

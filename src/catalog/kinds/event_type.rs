@@ -1,7 +1,7 @@
 //! A declared type of events: what its payload is like.
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::catalog::fields::Fields;
 use crate::catalog::kind::Kind;
@@ -49,6 +49,7 @@ impl Spec for EventType {
         let head = Head::read(fields);
         let event_type = fields.id("eventType", ids::EventType::parse);
         let schema = fields.value("schema");
+        fields.refine("schema", || json!({"type": ["object", "boolean"]}));
         if schema.as_ref().is_some_and(|schema| !schema.is_object() && !schema.is_boolean()) {
             fields.wrong("schema", "must be a JSON Schema: an object, or true or false");
         }

@@ -1,7 +1,7 @@
 //! The fields that payloads of an event type have: what an editor of mappings offers.
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::catalog::fields::{Fields, Text};
 use crate::catalog::kind::Kind;
@@ -77,7 +77,9 @@ fn field(fields: &mut Fields) -> Option<Field> {
     fields.require("path");
     let path = fields.text("path", &Text::line(512));
     let types = fields.choices("types", TYPES).unwrap_or_default();
-    let samples = match fields.value("samples") {
+    let samples = fields.value("samples");
+    fields.refine("samples", || json!({"type": "array", "maxItems": 10}));
+    let samples = match samples {
         None => Vec::new(),
         Some(Value::Array(samples)) if samples.len() <= 10 => samples,
         Some(_) => {

@@ -6,9 +6,10 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method};
 use serde::Serialize;
 use serde::ser::SerializeMap;
+use serde_json::{Value, json};
 use url::Url;
 
-use crate::catalog::fields::{Fields, Text};
+use crate::catalog::fields::{Fields, Text, event_pattern, identifier};
 use crate::catalog::kind::Kind;
 use crate::catalog::kinds::{head, neutral, retry, word};
 use crate::catalog::resource::{Labels, Reference, Spec};
@@ -93,7 +94,9 @@ impl Spec for OutboundIntegration {
             event_types: event_types(fields),
             org_unit: fields.id("orgUnitRid", Rid::parse),
             scope: fields.choice("scope", SCOPES).unwrap_or_default(),
-            excluded_entity_rids: fields.list("excludedEntityRids", 1_000, Rid::parse).unwrap_or_default(),
+            excluded_entity_rids: fields
+                .list("excludedEntityRids", (1_000, identifier), Rid::parse)
+                .unwrap_or_default(),
             is_active: fields.flag("isActive").unwrap_or(true),
             when_disabled: fields.choice("whenDisabled", WHEN_DISABLED).unwrap_or_default(),
             method: fields.choice("httpMethod", METHODS).unwrap_or(Method::POST),
@@ -151,7 +154,7 @@ impl Spec for OutboundIntegration {
 
 /// One pattern or a list of them.
 fn event_types(fields: &mut Fields) -> Vec<EventPattern> {
-    let mut patterns = fields.one_or_list("eventType", 100, EventPattern::parse);
+    let mut patterns = fields.one_or_list("eventType", (100, event_pattern), EventPattern::parse);
     if patterns.as_ref().is_some_and(Vec::is_empty) {
         fields.wrong("eventType", "must name at least one event type or pattern");
     }
@@ -161,7 +164,7 @@ fn event_types(fields: &mut Fields) -> Vec<EventPattern> {
 }
 
 fn headers(fields: &mut Fields) -> Vec<(HeaderName, HeaderValue)> {
-    let texts = fields.texts("headers", 64).unwrap_or_default();
+    let texts = fields.texts("headers", (64, header_schemas)).unwrap_or_default();
     if texts.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > MAX_HEADER_BYTES {
         fields.wrong("headers", format!("must not be longer than {MAX_HEADER_BYTES} bytes together"));
     }
@@ -176,6 +179,14 @@ fn headers(fields: &mut Fields) -> Vec<(HeaderName, HeaderValue)> {
         }
     }
     headers
+}
+
+/// Of a name (RFC 9110, 5.6.2) and of a value.
+fn header_schemas() -> [Value; 2] {
+    [
+        json!({"type": "string", "minLength": 1, "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"}),
+        json!({"type": "string", "pattern": "^[ -~]*$"}),
+    ]
 }
 
 fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), &'static str> {

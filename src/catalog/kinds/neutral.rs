@@ -86,13 +86,22 @@ fn is_empty(value: &Value) -> bool {
 }
 
 fn schema(neutral: Neutral) -> Value {
-    let about = "Not in this version yet: only what asks for nothing is taken.";
-    match neutral {
-        Neutral::Word(word) => json!({"description": about, "enum": [word]}),
-        Neutral::False => json!({"description": about, "enum": [false]}),
-        Neutral::One => json!({"description": about, "enum": [1]}),
-        Neutral::Empty | Neutral::Off(..) | Neutral::Hollow => json!({"description": about}),
-    }
+    let empty = || json!({"enum": [null, "", {}, []]});
+    let off = |member: &str, word: Value| {
+        let members = json!({member: {"const": word, "description": "That it is off."}});
+        json!({"anyOf": [empty(), {"type": "object", "required": [member], "properties": members}]})
+    };
+    let mut schema = match neutral {
+        Neutral::Word(word) => json!({"enum": [word, null, "", {}, []]}),
+        Neutral::False => json!({"enum": [false, null, "", {}, []]}),
+        Neutral::One => json!({"enum": [1, null, "", {}, []]}),
+        Neutral::Empty => empty(),
+        Neutral::Off(member, Switch::False) => off(member, false.into()),
+        Neutral::Off(member, Switch::Word(word)) => off(member, word.into()),
+        Neutral::Hollow => json!({"anyOf": [empty(), {"type": "object", "additionalProperties": empty()}]}),
+    };
+    schema["description"] = "Not in this version yet: only what asks for nothing is taken.".into();
+    schema
 }
 
 fn remedy(neutral: Neutral) -> String {

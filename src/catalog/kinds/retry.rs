@@ -1,5 +1,7 @@
 //! The JSON form of a retry policy, read field by field so that what is wrong is told of its field.
 
+use serde_json::{Value, json};
+
 use crate::catalog::fields::Fields;
 use crate::model::duration::DurationText;
 use crate::model::retry::{ATTEMPTS, FACTOR, JITTER, LONGEST, RetryJson, RetryPolicy};
@@ -10,7 +12,7 @@ pub fn read(fields: &mut Fields) -> Option<RetryPolicy> {
         let attempts = u64::from(*ATTEMPTS.start())..=u64::from(*ATTEMPTS.end());
         let written = RetryJson {
             max_attempts: fields.number("maxAttempts", attempts).and_then(|n| u32::try_from(n).ok()),
-            delays: fields.list("delays", 100, str::parse::<DurationText>),
+            delays: fields.list("delays", (100, duration), str::parse::<DurationText>),
             base_ms: fields.number("baseMs", 1..=longest),
             factor: fields.decimal("factor", FACTOR).and_then(serde_json::Number::from_f64),
             cap_ms: fields.number("capMs", 1..=longest),
@@ -22,4 +24,9 @@ pub fn read(fields: &mut Fields) -> Option<RetryPolicy> {
         }
         RetryPolicy::try_from(written).map_err(|error| fields.wrong(error.field(), error.rule())).ok()
     })
+}
+
+/// `1h30m`: each unit once, the larger first.
+fn duration() -> Value {
+    json!({"type": "string", "pattern": "^(?=.)([0-9]{1,4}d)?([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,6}s)?([0-9]{1,9}ms)?$"})
 }
