@@ -14,8 +14,6 @@ use crate::model::problem::{Problem, not_json};
 
 /// From the first byte of a body to its last.
 const WITHIN: Duration = Duration::from_secs(30);
-/// The same where bodies may be large: 512 MiB at 1 MiB/s.
-const LARGE_WITHIN: Duration = Duration::from_secs(512);
 
 /// The body, read as JSON. 415 without `application/json` (or `+json`), 413 over the route's limit, 400 where it does not
 /// come within 30 s.
@@ -26,36 +24,38 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        received(request, state, WITHIN).await.map(JsonBody)
+        received(request, state).await.map(JsonBody)
     }
 }
 
-/// The same of a route whose limit is larger than that of others: it has 512 s to come.
-#[derive(Debug)]
-pub struct LargeJsonBody(pub Value);
-
-impl<S: Send + Sync> FromRequest<S> for LargeJsonBody {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        received(request, state, LARGE_WITHIN).await.map(LargeJsonBody)
-    }
-}
-
-async fn received<S: Send + Sync>(request: Request, state: &S, within: Duration) -> Result<Value, ApiError> {
-    if !says_json(request.headers()) {
-        return Err(ApiError::new(Code::UnsupportedMediaType, "send the body with `Content-Type: application/json`"));
-    }
-    let late = |_| {
-        let message = format!("the body did not come within {} s", within.as_secs());
-        ApiError::new(Code::ValidationError, message)
-    };
-    let received = timeout(within, Bytes::from_request(request, state)).await.map_err(late)?;
+async fn received<S: Send + Sync>(request: Request, state: &S) -> Result<Value, ApiError> {
+    must_be_json(request.headers())?;
+    let received = timeout(WITHIN, Bytes::from_request(request, state)).await.map_err(|_| late(WITHIN))?;
     let bytes = received.map_err(|rejection| match rejection.into_response().status() {
-        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(Code::PayloadTooLarge, "the body is too large"),
-        _ => ApiError::new(Code::ValidationError, "the body could not be read to its end"),
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+        _ => broken_off(),
     })?;
     read(&bytes).map_err(|problem| ApiError::invalid(vec![problem]))
+}
+
+/// 415 for a body that is not said to be JSON.
+pub fn must_be_json(headers: &HeaderMap) -> Result<(), ApiError> {
+    if says_json(headers) {
+        return Ok(());
+    }
+    Err(ApiError::new(Code::UnsupportedMediaType, "send the body with `Content-Type: application/json`"))
+}
+
+pub fn late(within: Duration) -> ApiError {
+    ApiError::new(Code::ValidationError, format!("the body did not come within {} s", within.as_secs()))
+}
+
+pub fn too_large() -> ApiError {
+    ApiError::new(Code::PayloadTooLarge, "the body is too large")
+}
+
+pub fn broken_off() -> ApiError {
+    ApiError::new(Code::ValidationError, "the body could not be read to its end")
 }
 
 /// A body that may be left out: without a content type there is none.

@@ -19,8 +19,10 @@ pub mod probes;
 mod resources;
 mod secrets;
 pub mod spec;
+mod streamed;
 #[cfg(test)]
 mod tests;
+mod uses;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,9 +37,10 @@ pub use auth::{Auth, Tokens};
 pub use cors::Origins;
 pub use door::{AdminKey, Credentials, Door, Peer, Proxies};
 pub use error::{ApiError, Code};
-pub use history::NO_LONGER_DEAD;
+pub use history::{NO_LONGER_DEAD, Views};
 pub use limits::{Limits, Rate, Rates};
 pub use probes::{Health, Part};
+pub use uses::Uses;
 
 use crate::api::door::{Access, Budget, Known, Route, identify};
 use crate::catalog::resource::{Body, Resource};
@@ -65,6 +68,7 @@ pub struct ApiState {
     pub log: Arc<dyn Log>,
     pub history: Arc<History>,
     pub redrives: Arc<Redrives>,
+    pub views: Arc<Views>,
     pub health: Arc<dyn Health>,
     /// Renders the metrics in Prometheus' text format.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,

@@ -22,7 +22,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, AdminKey, ApiState, Auth, Credentials, Door, Edge};
+use crate::api::{self, AdminKey, ApiState, Auth, Credentials, Door, Edge, Uses};
 use crate::catalog::seal::Keyring;
 use crate::catalog::writer::Limits as WriterLimits;
 use crate::catalog::{Catalog, Follower, Writer};
@@ -162,8 +162,11 @@ pub async fn serve(config: Config, roles: Roles, extras: Extras, stop: Cancellat
     };
     let admin_key = AdminKey::of(config.admin_key.as_deref());
     let tokens = Arc::new(edge::tokens(&config)?);
-    let credentials = Credentials { admin_key, tokens, catalog: gateway.catalog.clone(), clock: gateway.clock.clone() };
-    let edge = edge::edge(&config, gateway.clock.clone())?;
+    let uses = Arc::new(Uses::default());
+    let (catalog, clock) = (gateway.catalog.clone(), gateway.clock.clone());
+    let credentials = Credentials { admin_key, tokens, catalog, clock, uses: uses.clone() };
+    gateway.keep_uses(&mut tasks, uses, history.clone());
+    let edge = edge::edge(&config, gateway.catalog.clone(), gateway.clock.clone())?;
     let served = Served { credentials, edge, declared: &declared, history, keyring };
     let means = gateway.start_http(&mut tasks, listener, served, (metrics, roles.clone()));
     if roles.has(Role::Api) {
@@ -261,6 +264,14 @@ impl Gateway {
         });
     }
 
+    fn keep_uses(&self, tasks: &mut Tasks, uses: Arc<Uses>, history: Arc<History>) {
+        let stop = self.stop.clone();
+        tasks.task(async move {
+            uses.keep(&history, &stop).await;
+            Ok(())
+        });
+    }
+
     fn start_watch(&self, tasks: &mut Tasks, watch: Watch) {
         let (log, stop) = (self.log.clone(), self.stop.clone());
         tasks.task(async move {
@@ -345,6 +356,7 @@ impl Gateway {
             log: self.log.clone(),
             redrives: Arc::new(Redrives::new(self.log.clone(), history.clone(), REDRIVEN_WITHIN)),
             history,
+            views: Arc::default(),
             health: tasks.board.clone(),
             metrics: Arc::new(move || {
                 process.collect();

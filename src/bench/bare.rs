@@ -3,6 +3,8 @@
 //!
 //! Consume events and copy them to deliveries in transactions; consume those, POST each, produce an attempt, commit offsets.
 
+mod publish;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -20,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bench::broker::Broker;
 use crate::model::topic::Topic;
+
+pub use publish::BarePublish;
 
 /// Records in one transaction, or between two commits, at most.
 const BATCH: usize = 1_000;

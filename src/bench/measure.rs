@@ -6,6 +6,7 @@ mod history;
 mod logs;
 mod rows;
 
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use hdrhistogram::Histogram;
 
-use crate::bench::bare::Bare;
+use crate::bench::bare::{Bare, BarePublish};
 use crate::bench::broker::Broker;
 use crate::bench::gateway::{Gateway, Setup, Usage};
 use crate::bench::load::{Pace, Sender};
@@ -38,14 +39,22 @@ struct Figures {
     /// One for each of `STREAMS`.
     latency: Vec<Histogram<u64>>,
     repeats: u64,
+    published: Published,
+}
+
+/// Events accepted over REST in a second.
+#[derive(Clone, Copy, Debug, Default)]
+struct Published {
+    /// One in a request.
+    single: Option<f64>,
+    /// A hundred in a request.
+    batch: Option<f64>,
 }
 
 /// What only the gateway has.
 #[derive(Default)]
 struct Extra {
     fan: Vec<f64>,
-    single: Option<f64>,
-    batch: Option<f64>,
     idle: Option<f64>,
     peak: f64,
     /// Microseconds of CPU for each delivery of a backlog.
@@ -106,7 +115,7 @@ enum System {
 
 /// The whole course. Dropped half-way it leaves topics behind, and nothing else.
 pub async fn measure(options: &Options, broker: &Broker, prefix: &str, extent: Extent) -> anyhow::Result<Report> {
-    let steps = if options.bare { 2 + 3 * extent.rounds } else { 13 + 8 * extent.rounds };
+    let steps = if options.bare { 2 + 3 * extent.rounds } else { 15 + 8 * extent.rounds };
     let progress = Progress::new(u64::from(steps));
     let prefixes = prefixes(prefix);
     progress.step("creating topics");
@@ -243,25 +252,33 @@ impl Measuring {
     }
 
     async fn publishing(&mut self) -> anyhow::Result<()> {
-        let Some(setups) = &self.gateway else { return Ok(()) };
+        let Some(setups) = self.gateway.clone() else { return Ok(()) };
+        let bare = BarePublish::start(&self.broker, self.prefix(System::Bare)).await?;
+        self.bare.published = self.published(System::Bare, (bare.address, "")).await?;
+        bare.stop().await?;
         let gateway = setups.plain.start_ingest().await?;
+        self.gated.published = self.published(System::Gateway, (gateway.address, gateway.key())).await?;
+        self.stop(Running::Gateway(gateway)).await
+    }
+
+    async fn published(&mut self, system: System, (address, key): (SocketAddr, &str)) -> anyhow::Result<Published> {
         let mut publishing = Publishing {
-            address: gateway.address,
-            key: gateway.key().to_owned(),
+            address,
+            key: key.to_owned(),
             batch: 1,
             warm_up: self.extent.settle,
             span: self.extent.publish,
             first_number: self.next_number,
             kind: Kind::Unheard,
         };
-        self.progress.step("gateway: REST publish, one event a request");
-        self.extra.single = Some(publish(publishing.clone()).await?);
-        self.progress.step("gateway: REST publish, 100 events a request");
+        self.progress.step(format!("{}: REST publish, one event a request", system.name()));
+        let single = Some(publish(publishing.clone()).await?);
+        self.progress.step(format!("{}: REST publish, 100 events a request", system.name()));
         // No number twice, or the events would be known already.
         publishing.first_number += 1_000_000_000;
         publishing.batch = 100;
-        self.extra.batch = Some(publish(publishing).await?);
-        self.stop(Running::Gateway(gateway)).await
+        let batch = Some(publish(publishing).await?);
+        Ok(Published { single, batch })
     }
 
     async fn complete(&self) -> anyhow::Result<Tally> {

@@ -1,4 +1,4 @@
-//! Who changed what: a record beside each change of the catalog, in the same transaction.
+//! Who changed what: a record beside each change of the catalog, in the same transaction. And who has seen which payload.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::catalog::change::{Action, Change, Decision};
+use crate::catalog::change::{Action, Decision};
+use crate::catalog::kind::Key;
 use crate::catalog::resource::Resource;
 use crate::model::record::{Headers, Output, Record};
 use crate::model::time::Timestamp;
@@ -35,11 +36,21 @@ pub enum Deed {
     Restore,
     /// The secrets were sealed under another key.
     Reseal,
+    /// Somebody has seen a payload. Of no resource: `id` is that of the event, the delivery or the rejected records.
+    View,
 }
 
 impl Deed {
     /// The words of all.
-    pub const WORDS: &str = "CREATE, UPDATE, ENABLE, DISABLE, DELETE, RESTORE, RESEAL";
+    pub const WORDS: &str = "CREATE, UPDATE, ENABLE, DISABLE, DELETE, RESTORE, RESEAL, VIEW";
+}
+
+/// A change that is to be written, with what it comes to.
+#[derive(Clone, Debug)]
+pub struct Made {
+    pub key: Key,
+    pub deed: Deed,
+    pub decision: Decision,
 }
 
 /// The value of a record of the topic `audit`, whose key is the actor. Secrets in it are sealed.
@@ -53,15 +64,30 @@ pub struct Entry {
     pub kind: String,
     pub id: String,
     pub org_id: Option<String>,
-    /// As it is afterwards or, deleted, as it was.
+    /// As it is afterwards or, deleted, as it was. 0: of no resource.
     pub version: u64,
     pub before: Option<Value>,
     pub after: Option<Value>,
 }
 
+impl From<&Action> for Deed {
+    fn from(action: &Action) -> Deed {
+        match action {
+            Action::Create(_) => Deed::Create,
+            Action::Replace(_) | Action::Merge(_) => Deed::Update,
+            Action::SetActive(true) => Deed::Enable,
+            Action::SetActive(false) => Deed::Disable,
+            Action::Delete => Deed::Delete,
+            Action::Restore(_) | Action::Remake(_) => Deed::Restore,
+            Action::Reseal => Deed::Reseal,
+        }
+    }
+}
+
 impl Entry {
     /// `None` where nothing changes.
-    pub fn of(change: &Change, decision: &Decision, (origin, at): (&Origin, Timestamp)) -> Option<Entry> {
+    pub fn of(made: &Made, (origin, at): (&Origin, Timestamp)) -> Option<Entry> {
+        let Made { key, deed, decision } = made;
         let (before, after) = match decision {
             Decision::Put { was, is } => (was.as_ref(), Some(is)),
             Decision::Remove(was) => (Some(was), None),
@@ -71,17 +97,9 @@ impl Entry {
         Some(Entry {
             at,
             origin: origin.clone(),
-            action: match change.action {
-                Action::Create(_) => Deed::Create,
-                Action::Replace(_) | Action::Merge(_) => Deed::Update,
-                Action::SetActive(true) => Deed::Enable,
-                Action::SetActive(false) => Deed::Disable,
-                Action::Delete => Deed::Delete,
-                Action::Restore(_) => Deed::Restore,
-                Action::Reseal => Deed::Reseal,
-            },
-            kind: change.key.kind.to_string(),
-            id: change.key.id.to_string(),
+            action: *deed,
+            kind: key.kind.to_string(),
+            id: key.id.to_string(),
             org_id: resource.org().map(ToString::to_string),
             version: resource.revision.version,
             before: before.map(Resource::to_json),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::catalog::kind::{Key, Kind};
-use crate::catalog::resource::{Resource, Revision};
+use crate::catalog::resource::{Resource, Revision, Succession};
 use crate::catalog::seal::Keyring;
 use crate::catalog::snapshot::Snapshot;
 use crate::catalog::{keep, merge};
@@ -41,10 +41,22 @@ pub enum Action {
     Merge(Value),
     SetActive(bool),
     Delete,
-    /// An earlier version of it as its record held it, back; of what was deleted too. See `keep::revive`.
+    /// An earlier version of it as its record held it, back. See `keep::revive`.
     Restore(Value),
+    /// A version of what was deleted, back: whatever recognizes somebody is made anew in it.
+    Remake(Value),
     /// Its secrets under the key that seals now.
     Reseal,
+}
+
+impl Action {
+    /// Is the resource read anew from JSON?
+    const fn is_written(&self) -> bool {
+        match self {
+            Action::Create(_) | Action::Replace(_) | Action::Merge(_) | Action::Restore(_) | Action::Remake(_) => true,
+            Action::SetActive(_) | Action::Delete | Action::Reseal => false,
+        }
+    }
 }
 
 /// Why a change is refused. Nothing was written.
@@ -90,6 +102,17 @@ impl Decision {
     pub fn is_unchanged(&self) -> bool {
         matches!(self, Decision::Unchanged(_))
     }
+
+    /// The same decision at another time.
+    pub(super) fn dated(&self, now: Timestamp) -> Decision {
+        let mut dated = self.clone();
+        if let Decision::Put { was, is } = &mut dated {
+            let made = was.as_ref().map_or(now, |was| was.revision.created_at);
+            let before = was.as_ref().map_or(now, |was| was.revision.updated_at);
+            is.revision = Revision { created_at: made, updated_at: now.max(before), ..is.revision };
+        }
+        dated
+    }
 }
 
 /// What a decision rests on.
@@ -101,7 +124,8 @@ pub struct Basis<'a> {
     pub keyring: Option<&'a Keyring>,
 }
 
-/// Decides changes one after the other, each over what those before it leave; all are made or none is.
+/// Decides changes one after the other. They are one transaction: whether names that are referred to are there, and whether what
+/// only one may have is had once, is asked of the catalog as all of them leave it.
 ///
 /// # Errors
 /// The first change that is refused, by its place.
@@ -117,24 +141,27 @@ pub fn decide(changes: &[Change], basis: Basis) -> Result<Vec<Decision>, (usize,
         }
         decisions.push(decision);
     }
+    for (at, (change, decision)) in changes.iter().zip(&decisions).enumerate() {
+        change.fits(decision, &after).map_err(|refusal| (at, refusal))?;
+    }
     Ok(decisions)
 }
 
 impl Change {
-    /// Decides this one change.
+    /// Decides this one change, whether or not it fits the others of the catalog.
     pub(super) fn decide(&self, basis: Basis) -> Result<Decision, Refusal> {
         let Basis { snapshot, now, keyring } = basis;
         let was = snapshot.get(&self.key).cloned();
         match (&self.action, &was) {
-            (Action::Create(_), Some(_)) => return Err(Refusal::Exists(self.key.clone())),
+            (Action::Create(_) | Action::Remake(_), Some(_)) => return Err(Refusal::Exists(self.key.clone())),
             (Action::Create(json), None) => return self.make(json, basis),
-            (Action::Restore(json), None) if self.condition == Condition::None => return self.make(json, basis),
+            (Action::Remake(json), None) if self.condition == Condition::None => return self.make(json, basis),
             _ => {}
         }
         let was = was.ok_or_else(|| Refusal::NotFound(self.key.clone()))?;
         self.check_version(&was)?;
         let is = match &self.action {
-            Action::Create(json) | Action::Replace(json) => {
+            Action::Create(json) | Action::Remake(json) | Action::Replace(json) => {
                 let mut json = json.clone();
                 keep::keep(&mut json, &was);
                 self.read(json, Some(&was), basis)?
@@ -155,13 +182,15 @@ impl Change {
                 Some(is) if is == *active => return Ok(Decision::Unchanged(was)),
                 Some(_) => was.with_active(*active),
             },
-            Action::Delete => return self.delete(was, snapshot),
+            Action::Delete => return Ok(Decision::Remove(was)),
             Action::Reseal => match keep::reseal(was.clone(), keyring).map_err(Refusal::Invalid)? {
                 is if is.body == was.body => return Ok(Decision::Unchanged(was)),
                 is => is,
             },
         };
-        Ok(Decision::Put { is: is.revised(next(&was, now)), was: Some(was) })
+        let is_restored = matches!(self.action, Action::Restore(_));
+        let how = Succession { created_at: was.revision.created_at, now, is_restored };
+        Ok(Decision::Put { is: is.succeeding(&was, &how).revised(next(&was, now)), was: Some(was) })
     }
 
     fn make(&self, json: &Value, basis: Basis) -> Result<Decision, Refusal> {
@@ -170,13 +199,27 @@ impl Change {
         Ok(Decision::Put { was: None, is: is.revised(first) })
     }
 
-    fn delete(&self, was: Resource, snapshot: &Snapshot) -> Result<Decision, Refusal> {
-        let by: Vec<Key> = snapshot.referrers(&self.key).take(NAMED).cloned().collect();
-        if by.is_empty() {
-            return Ok(Decision::Remove(was));
+    /// Does what it comes to fit the catalog as it is after all changes? Of a resource that is changed again, or was written by
+    /// older rules and is not written anew, nothing is asked.
+    fn fits(&self, decision: &Decision, after: &Snapshot) -> Result<(), Refusal> {
+        let last = after.get(&self.key);
+        match decision {
+            Decision::Put { is, .. }
+                if self.action.is_written() && last.is_some_and(|last| last.revision == is.revision) =>
+            {
+                let problems = is.check(after);
+                if problems.is_empty() { Ok(()) } else { Err(Refusal::Invalid(problems)) }
+            }
+            Decision::Remove(_) if last.is_none() => {
+                let by: Vec<Key> = after.referrers(&self.key).take(NAMED).cloned().collect();
+                if by.is_empty() {
+                    return Ok(());
+                }
+                let count = after.referrers(&self.key).count();
+                Err(Refusal::Referenced { key: self.key.clone(), by, count })
+            }
+            Decision::Put { .. } | Decision::Remove(_) | Decision::Unchanged(_) => Ok(()),
         }
-        let count = snapshot.referrers(&self.key).count();
-        Err(Refusal::Referenced { key: self.key.clone(), by, count })
     }
 
     fn check_version(&self, was: &Resource) -> Result<(), Refusal> {
@@ -189,11 +232,11 @@ impl Change {
         }
     }
 
-    /// The resource that `json` means, if it is valid in itself and fits the catalog.
+    /// The resource that `json` means, if it is valid in itself.
     fn read(&self, json: Value, was: Option<&Resource>, basis: Basis) -> Result<Resource, Refusal> {
         let is = self.key.kind.read(json).map_err(Refusal::Invalid)?;
         let is = keep::seal(is, basis.keyring).map_err(Refusal::Invalid)?;
-        let mut problems = is.check(basis.snapshot);
+        let mut problems = Vec::new();
         if let Some(was) = was.filter(|was| was.org() != is.org()) {
             let owner = was.org().map_or_else(|| "none".to_owned(), |org| format!("`{org}`"));
             problems.push(Problem::new("orgId", format!("cannot be changed: its organization is {owner}")));

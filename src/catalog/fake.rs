@@ -1,6 +1,7 @@
 //! A log in memory for tests: one partition, transactions that leave a marker behind, and failures on demand.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ struct State {
     silent: bool,
     /// Readers see nothing at or past this offset.
     hidden_from: Option<usize>,
+    /// Whoever waits gets to run between two batches of a reader.
+    step_by_step: bool,
 }
 
 #[derive(Default)]
@@ -90,6 +93,21 @@ impl FakeLog {
         self.news.notify_waiters();
     }
 
+    /// Readers see what lies below this offset, until told otherwise.
+    pub fn show(&self, below: usize) {
+        self.state.lock().unwrap().hidden_from = Some(below);
+    }
+
+    /// From now on others run between two batches of a reader.
+    pub fn read_step_by_step(&self) {
+        self.state.lock().unwrap().step_by_step = true;
+    }
+
+    /// Compaction takes the record at this offset.
+    pub fn compact_away(&self, offset: usize) {
+        self.state.lock().unwrap().records[offset] = None;
+    }
+
     pub fn seats_taken(&self) -> usize {
         self.state.lock().unwrap().seats_taken
     }
@@ -112,9 +130,22 @@ impl FakeLog {
     }
 }
 
-/// Shared, because seats and readers live on their own.
+/// Shared, because seats and readers live on their own. The second holds the readers of one process back.
 #[derive(Clone, Default)]
-pub struct SharedFake(pub Arc<FakeLog>);
+pub struct SharedFake(pub Arc<FakeLog>, Arc<AtomicBool>);
+
+impl SharedFake {
+    /// The same log for another process.
+    pub fn beside(&self) -> SharedFake {
+        SharedFake(Arc::clone(&self.0), Arc::default())
+    }
+
+    /// Readers of this process see nothing new, until told otherwise.
+    pub fn hold(&self, held: bool) {
+        self.1.store(held, Ordering::SeqCst);
+        self.0.news.notify_waiters();
+    }
+}
 
 struct FakeSeat {
     log: Arc<FakeLog>,
@@ -123,6 +154,7 @@ struct FakeSeat {
 
 struct FakeReader {
     log: Arc<FakeLog>,
+    held: Arc<AtomicBool>,
     at: usize,
 }
 
@@ -166,13 +198,17 @@ impl Seat for FakeSeat {
 impl PartitionReader for FakeReader {
     async fn next(&mut self, max: usize, wait: Duration) -> Result<Batch, LogError> {
         let deadline = tokio::time::Instant::now() + wait;
+        if self.log.state()?.step_by_step {
+            tokio::task::yield_now().await;
+        }
         loop {
             let news = self.log.news.notified();
             tokio::pin!(news);
             news.as_mut().enable();
             let batch = {
                 let state = self.log.state()?;
-                let end = state.hidden_from.unwrap_or(state.records.len()).max(self.at).min(self.at + max);
+                let shown = if self.held.load(Ordering::SeqCst) { Some(self.at) } else { state.hidden_from };
+                let end = shown.unwrap_or(state.records.len()).clamp(self.at, self.at + max);
                 let records = state.records[self.at..end].iter().enumerate().filter_map(|(i, record)| {
                     let offset = Offset((self.at + i) as i64);
                     record.clone().map(|record| Received {
@@ -218,7 +254,7 @@ impl Log for SharedFake {
             From::Start | From::Time(_) => 0,
             From::At(offset) => offset.0 as usize,
         };
-        Ok(Box::new(FakeReader { log: Arc::clone(&self.0), at }))
+        Ok(Box::new(FakeReader { log: Arc::clone(&self.0), held: Arc::clone(&self.1), at }))
     }
 
     async fn follow(&self, _: Vec<(Topic, Partition, Offset)>) -> Result<Box<dyn Follower>, LogError> {

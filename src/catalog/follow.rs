@@ -1,4 +1,5 @@
-//! Follows the catalog topic: reads it from its start, then for ever, and publishes what it says.
+//! Follows the catalog topic: reads it from its start, then for ever, and publishes what it says, every write as a whole: its
+//! records are one transaction, side by side in the one partition, and each says how many of them come after it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,11 +35,22 @@ pub struct Follower {
     working: Snapshot,
     /// Up to here the first reading must come before anything is published; `None`: it has.
     loading_to: Option<Offset>,
+    /// Where the write ends of which `working` may have a part only.
+    whole_at: Offset,
+    /// Writes that somebody here waits for, in `working` and not published yet.
+    writes: Vec<Uuid>,
 }
 
 impl Follower {
     pub fn new(log: Arc<dyn Log>, catalog: Arc<Catalog>) -> Self {
-        Follower { log, catalog, working: Snapshot::default(), loading_to: Some(Offset(0)) }
+        Follower {
+            log,
+            catalog,
+            working: Snapshot::default(),
+            loading_to: Some(Offset(0)),
+            whole_at: Offset(0),
+            writes: Vec::new(),
+        }
     }
 
     /// Runs until it is cancelled. While the log is away it waits, and the last snapshot stays.
@@ -74,6 +86,7 @@ impl Follower {
     fn start_over(&mut self) {
         self.working = Snapshot::default();
         self.loading_to = Some(Offset(0));
+        self.whole_at = Offset(0);
     }
 
     /// Reads until something goes wrong.
@@ -92,38 +105,59 @@ impl Follower {
         let mut reader = self.log.read(Topic::Catalog, PARTITION, from).await?;
         if self.loading_to.is_some() {
             self.loading_to = Some(self.log.end(Topic::Catalog, PARTITION).await?);
-            self.publish_if_complete(&[]);
+            self.publish_if_whole();
         }
         loop {
             let batch = reader.next(BATCH, POLL).await?;
-            let moved = batch.position > self.working.position();
-            let writes: Vec<Uuid> = batch.records.iter().filter_map(|received| self.apply(received)).collect();
-            if moved {
+            if batch.position > self.working.position() {
+                batch.records.iter().for_each(|received| self.apply(received));
                 self.working.advance(batch.position);
-                self.publish_if_complete(&writes);
+                self.publish_if_whole();
+            } else if self.working.position() < self.whole_at {
+                self.wait_no_longer().await?;
             }
         }
     }
 
-    fn publish_if_complete(&mut self, writes: &[Uuid]) {
+    fn publish_if_whole(&mut self) {
         let position = self.working.position();
-        if self.loading_to.is_none_or(|end| position >= end) {
+        if self.loading_to.is_none_or(|end| position >= end) && position >= self.whole_at {
             self.loading_to = None;
-            self.catalog.publish_with(self.working.clone(), writes);
+            let writes = std::mem::take(&mut self.writes);
+            self.catalog.publish_with(self.working.clone(), &writes);
             metrics::gauge!(CATALOG_POSITION).set(position.0 as f64);
         }
     }
 
-    /// Applies a record and tells whose write it is. One that cannot be read leaves its resource as it was.
-    fn apply(&mut self, received: &Received) -> Option<Uuid> {
+    /// A write is in the log as a whole before any of it is read: at the log's end nothing of it is missing, whatever its records
+    /// say.
+    async fn wait_no_longer(&mut self) -> Result<(), LogError> {
+        if self.working.position() >= self.log.end(Topic::Catalog, PARTITION).await? {
+            self.whole_at = self.working.position();
+            self.publish_if_whole();
+        }
+        Ok(())
+    }
+
+    /// Applies a record. One that cannot be read leaves its resource as it was.
+    fn apply(&mut self, received: &Received) {
         if let Err(problem) = apply(received, &mut self.working) {
             let key = received.record.key.as_deref().map(String::from_utf8_lossy);
             let Problem { path, message } = problem;
             tracing::warn!(offset = %received.offset, ?key, path, message, "a catalog record cannot be read; passed over");
             metrics::counter!(CATALOG_UNREADABLE).increment(1);
         }
-        received.record.headers.text(header::TG_WRITE).and_then(|id| Uuid::parse_str(id).ok())
+        let headers = &received.record.headers;
+        let write = headers.text(header::TG_WRITE).and_then(|id| Uuid::parse_str(id).ok());
+        self.writes.extend(write.filter(|write| self.catalog.awaits(*write)));
+        self.whole_at = self.whole_at.max(end_of_write(received));
     }
+}
+
+/// Where the write ends that the record is of. Each record tells, for compaction may leave any of them and take the others.
+fn end_of_write(received: &Received) -> Offset {
+    let more = received.record.headers.text(header::TG_MORE).and_then(|more| more.parse::<u32>().ok());
+    Offset(received.offset.0 + 1 + i64::from(more.unwrap_or(0)))
 }
 
 fn apply(received: &Received, snapshot: &mut Snapshot) -> Result<(), Problem> {

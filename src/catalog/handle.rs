@@ -88,6 +88,11 @@ impl Catalog {
         Awaited { catalog: self, write }
     }
 
+    /// Does somebody look out for this write?
+    pub(super) fn awaits(&self, write: Uuid) -> bool {
+        self.awaited().contains_key(&write)
+    }
+
     fn awaited(&self) -> MutexGuard<'_, HashMap<Uuid, bool>> {
         self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
     }

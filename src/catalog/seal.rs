@@ -11,6 +11,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
 use crate::catalog::kind::Kind;
+use crate::model::hex::hex;
 use crate::model::ids::OrgId;
 
 /// What every sealed text begins with: `sealed:<key id>:<base64 of nonce, text and tag>`.
@@ -74,7 +75,7 @@ impl Key {
     fn parse(text: &str) -> Result<Key, NotAKey> {
         let derived = derive(text, PURPOSE)?;
         let hash = Sha256::digest([b"tidegate key id".as_slice(), &derived].concat());
-        let id = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let id = hex(&hash[..4]);
         let key = RandomizedNonceKey::new(&AES_256_GCM, &derived).map_err(|_| NotAKey)?;
         Ok(Key { id, key })
     }

@@ -23,8 +23,8 @@ pub struct Snapshot {
     unreadable: SharedMap<Key, ()>,
     /// Who refers to what: `(to, from)`.
     references: SharedMap<(Key, Key), ()>,
-    /// Who has what only one may have.
-    holders: SharedMap<(Kind, Box<str>), Key>,
+    /// Who has what only one may have. While changes of one write are weighed, and where older rules wrote them, two may.
+    holders: SharedMap<(Box<str>, Key), ()>,
 }
 
 /// One organisation and what is its own. The same `Arc` as long as nothing of the organisation changes: what was derived
@@ -120,7 +120,14 @@ impl Snapshot {
 
     /// Which resource of this kind has what only one may have.
     pub fn holder(&self, kind: Kind, value: &str) -> Option<&Key> {
-        self.holders.get(&(kind, Box::from(value)))
+        self.holders(kind, value).next()
+    }
+
+    /// The same where there may be several.
+    pub fn holders(&self, kind: Kind, value: &str) -> impl Iterator<Item = &Key> + use<'_> {
+        let start = (Box::from(value), Key { kind, id: ResourceId::least() });
+        let found = self.holders.iter_from(&start).map(|(pair, ())| pair);
+        found.take_while(move |(held, by)| *held == start.0 && by.kind == kind).map(|(_, by)| by)
     }
 
     /// Who refers to it, in the order of kinds and ids.
@@ -171,7 +178,7 @@ impl Snapshot {
             self.references.insert((reference.to, key.clone()), ());
         }
         if let Some((_, value)) = resource.unique() {
-            self.holders.insert((key.kind, value.into()), key.clone());
+            self.holders.insert((value.into(), key.clone()), ());
         }
         if let Some(org) = resource.org().filter(|_| OrgView::shows(&resource)) {
             self.edit_org(&org.clone(), |view| view.put(&resource));
@@ -192,11 +199,7 @@ impl Snapshot {
             self.references.remove(&(reference.to, key.clone()));
         }
         if let Some((_, value)) = old.unique() {
-            let at = (key.kind, value.into());
-            // Two that were written by older rules may both have it.
-            if self.holders.get(&at) == Some(key) {
-                self.holders.remove(&at);
-            }
+            self.holders.remove(&(Box::from(value), key.clone()));
         }
         let stays = by.is_some_and(|new| new.org() == old.org());
         if let Some(org) = old.org().filter(|_| OrgView::shows(&old) && !stays) {

@@ -3,30 +3,27 @@
 //! The writer keeps its seat. Taking it settles and fences whoever had it, so that reading to the log's end afterwards sees
 //! every write that can ever have been made before; each write is then decided over a snapshot that nothing is missing from.
 
+mod turn;
+
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::catalog::audit::{Entry, Origin};
-use crate::catalog::change::{self, Basis, Change, Decision, Refusal};
-use crate::catalog::follow::PARTITION;
-use crate::catalog::handle::{Awaited, Catalog};
+use crate::catalog::apply::Plan;
+use crate::catalog::audit::{Made, Origin};
+use crate::catalog::change::{Change, Decision, Refusal};
+use crate::catalog::handle::Catalog;
 use crate::catalog::resource::Resource;
 use crate::catalog::seal::Keyring;
 use crate::catalog::snapshot::Snapshot;
 use crate::model::ids::Offset;
-use crate::model::record::{Headers, Output, Record, header};
 use crate::model::time::Clock;
-use crate::model::topic::Topic;
-use crate::stream::log::{Log, LogError, Seat, SeatError};
-
-/// The transactional id is `<prefix>.catalog`, the same in every process.
-const SEAT: &str = "catalog";
+use crate::stream::log::{Log, LogError, Seat};
+use turn::{Turn, Work};
 
 /// How often the log is asked whether it is there while a call of it is not answered. The client library goes on trying for
 /// far longer than anybody waits for an answer here.
@@ -50,8 +47,8 @@ pub enum WriteError {
     /// The log went away at the moment of the write, and stayed away.
     #[error("it is not known whether the change was made; look before you send it again: {0}")]
     Unknown(String),
-    /// The resource is larger than the log takes.
-    #[error("the resource is too large: {0}")]
+    /// It is more than the log takes, as one record or as one transaction. Nothing was written.
+    #[error("{0}")]
     TooLarge(String),
 }
 
@@ -65,11 +62,22 @@ pub struct Limits {
     pub pause_ms: RangeInclusive<u64>,
     /// Writes that wait for their turn.
     pub queue: usize,
+    /// Resources that one write changes, and bytes of its records, those of the audit included: the log gives a transaction ten
+    /// seconds.
+    pub changes: usize,
+    pub bytes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { patience: Duration::from_secs(20), tries: 10, pause_ms: 50..=250, queue: 256 }
+        Limits {
+            patience: Duration::from_secs(20),
+            tries: 10,
+            pause_ms: 50..=250,
+            queue: 256,
+            changes: 200_000,
+            bytes: 512 << 20,
+        }
     }
 }
 
@@ -86,31 +94,6 @@ pub struct Writer {
     queue: Semaphore,
     /// Taken out while it is used: a write that is dropped half-way loses the seat, and the next one settles it.
     seat: Mutex<Held>,
-}
-
-/// One write, from its turn on.
-struct Turn<'a> {
-    writer: &'a Writer,
-    changes: &'a [Change],
-    /// `Snapshot::changed` of the catalog that they were made for; `None`: whatever it is.
-    planned: Option<Offset>,
-    by: &'a Origin,
-    write: Uuid,
-    awaited: Awaited<'a>,
-    deadline: Instant,
-}
-
-/// How one try ended.
-enum Tried {
-    Done(Vec<Decision>),
-    Fenced,
-    /// Whether it was written is seen once the seat is taken again.
-    Unknown(Unsettled),
-}
-
-struct Unsettled {
-    outcome: Vec<Decision>,
-    cause: LogError,
 }
 
 impl Writer {
@@ -139,32 +122,43 @@ impl Writer {
             .ok_or_else(|| WriteError::Unavailable(String::new()))
     }
 
-    /// Makes all changes in one transaction, or none: each is decided over what those before it leave. Beside each goes a record
-    /// of who made it.
+    /// Makes all changes in one transaction, or none, as `change::decide` has them. Beside each goes a record of who made it.
     pub async fn write_all(&self, changes: &[Change], by: &Origin) -> Result<Vec<Decision>, WriteError> {
-        self.write_if(changes, None, by).await
+        let made = self.write_work(Work::Changes(changes), by).await?;
+        Ok(made.into_iter().map(|made| made.decision).collect())
     }
 
-    /// The same, if nothing was changed since `planned`, which is `Snapshot::changed` of what they were planned over.
+    /// Writes what a plan comes to in one transaction, if nothing was changed since `planned`, which is `Snapshot::changed` of what
+    /// it was made over.
     ///
     /// # Errors
     /// Beside the others `WriteError::Moved`.
-    pub async fn write_planned(
-        &self,
-        changes: &[Change],
-        planned: Offset,
-        by: &Origin,
-    ) -> Result<Vec<Decision>, WriteError> {
-        self.write_if(changes, Some(planned), by).await
+    pub async fn write_planned(&self, plan: &Plan, planned: Offset, by: &Origin) -> Result<(), WriteError> {
+        self.write_work(Work::Plan(plan, planned), by).await.map(drop)
     }
 
-    async fn write_if(
-        &self,
-        changes: &[Change],
-        planned: Option<Offset>,
-        by: &Origin,
-    ) -> Result<Vec<Decision>, WriteError> {
-        let many = EACH.saturating_mul(u32::try_from(changes.len()).unwrap_or(u32::MAX));
+    /// Is it more than one transaction takes?
+    ///
+    /// # Errors
+    /// `WriteError::TooLarge`.
+    pub fn takes(&self, changes: usize) -> Result<(), WriteError> {
+        let most = self.limits.changes;
+        if changes <= most {
+            return Ok(());
+        }
+        Err(WriteError::TooLarge(format!(
+            "these are {changes} changes, and one transaction takes {most} at most: make them in several, such as an organization \
+             at a time"
+        )))
+    }
+
+    async fn write_work(&self, work: Work<'_>, by: &Origin) -> Result<Vec<Made>, WriteError> {
+        let count = match work {
+            Work::Changes(changes) => changes.len(),
+            Work::Plan(plan, _) => plan.changes(),
+        };
+        self.takes(count)?;
+        let many = EACH.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
         let deadline = Instant::now() + self.limits.patience + many;
         let busy = || WriteError::Unavailable("too many changes wait for their turn; try again".to_owned());
         let _place = self.queue.try_acquire().map_err(|_| busy())?;
@@ -172,7 +166,7 @@ impl Writer {
         self.answers().await?;
         let mut held = tokio::time::timeout_at(deadline, self.seat.lock()).await.map_err(|_| busy())?;
         let write = Uuid::new_v4();
-        let turn = Turn { writer: self, changes, planned, by, write, awaited: self.catalog.watch_for(write), deadline };
+        let turn = Turn { writer: self, work, by, write, awaited: self.catalog.watch_for(write), deadline };
         turn.run(&mut held).await
     }
 
@@ -207,150 +201,6 @@ impl Writer {
     async fn pause(&self) {
         let pause = Duration::from_millis(fastrand::u64(self.limits.pause_ms.clone()));
         tokio::time::sleep(pause).await;
-    }
-}
-
-impl Turn<'_> {
-    async fn run(self, held: &mut Held) -> Result<Vec<Decision>, WriteError> {
-        let mut unsettled: Option<Unsettled> = None;
-        for _ in 0..self.writer.limits.tries {
-            let seat = match (self.sit(held).await, unsettled.take()) {
-                (Ok(seat), Some(open)) if self.awaited.is_held() => {
-                    *held = Some(seat);
-                    return Ok(open.outcome);
-                }
-                (Ok(seat), _) => seat,
-                (Err(error), Some(open)) => {
-                    tracing::warn!(%error, cause = %open.cause, "a write to the catalog stays unsettled");
-                    return Err(WriteError::Unknown(open.cause.to_string()));
-                }
-                (Err(error), None) => return Err(WriteError::Unavailable(error.to_string())),
-            };
-            match self.attempt(seat, held).await? {
-                Tried::Done(made) => return Ok(made),
-                Tried::Fenced => {}
-                Tried::Unknown(open) => unsettled = Some(open),
-            }
-            self.writer.pause().await;
-        }
-        match unsettled {
-            Some(open) => Err(WriteError::Unknown(open.cause.to_string())),
-            None => Err(WriteError::Unavailable("other processes keep writing to it; try again".to_owned())),
-        }
-    }
-
-    /// The seat that is held already, or a fresh one with a snapshot that nothing is missing from.
-    async fn sit(&self, held: &mut Held) -> Result<Box<dyn Seat>, LogError> {
-        if let Some(seat) = held.take() {
-            return Ok(seat);
-        }
-        let seat = self.in_time(self.writer.log.seat(SEAT)).await?;
-        self.catch_up().await?;
-        Ok(seat)
-    }
-
-    async fn catch_up(&self) -> Result<(), LogError> {
-        self.in_time(self.writer.catalog.catch_up(&*self.writer.log, self.rest())).await
-    }
-
-    /// Whoever has taken the seat meanwhile may have written what a refusal rests on; a commit would tell, a refusal does not.
-    async fn decide(&self) -> Result<Result<Vec<Decision>, WriteError>, LogError> {
-        let Writer { catalog, clock, keyring, .. } = self.writer;
-        let decide = || {
-            let snapshot = catalog.snapshot();
-            if let Some(planned) = self.planned.filter(|planned| snapshot.changed() > *planned) {
-                return Err(WriteError::Moved { planned, actual: snapshot.changed() });
-            }
-            let basis = Basis { snapshot: &snapshot, now: clock.now(), keyring: keyring.as_deref() };
-            change::decide(self.changes, basis).map_err(|(at, refusal)| WriteError::Refused { at, refusal })
-        };
-        match decide() {
-            Ok(made) if !made.iter().all(Decision::is_unchanged) => Ok(Ok(made)),
-            _ => {
-                self.catch_up().await?;
-                Ok(decide())
-            }
-        }
-    }
-
-    /// Decides over the snapshot and commits. The seat is kept only where the next write may rely on the snapshot.
-    async fn attempt(&self, mut seat: Box<dyn Seat>, held: &mut Held) -> Result<Tried, WriteError> {
-        let outcome = match self.decide().await? {
-            Ok(outcome) => outcome,
-            Err(refused) => {
-                *held = Some(seat);
-                return Err(refused);
-            }
-        };
-        let records = self.records(&outcome);
-        if records.is_empty() {
-            *held = Some(seat);
-            return Ok(Tried::Done(outcome));
-        }
-        // Beside each is who made it.
-        let many = records.len() > 2;
-        let answer = tokio::select! {
-            biased;
-            answer = seat.commit(records) => answer,
-            error = self.writer.gone() => return Err(WriteError::Unknown(error.to_string())),
-            () = tokio::time::sleep_until(self.deadline) => {
-                return Err(WriteError::Unknown("the log did not answer in time".to_owned()));
-            }
-        };
-        match answer {
-            Ok(()) => {
-                let seen = tokio::select! {
-                    seen = self.awaited.held(self.rest()) => seen,
-                    _ = self.writer.gone() => false,
-                };
-                // The first of many is seen when the last may not be.
-                if seen && (!many || self.catch_up().await.is_ok()) {
-                    *held = Some(seat);
-                }
-                Ok(Tried::Done(outcome))
-            }
-            Err(SeatError::Fenced) => Ok(Tried::Fenced),
-            Err(SeatError::Log(cause @ LogError::UnknownOutcome(_))) => {
-                Ok(Tried::Unknown(Unsettled { outcome, cause }))
-            }
-            Err(SeatError::Log(error)) => Err(error.into()),
-        }
-    }
-
-    /// Of what changes: the resource, and who changed it.
-    fn records(&self, outcome: &[Decision]) -> Vec<Output> {
-        let at = self.writer.clock.now();
-        let made = self.changes.iter().zip(outcome).filter_map(|(change, decision)| {
-            let entry = Entry::of(change, decision, (self.by, at))?;
-            let value = match decision {
-                Decision::Put { is, .. } => Some(is.to_bytes()),
-                Decision::Remove(_) | Decision::Unchanged(_) => None,
-            };
-            Some([self.record(change, value), entry.record()])
-        });
-        made.flatten().collect()
-    }
-
-    fn record(&self, change: &Change, value: Option<Bytes>) -> Output {
-        let mut headers = Headers::with_capacity(1);
-        headers.push(header::TG_WRITE, self.write.to_string());
-        let key = Some(Bytes::from(change.key.to_string()));
-        Output { topic: Topic::Catalog, partition: Some(PARTITION), record: Record { key, value, headers } }
-    }
-
-    async fn in_time<T>(&self, call: impl Future<Output = Result<T, LogError>>) -> Result<T, LogError> {
-        tokio::select! {
-            biased;
-            answer = call => answer,
-            error = self.writer.gone() => Err(error),
-            () = tokio::time::sleep_until(self.deadline) => {
-                Err(LogError::Unavailable("it did not answer in time".to_owned()))
-            }
-        }
-    }
-
-    fn rest(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
     }
 }
 

@@ -2,8 +2,8 @@
 
 mod told;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use clap::Args;
@@ -22,6 +22,8 @@ use crate::catalog::apply::Fault;
 use crate::config::Flags;
 use crate::model::problem::Problem;
 
+/// Bytes of a request that are made at a time, about.
+const PIECE: usize = 64 * 1_024;
 const NOTHING: &str = "; nothing was changed";
 
 /// Make the catalog what files say: shows what would change, asks, and does it in one transaction
@@ -57,23 +59,16 @@ pub(super) struct Apply {
     reach: Reach,
 }
 
-/// What the gateway answers.
-#[derive(Debug, Deserialize)]
-struct Plan {
-    plan: Vec<Step>,
-    position: u64,
-}
-
 #[derive(Debug, Deserialize)]
 struct Step {
     action: String,
     kind: String,
     id: String,
-    diff: Vec<Difference>,
+    diff: Vec<Changed>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Difference {
+struct Changed {
     path: String,
     from: Value,
     to: Value,
@@ -94,12 +89,12 @@ pub(super) fn run(common: &Common, command: &Apply) -> Result<(), Exit> {
     if !wrong.is_empty() {
         return Err(Failed::Wrong(wrong).tell(NOTHING));
     }
-    let gateway = Gateway { api: command.reach.api(&config)?, found, prune: command.prune };
+    let found = Arc::new(found);
+    let gateway = Gateway { api: command.reach.api(&config)?, found: Arc::clone(&found), prune: command.prune };
     until_ended(async {
-        let plan = gateway.ask(None).await?;
-        let places = gateway.places();
-        output::print(&told::plan(&plan, &gateway.found, &places))?;
-        let changes = plan.plan.iter().filter(|step| step.action != "unchanged").count();
+        let mut shown = told::Shown::of(&found);
+        let position = gateway.ask(None, |step| shown.step(step)).await?;
+        let changes = shown.end()?;
         if changes == 0 || command.dry_run {
             return Ok(());
         }
@@ -108,50 +103,61 @@ pub(super) fn run(common: &Common, command: &Apply) -> Result<(), Exit> {
         if asks && !output::agreed(&question)? {
             return Err(Exit::failed("nothing was changed"));
         }
-        let done = gateway.ask(Some(plan.position)).await?;
-        output::print(&format!("applied; the catalog is at {}\n", done.position))
+        let position = gateway.ask(Some(position), |_| Ok(())).await?;
+        output::print(&format!("applied; the catalog is at {position}\n"))
     })
 }
 
 struct Gateway {
     api: Api,
-    found: Resources,
+    found: Arc<Resources>,
     prune: bool,
 }
 
 impl Gateway {
-    /// A plan; `planned`: it is carried out, if nothing was changed since the one before.
-    async fn ask(&self, planned: Option<u64>) -> Result<Plan, Exit> {
-        let resource = |one: &crate::catalog::apply::Desired| json!({"kind": one.key.kind.name(), "id": one.key.id, "spec": one.spec});
-        let resources: Vec<Value> = self.found.desired.iter().map(resource).collect();
-        let mut body = json!({"resources": resources, "prune": self.prune, "dryRun": planned.is_none()});
-        if let Some(planned) = planned {
-            body["expectedPosition"] = planned.into();
-        }
-        let body = Bytes::from(body.to_string());
+    /// Shows each step of a plan, and answers where the catalog is; `planned`: it is carried out, if nothing was changed since the
+    /// one before.
+    async fn ask(&self, planned: Option<u64>, mut see: impl FnMut(Step) -> Result<(), Exit>) -> Result<u64, Exit> {
+        let (doing, done) = if planned.is_some() { ("applying", "applied") } else { ("planning", "planned") };
         let bar = output::bar(
-            ProgressBar::new(body.len() as u64),
-            if planned.is_some() {
-                "applying {bytes}/{total_bytes} {elapsed}"
-            } else {
-                "planning {bytes}/{total_bytes} {elapsed}"
-            },
+            ProgressBar::new(self.found.desired.len() as u64),
+            &format!("{doing}: {{pos}} of {{len}} resources sent {{elapsed}}"),
         );
         bar.enable_steady_tick(std::time::Duration::from_millis(200));
-        let sending = bar.clone();
-        let url = self.api.url(&["admin", "catalog", "apply"], &[]);
-        let answer = self.api.upload(url, body, move |bytes| sending.inc(bytes)).await;
+        let pieces = Body { found: Arc::clone(&self.found), head: Some(self.head(planned)), at: 0, bar: bar.clone() };
+        let answer = self.api.upload(self.api.url(&["admin", "catalog", "apply"], &[]), pieces).await;
         bar.finish_and_clear();
-        match answer {
-            Ok(answer) if answer.status == StatusCode::OK => serde_json::from_slice(&answer.body)
-                .map_err(|e| Exit::Failed(format!("the gateway's answer is not understood: {e}"))),
-            Ok(answer) => Err(self.refusal(&answer)),
-            Err(error) if planned.is_some() && !error.is_connect() => Err(Exit::Unreachable(format!(
-                "whether it was applied is not known ({}): the same command tells, and does what is left",
-                cause(&error)
-            ))),
-            Err(error) => Err(self.api.unreachable(&cause(&error))),
+        let unknown = |why: &str| {
+            let why =
+                format!("whether it was applied is not known ({why}): the same command tells, and does what is left");
+            Exit::Unreachable(why)
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) if planned.is_some() && !error.is_connect() => return Err(unknown(&cause(&error))),
+            Err(error) => return Err(self.api.unreachable(&cause(&error))),
+        };
+        if answer.status() != StatusCode::OK {
+            let answer = answer.whole().await.map_err(|error| self.api.unreachable(&cause(&error)))?;
+            return Err(self.refusal(&answer));
         }
+        let misread =
+            |why: &str| Exit::Failed(format!("it was {done}, but the gateway's answer is not understood: {why}"));
+        let rest = answer.items("plan", |step| {
+            let step = serde_json::from_slice(step).map_err(|error| misread(&error.to_string()))?;
+            see(step)
+        });
+        rest.await?["position"].as_u64().ok_or_else(|| misread("it has no position"))
+    }
+
+    /// The request up to its resources.
+    fn head(&self, planned: Option<u64>) -> String {
+        let mut head = json!({"prune": self.prune, "dryRun": planned.is_none()});
+        if let Some(planned) = planned {
+            head["expectedPosition"] = planned.into();
+        }
+        let head = head.to_string();
+        format!("{},\"resources\":[", head.trim_end_matches('}'))
     }
 
     /// By the files and lines where what is wrong stands.
@@ -166,10 +172,39 @@ impl Gateway {
             _ => self.api.refusal(answer, "api"),
         }
     }
+}
 
-    /// Where in the files each resource is.
-    fn places(&self) -> HashMap<String, usize> {
-        self.found.desired.iter().enumerate().map(|(at, one)| (one.key.to_string(), at)).collect()
+/// A request, made while it is sent.
+struct Body {
+    found: Arc<Resources>,
+    head: Option<String>,
+    at: usize,
+    bar: ProgressBar,
+}
+
+impl Iterator for Body {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        let all = &self.found.desired;
+        if self.at > all.len() {
+            return None;
+        }
+        let mut piece = self.head.take().unwrap_or_default();
+        while piece.len() < PIECE {
+            let Some(one) = all.get(self.at) else {
+                piece += "]}";
+                self.at += 1;
+                break;
+            };
+            if self.at > 0 {
+                piece.push(',');
+            }
+            piece += &one.text();
+            self.at += 1;
+        }
+        self.bar.set_position(self.at.min(all.len()) as u64);
+        Some(piece.into())
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
-use futures_util::{StreamExt as _, stream};
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use futures_util::stream;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, StatusCode};
 use serde::Deserialize;
 use url::{Host, Url};
@@ -15,13 +15,15 @@ use url::{Host, Url};
 use super::exit::Exit;
 use super::output::printable;
 use crate::config::Config;
+use crate::model::items::Items;
 
 /// For one request: the gateway itself answers within seconds, or says 503.
 const ANSWER: Duration = Duration::from_secs(60);
 const CONNECT: Duration = Duration::from_secs(5);
-/// For one with a large body, which is sent in pieces of so many bytes.
+/// For one with a large body, or a large answer.
 const LARGE_ANSWER: Duration = Duration::from_secs(20 * 60);
-const PIECE: usize = 64 * 1_024;
+/// Of an element of a large answer: a step of a plan holds a resource as it was and as it is to be.
+const MAX_ITEM: usize = 8 * 1_024 * 1_024;
 
 /// Which gateway a command talks to.
 #[derive(Args, Debug)]
@@ -84,6 +86,43 @@ pub(super) struct Answer {
     pub body: Vec<u8>,
     /// When the gateway asks to be asked again.
     pub again: Option<Duration>,
+}
+
+/// An answer of which only the head has come.
+pub(super) struct Coming(reqwest::Response);
+
+impl Coming {
+    pub fn status(&self) -> StatusCode {
+        self.0.status()
+    }
+
+    /// The whole of it.
+    pub async fn whole(self) -> Result<Answer, reqwest::Error> {
+        let (status, again) = (self.0.status(), retry_after(self.0.headers()));
+        Ok(Answer { status, again, body: self.0.bytes().await?.to_vec() })
+    }
+
+    /// Shows each element of a list in it as it comes; what is left is the answer without the list.
+    pub async fn items(
+        mut self,
+        list: &'static str,
+        mut see: impl FnMut(&[u8]) -> Result<(), Exit>,
+    ) -> Result<serde_json::Value, Exit> {
+        let broken = |why: &str| Exit::Failed(format!("the gateway's answer is not understood: {why}"));
+        let mut items = Items::of(list, MAX_ITEM);
+        let mut seen = Ok(());
+        while let Some(piece) = self.0.chunk().await.map_err(|error| broken(&cause(&error)))? {
+            let fed = items.feed(&piece, |_, item| {
+                if seen.is_ok() {
+                    seen = see(item);
+                }
+            });
+            fed.map_err(|error| broken(&error.to_string()))?;
+            std::mem::replace(&mut seen, Ok(()))?;
+        }
+        let (rest, _) = items.finish().map_err(|error| broken(&error.to_string()))?;
+        serde_json::from_slice(&rest).map_err(|error| broken(&error.to_string()))
+    }
 }
 
 /// An error in the gateway's own words.
@@ -159,24 +198,22 @@ impl Api {
         Ok(Answer { status, again, body: answer.bytes().await?.to_vec() })
     }
 
-    /// The same with a body that may be large, of which `sent` is told how much is on its way. What is answered takes its time.
+    /// The same with a body that is made while it is sent, piece by piece, for an answer that may be large and take its time.
     pub async fn upload(
         &self,
         url: Url,
-        body: Bytes,
-        sent: impl Fn(u64) + Send + Sync + 'static,
-    ) -> Result<Answer, reqwest::Error> {
-        let length = body.len();
-        let pieces = (0..length).step_by(PIECE).map(move |at| body.slice(at..length.min(at + PIECE)));
-        let pieces = stream::iter(pieces).map(move |piece| {
-            sent(piece.len() as u64);
-            Ok::<_, std::convert::Infallible>(piece)
-        });
+        pieces: impl Iterator<Item = Bytes> + Send + 'static,
+    ) -> Result<Coming, reqwest::Error> {
+        let pieces = stream::iter(pieces.map(Ok::<_, std::convert::Infallible>));
         let request = self.http.post(url).header("X-API-Key", &self.key).header(CONTENT_TYPE, "application/json");
-        let request = request.header(CONTENT_LENGTH, length).timeout(LARGE_ANSWER);
-        let answer = request.body(reqwest::Body::wrap_stream(pieces)).send().await?;
-        let (status, again) = (answer.status(), retry_after(answer.headers()));
-        Ok(Answer { status, again, body: answer.bytes().await?.to_vec() })
+        let answer = request.timeout(LARGE_ANSWER).body(reqwest::Body::wrap_stream(pieces)).send().await?;
+        Ok(Coming(answer))
+    }
+
+    /// Asks for what may be large.
+    pub async fn download(&self, url: Url) -> Result<Coming, Exit> {
+        let request = self.http.get(url).header("X-API-Key", &self.key).timeout(LARGE_ANSWER);
+        request.send().await.map(Coming).map_err(|error| self.unreachable(&cause(&error)))
     }
 
     /// Whatever is answered; silence ends the command.
@@ -238,6 +275,12 @@ const FLAGS: &[(&str, &str)] = &[
     ("search", "--search"),
     ("status", "--status"),
     ("limit", "--limit"),
+    ("email", "EMAIL"),
+    ("role", "--role"),
+    ("name", "--name"),
+    ("scopes", "--scope"),
+    ("expiresAt", "--expires"),
+    ("password", "the password"),
 ];
 
 /// What is wrong, by the flags that people typed.

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use indicatif::ProgressBar;
+use reqwest::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Common;
-use super::client::{Api, Reach};
+use super::client::{Reach, cause};
 use super::exit::Exit;
 use super::files;
 use super::output;
@@ -62,11 +63,6 @@ fn kinds() -> impl clap::builder::TypedValueParser<Value = Kind> {
 }
 
 #[derive(Deserialize)]
-struct Exported {
-    resources: Vec<One>,
-}
-
-#[derive(Deserialize)]
 struct One {
     kind: String,
     id: String,
@@ -76,75 +72,117 @@ struct One {
 pub(super) fn run(common: &Common, command: &Export) -> Result<(), Exit> {
     let api = command.reach.api(&common.load(Flags::new())?)?;
     until_ended(async {
-        let exported = ask(&api, command).await?;
-        if exported.resources.is_empty() {
+        let kind = command.kind.map(|kind| kind.name().to_owned());
+        let query = [("orgId", command.org.clone()), ("kind", kind)];
+        let query: Vec<_> = query.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        let answer = api.download(api.url(&["admin", "catalog", "export"], &query)).await?;
+        if answer.status() != StatusCode::OK {
+            let answer = answer.whole().await.map_err(|error| api.unreachable(&cause(&error)))?;
+            return Err(api.refusal(&answer, "api"));
+        }
+        let mut written = Written::new(command)?;
+        let read = |one: &[u8]| {
+            serde_json::from_slice::<One>(one)
+                .map_err(|e| Exit::Failed(format!("the gateway's answer is not understood: {e}")))
+        };
+        answer.items("resources", |one| written.take(&read(one)?)).await?;
+        written.end();
+        Ok(())
+    })
+}
+
+/// What an export has written so far.
+struct Written<'a> {
+    command: &'a Export,
+    files: BTreeSet<PathBuf>,
+    count: usize,
+    /// Somebody reads on.
+    wanted: bool,
+    bar: ProgressBar,
+}
+
+impl<'a> Written<'a> {
+    fn new(command: &'a Export) -> Result<Written<'a>, Exit> {
+        let written = Written {
+            command,
+            files: BTreeSet::new(),
+            count: 0,
+            wanted: true,
+            bar: output::bar(ProgressBar::no_length(), "{pos} resources {elapsed}"),
+        };
+        if !written.is_stream() {
+            written.schemas().map_err(fault)?;
+        }
+        Ok(written)
+    }
+
+    fn is_stream(&self) -> bool {
+        self.command.output.as_os_str() == "-"
+    }
+
+    fn schemas(&self) -> Result<(), (PathBuf, io::Error)> {
+        let at = |path: &Path| {
+            let path = path.to_owned();
+            move |e| (path, e)
+        };
+        let folder = &self.command.output;
+        fs::create_dir_all(folder).map_err(at(folder))?;
+        if self.command.schemas.is_none() {
+            let schemas = folder.join("schemas");
+            fs::create_dir_all(&schemas).map_err(at(&schemas))?;
+            for kind in Kind::configuration() {
+                let path = schemas.join(format!("{kind}.json"));
+                fs::write(&path, apply::schema_text(kind)).map_err(at(&path))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, one: &One) -> Result<(), Exit> {
+        if self.is_stream() {
+            if self.wanted {
+                let between = if self.count == 0 { "" } else { "---\n" };
+                self.wanted = output::print_more(&(between.to_owned() + &one.text(self.command.schemas.as_deref())))?;
+            }
+        } else {
+            self.files.insert(self.file(one).map_err(fault)?);
+            self.bar.inc(1);
+        }
+        self.count += 1;
+        Ok(())
+    }
+
+    fn file(&self, one: &One) -> Result<PathBuf, (PathBuf, io::Error)> {
+        let kind = self.command.output.join(&one.kind);
+        fs::create_dir_all(&kind).map_err(|e| (kind.clone(), e))?;
+        let path = kind.join(format!("{}.yaml", one.id));
+        let schemas = self.command.schemas.as_deref().unwrap_or("../schemas");
+        fs::write(&path, one.text(Some(schemas))).map_err(|e| (path.clone(), e))?;
+        Ok(path)
+    }
+
+    /// Says what there is, and what was left of another export.
+    fn end(&self) {
+        self.bar.finish_and_clear();
+        if self.count == 0 {
             eprintln!("note: the gateway has no such resource");
         }
-        if command.output.as_os_str() == "-" {
-            return stream(&exported, command.schemas.as_deref());
+        if self.is_stream() {
+            return;
         }
-        let written =
-            write(&exported, command).map_err(|(path, e)| Exit::Failed(format!("{}: {e}", path.display())))?;
-        let others = others(&command.output, &written);
+        let others = others(&self.command.output, &self.files);
         for other in others.iter().take(10) {
             eprintln!("note: {} is not of this export: delete it if what it holds is gone", other.display());
         }
         if others.len() > 10 {
             eprintln!("note: and so are {} more", others.len() - 10);
         }
-        eprintln!("{} in {}", counted(exported.resources.len(), "resource"), command.output.display());
-        Ok(())
-    })
+        eprintln!("{} in {}", counted(self.count, "resource"), self.command.output.display());
+    }
 }
 
-async fn ask(api: &Api, command: &Export) -> Result<Exported, Exit> {
-    let kind = command.kind.map(|kind| kind.name().to_owned());
-    let query = [("orgId", command.org.clone()), ("kind", kind)];
-    let query: Vec<_> = query.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-    let answer = api.ask(api.url(&["admin", "catalog", "export"], &query)).await?;
-    serde_json::from_slice(&api.taken(answer)?)
-        .map_err(|e| Exit::Failed(format!("the gateway's answer is not understood: {e}")))
-}
-
-fn stream(exported: &Exported, schemas: Option<&str>) -> Result<(), Exit> {
-    for (at, one) in exported.resources.iter().enumerate() {
-        let between = if at == 0 { "" } else { "---\n" };
-        if !output::print_more(&(between.to_owned() + &one.text(schemas)))? {
-            return Ok(());
-        }
-    }
-    Ok(())
-}
-
-/// The files that were written.
-fn write(exported: &Exported, command: &Export) -> Result<BTreeSet<PathBuf>, (PathBuf, io::Error)> {
-    let folder = &command.output;
-    let fault = |path: &Path| {
-        let path = path.to_owned();
-        move |e| (path, e)
-    };
-    fs::create_dir_all(folder).map_err(fault(folder))?;
-    if command.schemas.is_none() {
-        let schemas = folder.join("schemas");
-        fs::create_dir_all(&schemas).map_err(fault(&schemas))?;
-        for kind in Kind::configuration() {
-            let path = schemas.join(format!("{kind}.json"));
-            fs::write(&path, apply::schema_text(kind)).map_err(fault(&path))?;
-        }
-    }
-    let bar = output::bar(ProgressBar::new(exported.resources.len() as u64), "[{bar:30}] {pos}/{len} {eta} to go");
-    let mut written = BTreeSet::new();
-    for one in &exported.resources {
-        let kind = folder.join(&one.kind);
-        fs::create_dir_all(&kind).map_err(fault(&kind))?;
-        let path = kind.join(format!("{}.yaml", one.id));
-        let schemas = command.schemas.as_deref().unwrap_or("../schemas");
-        fs::write(&path, one.text(Some(schemas))).map_err(fault(&path))?;
-        written.insert(path);
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    Ok(written)
+fn fault((path, error): (PathBuf, io::Error)) -> Exit {
+    Exit::Failed(format!("{}: {error}", path.display()))
 }
 
 /// Files of resources that are there beside those that were written: an earlier export's, as a rule.

@@ -124,8 +124,7 @@ impl Deliver {
 
     async fn send(&self, delivery: &Delivery<'_>, prepared: &Prepared) -> Result<Response, SendError> {
         let wire = prepared.route.clone()?;
-        let request = request::build(prepared, delivery);
-        self.egress.send(wire, request, prepared.integration.timeout).await
+        self.egress.send(wire, || request::build(prepared, delivery), prepared.integration.timeout).await
     }
 
     fn count(&self, account: &Account<'_>, verdict: Verdict, now: Timestamp) {

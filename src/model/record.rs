@@ -150,6 +150,7 @@ pub mod header {
         TG_FIRST_AT = "tg_first_at",
         TG_REDRIVES = "tg_redrives",
         TG_WRITE = "tg_write",
+        TG_MORE = "tg_more",
         TG_REASON = "tg_reason",
         ERRORS_TOPIC = "__connect.errors.topic",
         ERRORS_PARTITION = "__connect.errors.partition",

@@ -30,6 +30,7 @@ struct Shelf {
 struct State {
     shelf: Shelf,
     unsure: bool,
+    away: bool,
     revoked: BTreeSet<(Partition, Epoch)>,
     credit: (usize, usize),
     member: Option<mpsc::Receiver<Signal>>,
@@ -108,6 +109,11 @@ impl FakeLog {
     /// Whether the membership is sure of itself.
     pub fn sure(&self, sure: bool) {
         self.state.lock().unwrap().unsure = !sure;
+    }
+
+    /// Takes what is appended, or is away.
+    pub fn takes(&self, takes: bool) {
+        self.state.lock().unwrap().away = !takes;
     }
 
     /// Retention deletes what lies below `start`.
@@ -247,6 +253,9 @@ impl Seat for Seated {
 #[async_trait]
 impl Log for FakeLog {
     async fn append(&self, outputs: Vec<Output>) -> Result<Vec<(Partition, Offset)>, LogError> {
+        if self.state.lock().unwrap().away {
+            return Err(LogError::Unavailable("it is away".into()));
+        }
         let place = |o: Output| {
             let received = self.append_at(o.topic, o.partition.unwrap_or_default().0, 0, o.record);
             (received.partition, received.offset)

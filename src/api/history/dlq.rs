@@ -9,12 +9,14 @@ use serde_json::Value;
 
 use super::forms::{self, Entry, Payload, Tried};
 use super::logs::{event_of, filter, listed};
+use super::views::{Viewed, viewed};
 use super::{visible, words};
 use crate::api::ApiState;
 use crate::api::door::Principal;
 use crate::api::error::{ApiError, Code};
 use crate::api::listing::Page;
 use crate::api::params::Params;
+use crate::catalog::audit::Origin;
 use crate::history::redrive::{DEAD, RedriveError};
 use crate::history::store::DeliveryFilter;
 use crate::model::delivery::DeliveryStatus;
@@ -56,7 +58,7 @@ pub async fn one(
     State(state): State<ApiState>,
     Path(id): Path<String>,
     params: Params,
-    who: Principal,
+    (who, by): (Principal, Origin),
 ) -> Result<Json<impl Serialize>, ApiError> {
     let (store, delivery) = visible(&state, &id, params).await?;
     if !DEAD.contains(&delivery.state.status) {
@@ -65,12 +67,16 @@ pub async fn one(
     }
     let attempts = store.attempts(delivery.id).await?;
     let event = event_of(&*store, &delivery, &who).await?;
+    let original_payload = event.and_then(|event| Payload::of(event.payload.as_deref()?));
+    if original_payload.is_some() {
+        viewed(&state, &by, Viewed::delivery(&delivery)).await?;
+    }
     let snapshot = state.catalog.snapshot();
     let now = forms::current(&snapshot, &delivery);
     Ok(Json(Detail {
         // Texts, numbers and times always have a JSON form.
         entry: serde_json::to_value(Entry::of(delivery.clone(), now)).unwrap_or_default(),
-        original_payload: event.and_then(|event| Payload::of(event.payload.as_deref()?)),
+        original_payload,
         attempts: attempts.iter().map(Tried::of).collect(),
     }))
 }

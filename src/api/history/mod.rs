@@ -1,18 +1,21 @@
 //! What happened: events, deliveries, dead letters and rejected records, answered from the history store.
 
 pub(super) mod audit;
+pub(super) mod changes;
 mod dlq;
 mod events;
 pub(super) mod forms;
 mod logs;
 pub(super) mod paging;
 mod rejected;
+mod views;
 
 use std::sync::Arc;
 
 use chrono::NaiveDate;
 
 pub use dlq::NO_LONGER_DEAD;
+pub use views::Views;
 
 use crate::api::ApiState;
 use crate::api::door::{Access, Answer, Door, Param, form, get, post};
@@ -96,7 +99,11 @@ pub(super) fn routes(door: &mut Door, state: &ApiState) {
     door.add(list, rejected::list, state.clone());
 
     let list = get("/api/v1/admin/audit", Access::Manage)
-        .says("Audit", "Changes of the configuration, newest first: who, what, from where.")
+        .says(
+            "Audit",
+            "Changes of the configuration and views of payloads, newest first: who, what, from where. A page of large resources ends \
+             early: go on with `nextCursor`.",
+        )
         .params(audit::params())
         .answers(Answer::json(200, "A page.", page("audit", "AuditEntry")));
     door.add(list, audit::list, state.clone());

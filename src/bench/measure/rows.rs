@@ -67,10 +67,12 @@ impl Measuring {
                 .gateway(median(extra.fan.clone()))
                 .target(Target::AtLeast(15_000.0)),
             Row::new("REST publish, 64 connections, one event each", Unit::PerSecond)
-                .gateway(extra.single)
+                .gateway(self.gated.published.single)
+                .bare(self.bare.published.single)
                 .target(Target::AtLeast(8_000.0)),
             Row::new("REST publish, 64 connections, batches of 100", Unit::PerSecond)
-                .gateway(extra.batch)
+                .gateway(self.gated.published.batch)
+                .bare(self.bare.published.batch)
                 .target(Target::AtLeast(50_000.0)),
             Row::new("deliveries from a backlog, embedded engine", Unit::PerSecond)
                 .gateway(extra.embedded)

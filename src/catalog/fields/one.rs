@@ -40,13 +40,10 @@ impl Fields {
     /// An id: producers send `648` and `"648"`.
     pub fn id<T, E: Display>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, E>) -> Option<T> {
         // What an identifier may not hold, ids of other forms may.
-        let narrow = parse("a b").is_err() && parse("a*").is_err() && parse("a/b").is_err();
-        let pattern = || {
-            if narrow {
-                json!({"type": ["string", "integer"], "pattern": IDENTIFIER})
-            } else {
-                json!({"type": ["string", "integer"]})
-            }
+        let narrow = || parse("a b").is_err() && parse("a*").is_err() && parse("a/b").is_err();
+        let pattern = || match narrow() {
+            true => json!({"type": ["string", "integer"], "pattern": IDENTIFIER}),
+            false => json!({"type": ["string", "integer"]}),
         };
         if self.sketched(name, pattern) {
             return None;

@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use crate::catalog::fields::{Fields, Secret, Text};
 use crate::catalog::kind::Kind;
-use crate::catalog::kinds::head::{Head, about};
+use crate::catalog::kinds::head::{Head, about, headed};
 use crate::catalog::kinds::word;
-use crate::catalog::resource::{Labels, Reference, Spec};
-use crate::model::ids::{IntegrationId, OrgId, ResourceId};
+use crate::catalog::resource::{Reference, Spec};
+use crate::model::ids::IntegrationId;
 
 /// What it looks out for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,20 +135,10 @@ impl Spec for AlertRule {
         }
     }
 
-    fn id(&self) -> ResourceId {
-        self.head.id.clone()
-    }
-
-    fn org(&self) -> Option<&OrgId> {
-        Some(&self.head.org_id)
-    }
+    headed!();
 
     fn title(&self) -> &str {
         &self.name
-    }
-
-    fn labels(&self) -> &Labels {
-        &self.head.labels
     }
 
     fn active(&self) -> Option<bool> {

@@ -5,10 +5,10 @@ use serde_json::Value;
 
 use crate::catalog::fields::Fields;
 use crate::catalog::kind::Kind;
-use crate::catalog::kinds::head::{Head, about};
+use crate::catalog::kinds::head::{Head, about, headed};
 use crate::catalog::kinds::word;
-use crate::catalog::resource::{Labels, Spec};
-use crate::model::ids::{self, OrgId, ResourceId};
+use crate::catalog::resource::Spec;
+use crate::model::ids;
 
 /// What becomes of an event whose payload is not as declared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,20 +71,10 @@ impl Spec for EventType {
         }
     }
 
-    fn id(&self) -> ResourceId {
-        self.head.id.clone()
-    }
-
-    fn org(&self) -> Option<&OrgId> {
-        Some(&self.head.org_id)
-    }
+    headed!();
 
     fn title(&self) -> &str {
         self.event_type.as_str()
-    }
-
-    fn labels(&self) -> &Labels {
-        &self.head.labels
     }
 
     fn unique(&self) -> Option<(&'static str, String)> {

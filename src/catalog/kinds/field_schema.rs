@@ -5,9 +5,9 @@ use serde_json::Value;
 
 use crate::catalog::fields::{Fields, Text};
 use crate::catalog::kind::Kind;
-use crate::catalog::kinds::head::{Head, about};
-use crate::catalog::resource::{Labels, Spec};
-use crate::model::ids::{self, OrgId, ResourceId};
+use crate::catalog::kinds::head::{Head, about, headed};
+use crate::catalog::resource::Spec;
+use crate::model::ids;
 
 const TYPES: &[(&str, &str)] = &[
     ("string", "string"),
@@ -62,20 +62,10 @@ impl Spec for FieldSchema {
         Form { head: &self.head, event_type: &self.event_type, fields: &self.fields }
     }
 
-    fn id(&self) -> ResourceId {
-        self.head.id.clone()
-    }
-
-    fn org(&self) -> Option<&OrgId> {
-        Some(&self.head.org_id)
-    }
+    headed!();
 
     fn title(&self) -> &str {
         self.event_type.as_str()
-    }
-
-    fn labels(&self) -> &Labels {
-        &self.head.labels
     }
 
     fn unique(&self) -> Option<(&'static str, String)> {

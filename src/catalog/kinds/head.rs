@@ -30,6 +30,24 @@ macro_rules! about {
 }
 pub(super) use about;
 
+/// What a `Spec` with a `Head` answers by it.
+macro_rules! headed {
+    () => {
+        fn id(&self) -> crate::model::ids::ResourceId {
+            self.head.id.clone()
+        }
+
+        fn org(&self) -> Option<&crate::model::ids::OrgId> {
+            Some(&self.head.org_id)
+        }
+
+        fn labels(&self) -> &crate::catalog::resource::Labels {
+            &self.head.labels
+        }
+    };
+}
+pub(super) use headed;
+
 impl Head {
     pub fn read(fields: &mut Fields) -> Option<Head> {
         fields.alias("orgId", "tenantId");

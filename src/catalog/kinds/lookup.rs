@@ -4,9 +4,9 @@ use serde::Serialize;
 
 use crate::catalog::fields::{Fields, Text};
 use crate::catalog::kind::Kind;
-use crate::catalog::kinds::head::{Head, about};
-use crate::catalog::resource::{Labels, Reference, Spec};
-use crate::model::ids::{OrgId, ResourceId, Rid};
+use crate::catalog::kinds::head::{Head, about, headed};
+use crate::catalog::resource::{Reference, Spec};
+use crate::model::ids::Rid;
 
 /// A thing as one system knows it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -69,20 +69,10 @@ impl Spec for Lookup {
         }
     }
 
-    fn id(&self) -> ResourceId {
-        self.head.id.clone()
-    }
-
-    fn org(&self) -> Option<&OrgId> {
-        Some(&self.head.org_id)
-    }
+    headed!();
 
     fn title(&self) -> &str {
         &self.table
-    }
-
-    fn labels(&self) -> &Labels {
-        &self.head.labels
     }
 
     fn active(&self) -> Option<bool> {

@@ -5,9 +5,8 @@ use serde_json::{Map, Value};
 
 use crate::catalog::fields::{Fields, Text};
 use crate::catalog::kind::Kind;
-use crate::catalog::kinds::head::{Head, about};
-use crate::catalog::resource::{Labels, Spec};
-use crate::model::ids::{OrgId, ResourceId};
+use crate::catalog::kinds::head::{Head, about, headed};
+use crate::catalog::resource::Spec;
 
 /// Fields of an integration, to be completed by whoever makes one of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,20 +46,10 @@ impl Spec for Template {
         Form { head: &self.head, name: &self.name, category: self.category.as_deref(), integration: &self.integration }
     }
 
-    fn id(&self) -> ResourceId {
-        self.head.id.clone()
-    }
-
-    fn org(&self) -> Option<&OrgId> {
-        Some(&self.head.org_id)
-    }
+    headed!();
 
     fn title(&self) -> &str {
         &self.name
-    }
-
-    fn labels(&self) -> &Labels {
-        &self.head.labels
     }
 }
 

@@ -111,6 +111,15 @@ impl Spec for OrgUnit {
     }
 }
 
+/// Levels above a resource: of a unit those of its tree, of anything else none.
+pub fn depth(snapshot: &Snapshot, key: &Key) -> usize {
+    let parent = |key: &Key| match snapshot.get(key).map(|one| &one.body) {
+        Some(Body::OrgUnit(unit)) => unit.parent.as_ref().map(Key::from),
+        _ => None,
+    };
+    std::iter::successors(parent(key), parent).take(MAX_DEPTH).count()
+}
+
 fn parent(snapshot: &Snapshot, rid: &Rid) -> Option<Rid> {
     match &snapshot.get(&Key::from(rid))?.body {
         Body::OrgUnit(unit) => unit.parent.clone(),

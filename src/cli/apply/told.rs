@@ -4,33 +4,65 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::{Difference, Plan, Step};
+use super::{Changed, Step};
 use crate::cli::columns::{Colour, Line, colours};
+use crate::cli::exit::Exit;
 use crate::cli::files::Resources;
-use crate::cli::output::harmless;
+use crate::cli::output::{harmless, print};
 
 /// Characters of a value that are shown.
 const SHOWN: usize = 100;
+/// Bytes that are written at once, about.
+const PIECE: usize = 64 * 1_024;
 
-pub(super) fn plan(plan: &Plan, found: &Resources, places: &HashMap<String, usize>) -> String {
-    let mut text = String::new();
-    for step in plan.plan.iter().filter(|step| step.action != "unchanged") {
+/// A plan as it comes.
+pub(super) struct Shown<'a> {
+    found: &'a Resources,
+    /// Where in the files each resource is.
+    places: HashMap<String, usize>,
+    text: String,
+    create: usize,
+    update: usize,
+    delete: usize,
+    same: usize,
+}
+
+impl<'a> Shown<'a> {
+    pub fn of(found: &'a Resources) -> Shown<'a> {
+        let places = found.desired.iter().enumerate().map(|(at, one)| (one.key.to_string(), at)).collect();
+        Shown { found, places, text: String::new(), create: 0, update: 0, delete: 0, same: 0 }
+    }
+
+    pub fn step(&mut self, step: Step) -> Result<(), Exit> {
+        *match step.action.as_str() {
+            "create" => &mut self.create,
+            "update" => &mut self.update,
+            "delete" => &mut self.delete,
+            _ => {
+                self.same += 1;
+                return Ok(());
+            }
+        } += 1;
         let key = format!("{}/{}", step.kind, step.id);
-        text += &head(step, &key);
-        if step.action == "delete" {
-            continue;
+        self.text += &head(&step, &key);
+        let at = self.places.get(&key).copied();
+        for change in step.diff.iter().filter(|_| step.action != "delete") {
+            let written = at.and_then(|at| self.found.written(at, &change.path));
+            self.text += &line(change, written, step.action == "create");
         }
-        let at = places.get(&key).copied();
-        for change in &step.diff {
-            text += &line(change, at.and_then(|at| found.written(at, &change.path)), step.action == "create");
-        }
+        if self.text.len() >= PIECE { print(&std::mem::take(&mut self.text)) } else { Ok(()) }
     }
-    let count = |action: &str| plan.plan.iter().filter(|step| step.action == action).count();
-    let (create, update, delete, same) = (count("create"), count("update"), count("delete"), count("unchanged"));
-    if create + update + delete == 0 {
-        return format!("nothing to change: {same} unchanged\n");
+
+    /// The sum of it; answers how much it changes.
+    pub fn end(self) -> Result<usize, Exit> {
+        let Shown { create, update, delete, same, text, .. } = self;
+        let changes = create + update + delete;
+        print(&match changes {
+            0 => format!("nothing to change: {same} unchanged\n"),
+            _ => format!("{text}{create} to create, {update} to update, {delete} to delete, {same} unchanged\n"),
+        })?;
+        Ok(changes)
     }
-    text + &format!("{create} to create, {update} to update, {delete} to delete, {same} unchanged\n")
 }
 
 fn head(step: &Step, key: &str) -> String {
@@ -45,7 +77,7 @@ fn head(step: &Step, key: &str) -> String {
 }
 
 /// What came from elsewhere is shown as it is written.
-fn line(change: &Difference, written: Option<&str>, new: bool) -> String {
+fn line(change: &Changed, written: Option<&str>, new: bool) -> String {
     let mut line = Line::new(colours());
     line.column(Some("   "), 3, Colour::Plain);
     line.column(Some(&change.path), 24, Colour::Plain);

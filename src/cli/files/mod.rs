@@ -161,7 +161,7 @@ impl Resources {
             filled.insert(path.to_owned(), Filled { written: written.to_owned(), value: value.ok() });
         });
         let spec = node.get("spec").map(Node::to_json).unwrap_or_default();
-        self.desired.push(Desired { key, spec });
+        self.desired.push(Desired::new(key, &spec));
         self.places.push(Placed { file: Arc::clone(file), node, filled });
     }
 

@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::lines::{Place, Run};
+use crate::model::hex::hex;
 use crate::model::time::Timestamp;
 
 const VERSION: u32 = 1;
@@ -86,7 +87,7 @@ fn head(input: &mut File, bytes: u64) -> io::Result<String> {
     input.seek(SeekFrom::Start(0))?;
     let mut head = Vec::new();
     (&*input).take(bytes).read_to_end(&mut head)?;
-    Ok(Sha256::digest(&head).iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&Sha256::digest(&head)))
 }
 
 /// Where the progress of this input is kept.

@@ -8,6 +8,7 @@ mod resolve;
 mod response;
 
 use std::error::Error as _;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,10 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 const IDLE_PER_HOST: usize = 1_024;
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 const HTTP2_PING: Duration = Duration::from_secs(15);
+/// Between two tries to open a connection where this machine has no room for one.
+const NO_ROOM_PAUSE: Duration = Duration::from_millis(50);
+/// What says that there is none, in Linux and macOS: ENFILE and EMFILE, no file descriptor is left.
+const NO_ROOM: [i32; 2] = [23, 24];
 
 /// How a target is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +67,9 @@ pub enum SendError {
     ConnectTimeout(Duration),
     #[error("could not connect: {0}")]
     Connect(String),
+    /// No file descriptor is left to this process: the receiver has no part in it, and nothing was sent.
+    #[error("no room for another connection on the gateway's side: {0}")]
+    NoRoom(String),
     #[error("the connection broke before an answer came: {0}")]
     Broken(String),
 }
@@ -71,7 +79,7 @@ impl SendError {
         match self {
             SendError::Refused(_) => ErrorCategory::Blocked,
             SendError::Timeout(_) | SendError::ConnectTimeout(_) => ErrorCategory::Timeout,
-            SendError::Connect(_) | SendError::Broken(_) => ErrorCategory::Network,
+            SendError::Connect(_) | SendError::NoRoom(_) | SendError::Broken(_) => ErrorCategory::Network,
         }
     }
 }
@@ -131,17 +139,40 @@ impl Egress {
     }
 
     /// Sends the request and waits for the head of the answer, at most `timeout` in all. Dropping the future gives the
-    /// request up.
-    pub async fn send(&self, wire: Wire, request: Request, timeout: Duration) -> Result<Response, SendError> {
+    /// request up. Where the machine has no room for a connection it waits for one: `request` makes it anew for each try.
+    pub async fn send(
+        &self,
+        wire: Wire,
+        request: impl Fn() -> Request,
+        timeout: Duration,
+    ) -> Result<Response, SendError> {
         let client = match (wire, &self.tls) {
             (Wire::Plain, _) => &self.plain,
             (Wire::Tls, Ok(client)) => client,
             (Wire::Tls, Err(cause)) => return Err(SendError::Connect(cause.clone())),
         };
-        match tokio::time::timeout(timeout, client.execute(request)).await {
-            Ok(Ok(response)) => Ok(Response::new(response)),
-            Ok(Err(error)) => Err(explain(&error)),
-            Err(_) => Err(SendError::Timeout(timeout)),
+        let mut no_room = None;
+        let sent = tokio::time::timeout(timeout, async {
+            loop {
+                match client.execute(request()).await.map_err(|error| explain(&error)) {
+                    Err(SendError::NoRoom(why)) => {
+                        if no_room.is_none() {
+                            tracing::warn!(
+                                why,
+                                "deliveries wait for room for another connection: raise the limit of open files"
+                            );
+                        }
+                        no_room = Some(why);
+                        tokio::time::sleep(NO_ROOM_PAUSE).await;
+                    }
+                    sent => return sent.map(Response::new),
+                }
+            }
+        });
+        match (sent.await, no_room) {
+            (Ok(sent), _) => sent,
+            (Err(_), Some(why)) => Err(SendError::NoRoom(why)),
+            (Err(_), None) => Err(SendError::Timeout(timeout)),
         }
     }
 }
@@ -168,6 +199,9 @@ fn explain(error: &reqwest::Error) -> SendError {
     while let Some(inner) = cause {
         if let Some(refused) = inner.downcast_ref::<Refused>() {
             return SendError::Refused(refused.clone());
+        }
+        if inner.downcast_ref().and_then(io::Error::raw_os_error).is_some_and(|code| NO_ROOM.contains(&code)) {
+            return SendError::NoRoom(inner.to_string());
         }
         cause = inner.source();
     }

@@ -33,9 +33,10 @@ use self::write::Statements;
 use super::rows::{Attempt, Audited, Batch, DeadLetter, Delivery, EventRow, Rejected, Skip};
 use super::store::{
     AuditFilter, Cutoffs, DeliveryFilter, EventFilter, EventKey, Lifetime, Listed, Page, RejectedFilter, Store,
-    StoreError,
+    StoreError, Use,
 };
 use crate::model::ids::{DeliveryId, Offset, Partition};
+use crate::model::time::Timestamp;
 use crate::model::topic::Topic;
 use crate::sqlite::SqliteFile;
 pub use crate::sqlite::{Claim, Place};
@@ -112,7 +113,7 @@ impl SqliteStore {
 type Step = (&'static str, fn(&Cutoffs) -> i64);
 
 /// What retention does.
-const PRUNE: [Step; 9] = [
+const PRUNE: [Step; 10] = [
     ("DELETE FROM events WHERE rowid IN (SELECT rowid FROM events WHERE at < ? LIMIT ?)", |c| c.events.0),
     ("DELETE FROM skips WHERE rowid IN (SELECT rowid FROM skips WHERE at < ? LIMIT ?)", |c| c.events.0),
     ("DELETE FROM rejected WHERE rowid IN (SELECT rowid FROM rejected WHERE at < ? LIMIT ?)", |c| c.events.0),
@@ -125,6 +126,7 @@ const PRUNE: [Step; 9] = [
         c.deliveries.0
     }),
     ("DELETE FROM attempts WHERE rowid IN (SELECT rowid FROM attempts WHERE at < ? LIMIT ?)", |c| c.attempts.0),
+    ("DELETE FROM uses WHERE (kind, id) IN (SELECT kind, id FROM uses WHERE at < ? LIMIT ?)", |c| c.audit.0),
     ("DELETE FROM audit WHERE rowid IN (SELECT rowid FROM audit WHERE at < ? LIMIT ?)", |c| c.audit.0),
     (
         "UPDATE events SET payload = NULL WHERE rowid IN
@@ -242,6 +244,26 @@ impl Store for SqliteStore {
         query.push_bind(event.place.partition.0).push(" AND from_record = ").push_bind(event.place.offset.0);
         query.push(" AND topic = 'events' LIMIT ").push_bind(MANY);
         self.asking().await?.all(&mut query, read::rejection).await
+    }
+
+    async fn used(&self, uses: &[Use]) -> Result<(), StoreError> {
+        let rows: Vec<_> = uses.iter().map(|one| (one.kind, &one.id, one.at.0)).collect();
+        // Texts and numbers always have a JSON form.
+        let rows = serde_json::to_string(&rows).unwrap_or_default();
+        let insert = "INSERT INTO uses SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE true
+           ON CONFLICT (kind, id) DO UPDATE SET at = max(at, excluded.at)";
+        let mut writer = self.writer().await;
+        let done = sqlx::query(insert).bind(rows).execute(&mut writer.connection).await;
+        done.map(drop).map_err(|e| self.fault(&e))
+    }
+
+    async fn uses(&self, kind: &str, ids: &[&str]) -> Result<BTreeMap<String, Timestamp>, StoreError> {
+        let ids = serde_json::to_string(ids).unwrap_or_default();
+        let mut query = QueryBuilder::new("SELECT id, at FROM uses WHERE kind = ");
+        query.push_bind(kind.to_owned()).push(" AND id IN (SELECT value FROM json_each(").push_bind(ids).push("))");
+        let rows =
+            self.asking().await?.all(&mut query, |row| Ok((row.try_get(0)?, Timestamp(row.try_get(1)?)))).await?;
+        Ok(rows.into_iter().collect())
     }
 
     async fn audit(&self, filter: &AuditFilter, page: &Page) -> Result<Listed<Audited>, StoreError> {

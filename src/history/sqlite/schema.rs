@@ -1,6 +1,7 @@
 //! The tables, as steps that are only ever added to: a file's `user_version` is the number of steps that it has had.
 
-pub(super) const STEPS: [&str; 8] = [FIRST, DEAD_LETTERS, KINDS, SHORT_KEYS, AUDIT, REDRIVES, KINDS_FOR_GOOD, REJECTED];
+pub(super) const STEPS: [&str; 9] =
+    [FIRST, DEAD_LETTERS, KINDS, SHORT_KEYS, AUDIT, USES, REDRIVES, KINDS_FOR_GOOD, REJECTED];
 
 /// Columns of bytes that may be large come last: a list reads rows without them. Indexes end in what lists are sorted by.
 const FIRST: &str = "
@@ -193,6 +194,12 @@ CREATE UNIQUE INDEX audit_place ON audit (partition, record);
 CREATE INDEX audit_at ON audit (at, id);
 CREATE INDEX audit_kind ON audit (kind, at, id);
 CREATE INDEX audit_resource ON audit (resource, at, id);
+";
+
+/// When keys and people came in last: of no topic, so that it begins anew with the file.
+const USES: &str = "
+CREATE TABLE uses (kind TEXT, id TEXT, at INTEGER NOT NULL, PRIMARY KEY (kind, id)) STRICT, WITHOUT ROWID;
+CREATE INDEX uses_at ON uses (at);
 ";
 
 /// A delivery that was put back and ended without a further attempt is told from the one before by this.

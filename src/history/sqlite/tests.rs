@@ -107,6 +107,7 @@ async fn a_file_of_an_older_version_is_brought_up_to_date_and_keeps_its_rows() {
             "PRAGMA user_version = 5",
             "PRAGMA user_version = 6",
             "PRAGMA user_version = 7",
+            "PRAGMA user_version = 8",
         ][version];
         by_hand(dir.path(), mark).await;
         by_hand(dir.path(), "PRAGMA application_id = 0x54674869").await;

@@ -1,38 +1,39 @@
 //! `/api/v1/admin/catalog`: the whole configuration at once, out as `export` and in as `apply`.
 
+mod ask;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
-use axum::extract::{DefaultBodyLimit, State};
-use axum::handler::Handler as _;
+use axum::extract::{Request, State};
+use axum::response::Response;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::api::ApiState;
 use crate::api::door::{Access, Answer, Door, Param, get, post};
 use crate::api::error::{ApiError, Code};
-use crate::api::json::LargeJsonBody;
 use crate::api::params::Params;
+use crate::api::streamed::listed;
 use crate::catalog::Snapshot;
-use crate::catalog::apply::{self, Desired, Difference, Fault, Plan, Verb};
+use crate::catalog::apply::{self, Fault, Plan, Verb};
 use crate::catalog::audit::Origin;
-use crate::catalog::change::{Basis, Change};
-use crate::catalog::fields::Fields;
-use crate::catalog::kind::{Key, Kind};
-use crate::catalog::schema::describe;
+use crate::catalog::change::Basis;
+use crate::catalog::diff::Changed;
+use crate::catalog::kind::Kind;
+use crate::catalog::resource::Resource;
 use crate::catalog::writer::WriteError;
 use crate::model::ids::{Offset, ResourceId};
 use crate::model::problem::Problem;
 use crate::model::time::Timestamp;
+use ask::Ask;
 
 const APPLY: &str = "/api/v1/admin/catalog/apply";
 const EXPORT: &str = "/api/v1/admin/catalog/export";
 const TAG: &str = "Catalog";
-/// Of a body of `apply`.
-const BODY_LIMIT: usize = 512 * 1_024 * 1_024;
-/// Resources in one.
-const MOST: usize = 1_000_000;
+/// Resources that an export takes from the snapshot at a time.
+const AT_ONCE: usize = 256;
 /// How often a plan is made anew where others write meanwhile.
 const TRIES: usize = 5;
 /// For the snapshot to hold what was written before.
@@ -44,10 +45,10 @@ pub(super) fn routes(door: &mut Door, api: &ApiState) {
             TAG,
             "Makes the catalog hold these resources as they are, in one transaction, or says what that would change.",
         )
-        .body(body())
+        .body(ask::body())
         .answers(Answer::json(200, "What is, or would be, done.", answer()))
         .fails(&[409]);
-    door.add(apply, run.layer(DefaultBodyLimit::max(BODY_LIMIT)), api.clone());
+    door.add(apply, run, api.clone());
     let kinds: Vec<&str> = Kind::configuration().map(Kind::name).collect();
     let export = get(EXPORT, Access::Admin)
         .says(TAG, "All resources as `apply` takes them, secrets sealed; users and API keys are none of them.")
@@ -57,33 +58,6 @@ pub(super) fn routes(door: &mut Door, api: &ApiState) {
         ])
         .answers(Answer::json(200, "The resources, by kind and id.", exported()));
     door.add(export, export_all, api.clone());
-}
-
-fn resource() -> Value {
-    let mut resource = Fields::sketch(desired);
-    let about = [
-        ("kind", "What it is."),
-        ("id", "Its id; of an organization its `orgId`, of an org unit its `rid`."),
-        ("spec", "Its fields, as its own route takes them, `orgId` included and its id left out."),
-    ];
-    describe(&mut resource, &about);
-    resource
-}
-
-fn body() -> Value {
-    let mut body = Fields::sketch(ask);
-    body["properties"]["resources"]["items"] = resource();
-    let about = [
-        ("resources", "What is to be there. What is there already, and so, stays as it is."),
-        (
-            "prune",
-            "Whether to delete what else there is of the organizations that the resources are of, but for users and API keys.",
-        ),
-        ("dryRun", "Whether to say only what would be done."),
-        ("expectedPosition", "The `position` that a plan was answered with: 409 where the catalog was changed since."),
-    ];
-    describe(&mut body, &about);
-    body
 }
 
 fn answer() -> Value {
@@ -107,47 +81,9 @@ fn answer() -> Value {
 
 fn exported() -> Value {
     json!({"type": "object", "required": ["resources", "position"], "properties": {
-        "resources": {"type": "array", "items": resource(), "description": "The resources, as `apply` takes them."},
+        "resources": {"type": "array", "items": ask::resource(), "description": "The resources, as `apply` takes them."},
         "position": {"type": "integer", "description": "Where the catalog was."},
     }})
-}
-
-/// What is asked of `apply`.
-#[derive(Debug)]
-struct Ask {
-    desired: Vec<Desired>,
-    prune: bool,
-    dry_run: bool,
-    expected: Option<Offset>,
-}
-
-fn ask(fields: &mut Fields) -> Option<Ask> {
-    fields.require("resources");
-    let desired = fields.objects("resources", MOST, desired);
-    Some(Ask {
-        prune: fields.flag("prune").unwrap_or(false),
-        dry_run: fields.flag("dryRun").unwrap_or(false),
-        expected: fields.number("expectedPosition", 0..=i64::MAX as u64).map(|at| Offset(at as i64)),
-        desired: desired?,
-    })
-}
-
-fn desired(fields: &mut Fields) -> Option<Desired> {
-    for name in ["kind", "id", "spec"] {
-        fields.require(name);
-    }
-    let kinds: Vec<(&str, Kind)> = Kind::configuration().map(|kind| (kind.name(), kind)).collect();
-    let kind = fields.choice("kind", &kinds);
-    let id = fields.id("id", ResourceId::parse);
-    let spec = fields.map("spec").map(Value::Object);
-    Some(Desired { key: Key { kind: kind?, id: id? }, spec: spec? })
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct Applied {
-    plan: Vec<Shown>,
-    applied: bool,
-    position: Offset,
 }
 
 #[derive(Debug, Serialize)]
@@ -155,47 +91,30 @@ struct Shown {
     action: Verb,
     kind: &'static str,
     id: ResourceId,
-    diff: Vec<Difference>,
+    diff: Vec<Changed>,
 }
 
-async fn run(
-    State(api): State<ApiState>,
-    params: Params,
-    by: Origin,
-    LargeJsonBody(body): LargeJsonBody,
-) -> Result<Json<Applied>, ApiError> {
+async fn run(State(api): State<ApiState>, params: Params, by: Origin, request: Request) -> Result<Response, ApiError> {
     params.finish()?;
-    let mut ask = read(body).map_err(ApiError::invalid)?;
-    for one in ask.desired.iter_mut().filter(|one| one.key.kind == Kind::OutboundIntegration) {
-        if let Value::Object(fields) = &mut one.spec
-            && fields.get("retry").is_none_or(Value::is_null)
-        {
-            fields.insert("retry".to_owned(), api.default_retry());
-        }
-    }
-    let ask = Arc::new(ask);
+    let ask = Arc::new(Ask::read(request, &api.default_retry()).await?);
     for _ in 0..TRIES {
         let snapshot = api.snapshot()?;
         if let Some(planned) = ask.expected.filter(|expected| snapshot.changed() > *expected) {
             return Err(WriteError::Moved { planned, actual: snapshot.changed() }.into());
         }
         let plan = planned(&api, &ask, &snapshot).await?;
+        // A plan that cannot be carried out is none.
+        api.writer.takes(plan.changes())?;
         if ask.dry_run {
-            return Ok(told(plan, false, snapshot.changed()));
+            return Ok(told(&api, plan, false, snapshot.changed()));
         }
         match write(&api, &plan, snapshot.changed(), &by).await {
-            Ok(()) => return Ok(told(plan, true, api.snapshot()?.changed())),
+            Ok(()) => return Ok(told(&api, plan, true, api.snapshot()?.changed())),
             Err(WriteError::Moved { .. }) if ask.expected.is_none() => {}
-            Err(error) => return Err(refused(error, &plan)),
+            Err(error) => return Err(error.into()),
         }
     }
     Err(ApiError::unavailable("the catalog is changed too often to be planned over; try again"))
-}
-
-fn read(body: Value) -> Result<Ask, Vec<Problem>> {
-    let mut fields = Fields::of(body)?;
-    let asked = ask(&mut fields);
-    fields.finish(asked)
 }
 
 /// On a thread of its own kind: a large plan takes seconds of computing.
@@ -217,9 +136,8 @@ async fn planned(api: &ApiState, ask: &Arc<Ask>, snapshot: &Arc<Snapshot>) -> Re
 
 /// The catalog as it is when this is answered, not as it was, is what there is nothing to do for.
 async fn write(api: &ApiState, plan: &Plan, planned: Offset, by: &Origin) -> Result<(), WriteError> {
-    let changes: Vec<Change> = plan.steps.iter().filter_map(|step| step.change.clone()).collect();
-    if !changes.is_empty() {
-        return api.writer.write_planned(&changes, planned, by).await.map(drop);
+    if plan.changes() > 0 {
+        return api.writer.write_planned(plan, planned, by).await;
     }
     api.catalog.catch_up(&*api.log, CURRENT_WITHIN).await?;
     match api.catalog.snapshot().changed() {
@@ -228,10 +146,17 @@ async fn write(api: &ApiState, plan: &Plan, planned: Offset, by: &Origin) -> Res
     }
 }
 
-fn told(plan: Plan, applied: bool, position: Offset) -> Json<Applied> {
-    let shown =
-        |step: apply::Step| Shown { action: step.verb, kind: step.key.kind.name(), id: step.key.id, diff: step.diff };
-    Json(Applied { plan: plan.steps.into_iter().map(shown).collect(), applied, position })
+fn told(api: &ApiState, plan: Plan, applied: bool, position: Offset) -> Response {
+    let writer = Arc::clone(&api.writer);
+    let shown = move |step: apply::Step| Shown {
+        action: step.verb,
+        kind: step.key.kind.name(),
+        diff: step.diff(writer.keyring()),
+        id: step.key.id,
+    };
+    let rest = [("applied", applied.into()), ("position", position.0.into())];
+    let rest = rest.map(|(name, value): (&str, Value)| (name.to_owned(), value));
+    listed("plan", plan.steps.into_iter().map(shown), rest.into_iter().collect())
 }
 
 /// By its place in the request.
@@ -243,27 +168,7 @@ fn problem(fault: Fault) -> Problem {
     }
 }
 
-/// What was planned over the same catalog fits it: a refusal is of what no plan sees, and names its resource all the same.
-fn refused(error: WriteError, plan: &Plan) -> ApiError {
-    let place = match &error {
-        WriteError::Refused { at, .. } => plan.steps.iter().filter(|step| step.change.is_some()).nth(*at),
-        _ => None,
-    };
-    let mut answer = ApiError::from(error);
-    if let Some((at, kind)) = place.and_then(|step| Some((step.at?, step.key.kind))) {
-        let path = |field: &str| format!("resources[{at}].{}", apply::place(kind, field));
-        answer.details.iter_mut().for_each(|detail| detail.path = path(&detail.path));
-    }
-    answer
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct Exported {
-    resources: Vec<Value>,
-    position: Offset,
-}
-
-async fn export_all(State(api): State<ApiState>, mut params: Params) -> Result<Json<Exported>, ApiError> {
+async fn export_all(State(api): State<ApiState>, mut params: Params) -> Result<Response, ApiError> {
     let org = params.org();
     let kind = params.parsed("kind", |name| {
         let known = || Kind::configuration().map(Kind::name).collect::<Vec<_>>().join(", ");
@@ -272,8 +177,37 @@ async fn export_all(State(api): State<ApiState>, mut params: Params) -> Result<J
     });
     params.finish()?;
     let snapshot = api.snapshot()?;
-    let kinds = Kind::configuration().filter(|one| kind.is_none_or(|kind| kind == *one));
-    let all = kinds.flat_map(|kind| snapshot.all(kind).values());
-    let theirs = all.filter(|one| org.as_ref().is_none_or(|org| one.org() == Some(org)));
-    Ok(Json(Exported { resources: theirs.map(apply::exported).collect(), position: snapshot.changed() }))
+    let position = ("position".to_owned(), snapshot.changed().0.into());
+    let kinds = Kind::configuration().filter(|one| kind.is_none_or(|kind| kind == *one)).collect();
+    let all = Walk { snapshot, kinds, at: None, next: VecDeque::new() };
+    let theirs = all.filter(move |one| org.as_ref().is_none_or(|org| one.org() == Some(org)));
+    Ok(listed("resources", theirs.map(|one| apply::exported(&one)), [position].into_iter().collect()))
+}
+
+/// The resources of some kinds, a few at a time: a snapshot lends them only while it is looked at.
+struct Walk {
+    snapshot: Arc<Snapshot>,
+    kinds: VecDeque<Kind>,
+    /// Of the first of the kinds, the last that was taken.
+    at: Option<ResourceId>,
+    next: VecDeque<Resource>,
+}
+
+impl Iterator for Walk {
+    type Item = Resource;
+
+    fn next(&mut self) -> Option<Resource> {
+        while self.next.is_empty() {
+            let all = self.snapshot.all(*self.kinds.front()?);
+            match &self.at {
+                None => self.next.extend(all.values().take(AT_ONCE).cloned()),
+                Some(at) => self.next.extend(all.iter_from(at).skip(1).take(AT_ONCE).map(|(_, one)| one.clone())),
+            }
+            self.at = self.next.back().map(|one| one.key().id);
+            if self.at.is_none() {
+                self.kinds.pop_front();
+            }
+        }
+        self.next.pop_front()
+    }
 }
