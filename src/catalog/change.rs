@@ -53,11 +53,7 @@ impl Action {
     /// Is the resource read anew from JSON?
     const fn is_written(&self) -> bool {
         match self {
-            Action::Create(_)
-            | Action::Replace(_)
-            | Action::Merge(_)
-            | Action::Restore(_)
-            | Action::Remake(_) => true,
+            Action::Create(_) | Action::Replace(_) | Action::Merge(_) | Action::Restore(_) | Action::Remake(_) => true,
             Action::SetActive(_) | Action::Delete | Action::Reseal => false,
         }
     }

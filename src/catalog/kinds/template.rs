@@ -8,7 +8,6 @@ use crate::catalog::kind::Kind;
 use crate::catalog::kinds::head::{Head, about, headed};
 use crate::catalog::resource::Spec;
 
-
 /// Fields of an integration, to be completed by whoever makes one of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Template {
