@@ -1,4 +1,4 @@
-"""Prepares a gateway for scripts/contract: two organizations, and a person of the first, whose token is printed."""
+"""Prepares a gateway for scripts/contract: two organizations, and two people of the first, whose tokens are printed."""
 
 import json
 import os
@@ -36,7 +36,8 @@ def until_ready():
 until_ready()
 for org in ("648", "649"):
     ask("POST", "/api/v1/admin/organizations", {"orgId": org, "name": f"Organization {org}"})
-person = {"id": "ada", "email": "ada@clinic.example", "role": "USER", "orgId": "648", "password": PASSWORD}
-ask("POST", "/api/v1/admin/users", person)
-login = ask("POST", "/api/v1/auth/login", {"email": person["email"], "password": PASSWORD})
-print(login["token"])
+for name in ("ada", "bo"):
+    email = f"{name}@clinic.example"
+    person = {"id": name, "email": email, "role": "USER", "orgId": "648", "password": PASSWORD}
+    ask("POST", "/api/v1/admin/users", person)
+    print(ask("POST", "/api/v1/auth/login", {"email": email, "password": PASSWORD})["token"])

@@ -78,7 +78,7 @@ fn field(fields: &mut Fields) -> Option<Field> {
     let path = fields.text("path", &Text::line(512));
     let types = fields.choices("types", TYPES).unwrap_or_default();
     let samples = fields.value("samples");
-    fields.refine("samples", || json!({"type": "array", "maxItems": 10}));
+    fields.refine("samples", || json!({"type": "array", "items": {}, "maxItems": 10}));
     let samples = match samples {
         None => Vec::new(),
         Some(Value::Array(samples)) if samples.len() <= 10 => samples,
