@@ -28,6 +28,8 @@ mod history;
 mod instances;
 #[path = "gateway/killed.rs"]
 mod killed;
+#[path = "gateway/people.rs"]
+mod people;
 #[path = "gateway/poison.rs"]
 mod poison;
 #[path = "gateway/receivers.rs"]

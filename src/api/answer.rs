@@ -10,6 +10,7 @@ use crate::api::conditions::etag;
 use crate::catalog::keep::{mask, mask_recorded};
 use crate::catalog::kind::Kind;
 use crate::catalog::resource::Resource;
+use crate::model::time::Timestamp;
 
 /// A resource as clients see it: secrets as `***`, without what nobody sees. There is no other way to answer with one.
 #[derive(Debug, Serialize)]
@@ -27,6 +28,20 @@ impl Shown {
     pub fn recorded(kind: Kind, mut json: Value) -> Shown {
         mask_recorded(kind, &mut json);
         Shown(json)
+    }
+
+    /// The id of the resource.
+    pub fn id(&self) -> &str {
+        self.0["id"].as_str().unwrap_or_default()
+    }
+
+    pub fn created_at(&self) -> Option<Timestamp> {
+        self.0["createdAt"].as_str().and_then(Timestamp::parse)
+    }
+
+    /// With what the catalog does not know of it.
+    pub fn tell(&mut self, name: &str, at: Option<Timestamp>) {
+        self.0[name] = serde_json::json!(at);
     }
 
     /// With what is told this once.

@@ -21,7 +21,8 @@ impl Draft {
         let mut problems = Vec::new();
         if let Value::Object(map) = &mut json {
             // A client that sends back what it got changes nothing by them.
-            for name in READ_ONLY.iter().chain(kind.given()) {
+            let told = kind.told().map(|(name, _)| name);
+            for name in READ_ONLY.iter().chain(kind.given()).chain(&told) {
                 map.shift_remove(*name);
             }
             for name in kind.hidden().iter().filter(|name| map.contains_key(**name)) {

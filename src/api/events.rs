@@ -18,8 +18,9 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::api::door::{Access, Answer, Door, Param, form, post as route};
+use crate::api::door::{Access, Answer, Door, Param, answered, form, post as route};
 use crate::api::error::{ApiError, Code};
+use crate::api::limits::Meter;
 use crate::api::params::Params;
 use crate::api::spec::has;
 use crate::ingest::accept::{Ingest, Room, SourceKind};
@@ -60,7 +61,8 @@ pub fn routes(door: &mut Door, ingest: &Arc<Ingest>) {
         .answers(Answer::json(202, "It is durable.", form("Accepted")));
     door.add(single, one, Arc::clone(ingest));
     let many = route("/api/v1/events/batch", Access::Publish)
-        .says("Events", "Takes up to 1,000 events, answered one by one.")
+        .says("Events", "Takes up to 1,000 events, answered one by one. It counts as many as it holds: 429 where those are too many, and then none of \
+             them was taken.")
         .params([org()])
         .body(json!({"oneOf": [batch_of("NewEvent"), form("NewBatch")]}))
         .example(json!({"events": [example(), example()]}))
@@ -156,18 +158,24 @@ async fn one(
 
 async fn batch(
     State(ingest): State<Arc<Ingest>>,
-    params: Params,
+    (params, meter): (Params, Meter),
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let org = org_id(params)?;
     let (body, room) = receive(&ingest, body, BATCH).await?;
     let events = normalise::batch(&request(&ingest, &headers, org.as_ref()), &body)?;
+    // Before anything is accepted: a batch that is refused can be sent again as it is.
+    let standing = meter.count_more(events.len().saturating_sub(1));
+    if let Some(Err(refused)) = standing.map(|standing| standing.check("events of this organization")) {
+        return Ok(answered(refused.into_response(), standing));
+    }
     let answers = ingest.accept_batch(SourceKind::Rest, events, room).await?;
     let accepted = answers.iter().filter(|a| a.is_ok()).count();
     let status = if accepted == 0 { StatusCode::BAD_REQUEST } else { StatusCode::ACCEPTED };
     let results = answers.iter().enumerate().map(Item::of).collect();
-    Ok((status, Json(Batch { accepted, failed: answers.len() - accepted, results })).into_response())
+    let answer = (status, Json(Batch { accepted, failed: answers.len() - accepted, results })).into_response();
+    Ok(answered(answer, standing))
 }
 
 /// The organisation that the query names, where it names one.

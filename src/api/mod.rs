@@ -24,6 +24,7 @@ mod streamed;
 mod swagger;
 #[cfg(test)]
 mod tests;
+mod uses;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,15 +39,17 @@ pub use auth::{Auth, Tokens};
 pub use cors::Origins;
 pub use door::{AdminKey, Credentials, Door, Peer, Proxies};
 pub use error::{ApiError, Code};
-pub use history::{NO_LONGER_DEAD, Redrives};
+pub use history::{NO_LONGER_DEAD, Views};
 pub use limits::{Limits, Rate, Rates};
 pub use probes::{Health, Part};
+pub use uses::Uses;
 
 use crate::api::age::{Ages, aged};
 use crate::api::door::{Access, Budget, Known, Route, identify};
 use crate::catalog::resource::{Body, Resource};
 use crate::catalog::{Catalog, Snapshot, Writer};
 use crate::history::History;
+use crate::history::redrive::Redrives;
 use crate::model::retry::RetryPolicy;
 use crate::stream::log::Log;
 
@@ -68,6 +71,7 @@ pub struct ApiState {
     pub log: Arc<dyn Log>,
     pub history: Arc<History>,
     pub redrives: Arc<Redrives>,
+    pub views: Arc<Views>,
     pub health: Arc<dyn Health>,
     /// Renders the metrics in Prometheus' text format.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,

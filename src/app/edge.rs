@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::AppError;
 use crate::api::{Edge, Limits, Origins, Proxies, Rate, Rates, Tokens};
+use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::model::time::Clock;
 
-pub(super) fn edge(config: &Config, clock: Arc<dyn Clock>) -> Result<Edge, AppError> {
+pub(super) fn edge(config: &Config, catalog: Arc<Catalog>, clock: Arc<dyn Clock>) -> Result<Edge, AppError> {
     let wrong = |error: crate::config::ConfigError| AppError::Configuration(error.to_string());
     let every = |most, seconds| Rate { most, per: Duration::from_secs(seconds) };
     let rates = Rates {
@@ -17,7 +18,7 @@ pub(super) fn edge(config: &Config, clock: Arc<dyn Clock>) -> Result<Edge, AppEr
         publish: every(config.limits.publish_per_second, 1),
     };
     Ok(Edge {
-        limits: Arc::new(Limits::new(rates, clock)),
+        limits: Arc::new(Limits::new(rates, catalog, clock)),
         proxies: Arc::new(Proxies(config.http.proxies().map_err(wrong)?)),
         origins: Arc::new(Origins(config.http.origins().map_err(wrong)?)),
         swagger_ui: config.http.swagger_ui,

@@ -13,7 +13,6 @@ use crate::catalog::change::{Action, Change, Condition, Refusal};
 use crate::catalog::kind::{Key, Kind};
 use crate::catalog::{Catalog, WriteError, Writer};
 use crate::config::Config;
-use crate::model::time::{Clock, SystemClock};
 
 /// The same in every process: of several that begin at once, one makes it.
 const ID: &str = "admin";
@@ -67,7 +66,7 @@ impl FirstAdmin {
         let Some(clear) = self.password.clone().or(made_up.clone()) else { return Ok(None) };
         let hash = means.auth.passwords.hash(clear).await.map_err(|error| error.message)?;
         let user = json!({"id": ID, "email": self.email, "name": "First administrator", "role": "ADMIN",
-            "passwordHash": hash, "tokensFrom": SystemClock.now()});
+            "passwordHash": hash});
         let key = Key::of(Kind::User, ID).ok_or("the id of the first administrator is none")?;
         let change = Change { key, condition: Condition::None, action: Action::Create(user) };
         let by = Origin { actor: "first-start".to_owned(), address: None, request_id: None };

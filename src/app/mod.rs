@@ -22,7 +22,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, AdminKey, ApiState, Auth, Credentials, Door, Edge};
+use crate::api::{self, AdminKey, ApiState, Auth, Credentials, Door, Edge, Uses};
 use crate::catalog::seal::Keyring;
 use crate::catalog::writer::Limits as WriterLimits;
 use crate::catalog::{Catalog, Follower, Writer};
@@ -30,6 +30,7 @@ use crate::config::Config;
 use crate::deliver::egress::AllowError;
 use crate::deliver::stage::{Deliver, DeliverConfig};
 use crate::history::History;
+use crate::history::redrive::Redrives;
 use crate::ingest::accept::Ingest;
 use crate::lanes::runner::WorkRunner;
 use crate::matching::Match;
@@ -54,6 +55,8 @@ const INGEST_BUDGET: usize = 64 << 20;
 /// For how long a broker that is not there is tried before the process gives up.
 const REACH_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long putting a dead letter back waits for its turn, and for history to know what was put back before.
+const REDRIVEN_WITHIN: Duration = Duration::from_secs(3);
 /// How often what metrics gathered is folded.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// File descriptors below which a process is warned: each request to a receiver takes one, and so does each client.
@@ -159,8 +162,11 @@ pub async fn serve(config: Config, roles: Roles, extras: Extras, stop: Cancellat
     };
     let admin_key = AdminKey::of(config.admin_key.as_deref());
     let tokens = Arc::new(edge::tokens(&config)?);
-    let credentials = Credentials { admin_key, tokens, catalog: gateway.catalog.clone(), clock: gateway.clock.clone() };
-    let edge = edge::edge(&config, gateway.clock.clone())?;
+    let uses = Arc::new(Uses::default());
+    let (catalog, clock) = (gateway.catalog.clone(), gateway.clock.clone());
+    let credentials = Credentials { admin_key, tokens, catalog, clock, uses: uses.clone() };
+    gateway.keep_uses(&mut tasks, uses, history.clone());
+    let edge = edge::edge(&config, gateway.catalog.clone(), gateway.clock.clone())?;
     let served = Served { credentials, edge, declared: &declared, history, keyring };
     let means = gateway.start_http(&mut tasks, listener, served, (metrics, roles.clone()));
     if roles.has(Role::Api) {
@@ -258,6 +264,14 @@ impl Gateway {
         });
     }
 
+    fn keep_uses(&self, tasks: &mut Tasks, uses: Arc<Uses>, history: Arc<History>) {
+        let stop = self.stop.clone();
+        tasks.task(async move {
+            uses.keep(&history, &stop).await;
+            Ok(())
+        });
+    }
+
     fn start_watch(&self, tasks: &mut Tasks, watch: Watch) {
         let (log, stop) = (self.log.clone(), self.stop.clone());
         tasks.task(async move {
@@ -340,8 +354,9 @@ impl Gateway {
             retry: declared.retry.clone(),
             longest_wait: longest_wait(declared),
             log: self.log.clone(),
+            redrives: Arc::new(Redrives::new(self.log.clone(), history.clone(), REDRIVEN_WITHIN)),
             history,
-            redrives: Arc::default(),
+            views: Arc::default(),
             health: tasks.board.clone(),
             metrics: Arc::new(move || {
                 process.collect();

@@ -1,4 +1,4 @@
-//! Who changed what: a record beside each change of the catalog, in the same transaction.
+//! Who changed what: a record beside each change of the catalog, in the same transaction. And who has seen which payload.
 
 use std::net::IpAddr;
 
@@ -36,11 +36,13 @@ pub enum Deed {
     Restore,
     /// The secrets were sealed under another key.
     Reseal,
+    /// Somebody has seen a payload. Of no resource: `id` is that of the event, the delivery or the rejected records.
+    View,
 }
 
 impl Deed {
     /// The words of all.
-    pub const WORDS: &str = "CREATE, UPDATE, ENABLE, DISABLE, DELETE, RESTORE, RESEAL";
+    pub const WORDS: &str = "CREATE, UPDATE, ENABLE, DISABLE, DELETE, RESTORE, RESEAL, VIEW";
 }
 
 /// A change that is to be written, with what it comes to.
@@ -62,7 +64,7 @@ pub struct Entry {
     pub kind: String,
     pub id: String,
     pub org_id: Option<String>,
-    /// As it is afterwards or, deleted, as it was.
+    /// As it is afterwards or, deleted, as it was. 0: of no resource.
     pub version: u64,
     pub before: Option<Value>,
     pub after: Option<Value>,
@@ -76,7 +78,7 @@ impl From<&Action> for Deed {
             Action::SetActive(true) => Deed::Enable,
             Action::SetActive(false) => Deed::Disable,
             Action::Delete => Deed::Delete,
-            Action::Restore(_) => Deed::Restore,
+            Action::Restore(_) | Action::Remake(_) => Deed::Restore,
             Action::Reseal => Deed::Reseal,
         }
     }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::catalog::kind::{Key, Kind};
-use crate::catalog::resource::{Resource, Revision};
+use crate::catalog::resource::{Resource, Revision, Succession};
 use crate::catalog::seal::Keyring;
 use crate::catalog::snapshot::Snapshot;
 use crate::catalog::{keep, merge};
@@ -41,8 +41,10 @@ pub enum Action {
     Merge(Value),
     SetActive(bool),
     Delete,
-    /// An earlier version of it as its record held it, back; of what was deleted too. See `keep::revive`.
+    /// An earlier version of it as its record held it, back. See `keep::revive`.
     Restore(Value),
+    /// A version of what was deleted, back: whatever recognizes somebody is made anew in it.
+    Remake(Value),
     /// Its secrets under the key that seals now.
     Reseal,
 }
@@ -51,7 +53,7 @@ impl Action {
     /// Is the resource read anew from JSON?
     const fn is_written(&self) -> bool {
         match self {
-            Action::Create(_) | Action::Replace(_) | Action::Merge(_) | Action::Restore(_) => true,
+            Action::Create(_) | Action::Replace(_) | Action::Merge(_) | Action::Restore(_) | Action::Remake(_) => true,
             Action::SetActive(_) | Action::Delete | Action::Reseal => false,
         }
     }
@@ -151,15 +153,15 @@ impl Change {
         let Basis { snapshot, now, keyring } = basis;
         let was = snapshot.get(&self.key).cloned();
         match (&self.action, &was) {
-            (Action::Create(_), Some(_)) => return Err(Refusal::Exists(self.key.clone())),
+            (Action::Create(_) | Action::Remake(_), Some(_)) => return Err(Refusal::Exists(self.key.clone())),
             (Action::Create(json), None) => return self.make(json, basis),
-            (Action::Restore(json), None) if self.condition == Condition::None => return self.make(json, basis),
+            (Action::Remake(json), None) if self.condition == Condition::None => return self.make(json, basis),
             _ => {}
         }
         let was = was.ok_or_else(|| Refusal::NotFound(self.key.clone()))?;
         self.check_version(&was)?;
         let is = match &self.action {
-            Action::Create(json) | Action::Replace(json) => {
+            Action::Create(json) | Action::Remake(json) | Action::Replace(json) => {
                 let mut json = json.clone();
                 keep::keep(&mut json, &was);
                 self.read(json, Some(&was), basis)?
@@ -186,7 +188,9 @@ impl Change {
                 is => is,
             },
         };
-        Ok(Decision::Put { is: is.revised(next(&was, now)), was: Some(was) })
+        let is_restored = matches!(self.action, Action::Restore(_));
+        let how = Succession { created_at: was.revision.created_at, now, is_restored };
+        Ok(Decision::Put { is: is.succeeding(&was, &how).revised(next(&was, now)), was: Some(was) })
     }
 
     fn make(&self, json: &Value, basis: Basis) -> Result<Decision, Refusal> {

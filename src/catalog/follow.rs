@@ -22,6 +22,9 @@ use crate::telemetry::metrics::{CATALOG_POSITION, CATALOG_UNREADABLE};
 pub(super) const PARTITION: Partition = Partition(0);
 
 const BATCH: usize = 1_000;
+/// Fewer records are decoded by one thread, more by several.
+const FEW: usize = 200;
+const THREADS: usize = 4;
 const POLL: Duration = Duration::from_secs(1);
 /// Between tries while the log is away.
 const PAUSES: [Duration; 4] =
@@ -110,7 +113,8 @@ impl Follower {
         loop {
             let batch = reader.next(BATCH, POLL).await?;
             if batch.position > self.working.position() {
-                batch.records.iter().for_each(|received| self.apply(received));
+                let decoded = decode(&batch.records);
+                batch.records.iter().zip(decoded).for_each(|(received, decoded)| self.apply(received, decoded));
                 self.working.advance(batch.position);
                 self.publish_if_whole();
             } else if self.working.position() < self.whole_at {
@@ -140,8 +144,8 @@ impl Follower {
     }
 
     /// Applies a record. One that cannot be read leaves its resource as it was.
-    fn apply(&mut self, received: &Received) {
-        if let Err(problem) = apply(received, &mut self.working) {
+    fn apply(&mut self, received: &Received, decoded: Decoded) {
+        if let Err(problem) = apply(received, decoded, &mut self.working) {
             let key = received.record.key.as_deref().map(String::from_utf8_lossy);
             let Problem { path, message } = problem;
             tracing::warn!(offset = %received.offset, ?key, path, message, "a catalog record cannot be read; passed over");
@@ -160,20 +164,55 @@ fn end_of_write(received: &Received) -> Offset {
     Offset(received.offset.0 + 1 + i64::from(more.unwrap_or(0)))
 }
 
-fn apply(received: &Received, snapshot: &mut Snapshot) -> Result<(), Problem> {
+/// What a record says, without the snapshot that it is said to.
+struct Decoded {
+    key: Option<Key>,
+    /// `None`: the resource is gone.
+    resource: Result<Option<Resource>, Problem>,
+}
+
+/// Decodes records, many of them on several threads: a start reads a hundred thousand.
+fn decode(records: &[Received]) -> Vec<Decoded> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
+    if records.len() < FEW || threads == 1 {
+        return records.iter().map(decode_one).collect();
+    }
+    std::thread::scope(|scope| {
+        let parts = records.chunks(records.len().div_ceil(threads));
+        let parts: Vec<_> =
+            parts.map(|part| (part, scope.spawn(|| part.iter().map(decode_one).collect::<Vec<_>>()))).collect();
+        // Decoding does not panic; if it did, here it would be told.
+        let again = |part: &[Received]| part.iter().map(decode_one).collect();
+        parts.into_iter().flat_map(|(part, thread)| thread.join().unwrap_or_else(|_| again(part))).collect()
+    })
+}
+
+fn decode_one(received: &Received) -> Decoded {
     let record = &received.record;
     let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).and_then(Key::parse);
+    let resource = match (&key, &record.value) {
+        (None, _) => Err(Problem::new("", "the key is not `<kind>/<id>` of a kind that this version knows")),
+        (Some(_), None) => Ok(None),
+        (Some(key), Some(value)) => read(key, value).map(Some),
+    };
+    Decoded { key, resource }
+}
+
+fn apply(received: &Received, decoded: Decoded, snapshot: &mut Snapshot) -> Result<(), Problem> {
+    let Decoded { key, resource } = decoded;
     // Who may come in is in no file: a plan outlives a user that is made meanwhile, the first one of a new gateway too.
     if key.as_ref().is_none_or(|key| key.kind.is_configuration()) {
         snapshot.has(received.offset);
     }
-    let key = key.ok_or_else(|| Problem::new("", "the key is not `<kind>/<id>` of a kind that this version knows"))?;
-    let Some(value) = &record.value else {
-        snapshot.remove(&key);
-        return Ok(());
-    };
-    let resource = read(&key, value).inspect_err(|_| snapshot.set_unreadable(&key))?;
-    snapshot.put(resource);
+    match (key, resource) {
+        (_, Ok(Some(resource))) => snapshot.put(resource),
+        (Some(key), Ok(None)) => snapshot.remove(&key),
+        (None, Ok(None)) => {}
+        (key, Err(problem)) => {
+            key.iter().for_each(|key| snapshot.set_unreadable(key));
+            return Err(problem);
+        }
+    }
     Ok(())
 }
 

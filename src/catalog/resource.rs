@@ -36,6 +36,9 @@ pub trait Spec: Clone + PartialEq + fmt::Debug + Send + Sync + 'static {
     /// Fields that the gateway gives: they are shown, and stay as they are whatever a client sends.
     const GIVEN: &'static [&'static str] = &[];
 
+    /// A field that answers have and the catalog has not, and what it tells: a moment, or null.
+    const TOLD: Option<(&'static str, &'static str)> = None;
+
     /// Reads every field; `None` where a required one is missing or wrong.
     fn read(fields: &mut Fields) -> Option<Self>;
 
@@ -72,6 +75,9 @@ pub trait Spec: Clone + PartialEq + fmt::Debug + Send + Sync + 'static {
     /// The catalog has given it this version.
     fn set_version(&mut self, _version: u64) {}
 
+    /// What else changes where this takes the place of `was`, whichever way the change came.
+    fn succeed(&mut self, _was: &Self, _how: &Succession) {}
+
     /// What else does not fit the catalog.
     fn check(&self, _snapshot: &Snapshot) -> Vec<Problem> {
         Vec::new()
@@ -92,6 +98,16 @@ pub struct Revision {
     pub version: u64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+}
+
+/// How a resource takes the place of what it was.
+#[derive(Clone, Copy, Debug)]
+pub struct Succession {
+    /// When the resource was made.
+    pub created_at: Timestamp,
+    pub now: Timestamp,
+    /// It is an earlier version that comes back.
+    pub is_restored: bool,
 }
 
 /// A resource of any kind. Clones share its body.
@@ -123,6 +139,17 @@ macro_rules! kinds {
             };
         }
 
+        impl Resource {
+            /// As it is where it takes the place of `was`, which is of the same kind.
+            pub fn succeeding(mut self, was: &Resource, how: &Succession) -> Resource {
+                match (&mut self.body, &was.body) {
+                    $((Body::$kind(is), Body::$kind(was)) => Arc::make_mut(is).succeed(was, how),)*
+                    _ => {}
+                }
+                self
+            }
+        }
+
         impl Kind {
             /// Reads the JSON form of a resource of this kind.
             ///
@@ -150,6 +177,11 @@ macro_rules! kinds {
             /// Fields that the gateway gives.
             pub const fn given(self) -> &'static [&'static str] {
                 match self { $(Kind::$kind => <$kind as Spec>::GIVEN,)* }
+            }
+
+            /// A field that answers have and the catalog has not, and what it tells.
+            pub const fn told(self) -> Option<(&'static str, &'static str)> {
+                match self { $(Kind::$kind => <$kind as Spec>::TOLD,)* }
             }
 
             /// Does `isActive` mean anything to it?

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::catalog::kinds::OrgUnit;
 use crate::model::ids::{IntegrationId, OrgId, Rid};
 use crate::model::integration::{OutboundIntegration, Scope, WhenDisabled};
-use crate::model::org::{Contact, Organization};
+use crate::model::org::{Contact, OrgLimits, Organization};
 use crate::model::pattern::EventPattern;
 use crate::model::retry::RetryPolicy;
 
@@ -17,6 +17,7 @@ pub fn organization(id: &str) -> Organization {
         description: String::new(),
         labels: BTreeMap::new(),
         contact: Contact::default(),
+        limits: OrgLimits::default(),
     }
 }
 

@@ -83,6 +83,10 @@ fn schema(kind: Kind) -> Value {
         field["readOnly"] = true.into();
         schema["properties"][name] = field;
     }
+    if let Some((name, text)) = kind.told() {
+        schema["properties"][name] =
+            json!({"type": ["string", "null"], "format": "date-time", "description": text, "readOnly": true});
+    }
     schema["title"] = kind.name().into();
     schema["examples"] = json!([example(kind)]);
     schema

@@ -275,6 +275,12 @@ const FLAGS: &[(&str, &str)] = &[
     ("search", "--search"),
     ("status", "--status"),
     ("limit", "--limit"),
+    ("email", "EMAIL"),
+    ("role", "--role"),
+    ("name", "--name"),
+    ("scopes", "--scope"),
+    ("expiresAt", "--expires"),
+    ("password", "the password"),
 ];
 
 /// What is wrong, by the flags that people typed.

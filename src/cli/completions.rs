@@ -68,7 +68,7 @@ mod tests {
     fn no_shell_is_left_without_a_command() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let script = String::from_utf8(script(shell)).unwrap();
-            for command in ["serve", "logs", "redrive", "topology", "completions"] {
+            for command in ["serve", "logs", "redrive", "user", "key", "topology", "completions"] {
                 assert!(script.contains(command), "{shell:?} does not know {command}");
             }
         }

@@ -1,5 +1,6 @@
 //! The command line: arguments, exit codes, what people see.
 
+mod admin;
 mod apply;
 mod bench;
 mod client;
@@ -12,6 +13,7 @@ mod exit;
 mod export;
 mod files;
 mod history;
+mod key;
 mod logs;
 mod moment;
 mod output;
@@ -21,6 +23,7 @@ mod secret;
 mod serve;
 mod tail;
 mod topology;
+mod user;
 mod validate;
 
 use std::path::PathBuf;
@@ -79,6 +82,8 @@ enum Command {
     Tail(tail::Command),
     Logs(logs::Logs),
     Redrive(redrive::Redrive),
+    User(user::User),
+    Key(key::Key),
     Secret(secret::Secret),
     Apply(apply::Apply),
     Export(export::Export),
@@ -104,6 +109,8 @@ pub fn main() -> ExitCode {
         Command::Tail(command) => tail::run(&cli.common, command),
         Command::Logs(command) => logs::run(&cli.common, &command),
         Command::Redrive(command) => redrive::run(&cli.common, &command),
+        Command::User(command) => user::run(&cli.common, &command),
+        Command::Key(command) => key::run(&cli.common, &command),
         Command::Secret(command) => secret::run(&cli.common, &command),
         Command::Apply(command) => apply::run(&cli.common, &command),
         Command::Export(command) => export::run(&cli.common, &command),

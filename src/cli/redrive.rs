@@ -38,7 +38,8 @@ const LONGEST_LINE: u64 = 4_096;
     long_about = "Put dead letters back: each is the same delivery again, its attempts counted on. It keeps its id, by which a receiver \
     knows a repeat.\n\n\
     They are named by the ids of their deliveries, or chosen by --all and what goes with it. One that is no longer dead is told, and \
-    is no failure. The history is asked, which is a second or so behind.\n\n\
+    is no failure. The history is asked, which is a second or so behind: one that was put back is not put back again, and where the history has still \
+    to find out which were, the command waits for it.\n\n\
     The API key is TIDEGATE_ADMIN_KEY, else what `tidegate dev` keeps in the data folder (.tidegate/admin.key).",
     after_help = "Examples:\n  \
     tidegate redrive 01a1ffb3-2102-8879-8232-fe37ac38a16c\n  \

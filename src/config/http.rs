@@ -25,7 +25,7 @@ impl Default for Http {
     }
 }
 
-/// How often each may ask, in one process; 0: as often as they like.
+/// How often each may ask, in one process; 0: as often as they like. The catalog may say otherwise of an organisation.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
@@ -33,7 +33,7 @@ pub struct Limits {
     pub address_per_minute: u32,
     /// Requests a minute of one organisation, but those that bring events in.
     pub org_per_minute: u32,
-    /// Requests a second of one organisation that bring events in.
+    /// Events a second that one organisation brings in.
     pub publish_per_second: u32,
 }
 

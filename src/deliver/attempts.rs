@@ -114,6 +114,9 @@ struct Value<'a> {
     action: Option<&'a str>,
     trigger: &'a str,
     attempt: u32,
+    /// How often it was put back before; attempts made then are counted too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redrives: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_attempts: Option<u32>,
     outcome: Told,
@@ -210,6 +213,7 @@ impl Account<'_> {
             action: delivery.text(header::TG_ACTION),
             trigger: delivery.text(header::TG_TRIGGER).unwrap_or("EVENT"),
             attempt: self.attempt,
+            redrives: (delivery.redrives > 0).then_some(delivery.redrives),
             max_attempts: integration.map(|i| i.retry.max_attempts),
             outcome: self.told,
             status: self.status,

@@ -21,6 +21,8 @@ pub struct Delivery<'a> {
     pub catalog: Option<Offset>,
     /// Attempts made before it was dead and redriven; counting goes on from there.
     pub earlier_attempts: u32,
+    /// How often it was dead and redriven.
+    pub redrives: u32,
     pub received: &'a Received,
 }
 
@@ -63,8 +65,15 @@ impl<'a> Delivery<'a> {
             return Err(NotADelivery::ForeignKey(integration));
         }
         let number = |name| headers.text(name).and_then(|v| v.parse().ok());
-        let earlier_attempts = number(header::TG_ATTEMPT).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
-        Ok(Delivery { id, integration, catalog: number(header::TG_CATALOG).map(Offset), earlier_attempts, received })
+        let count = |name| number(name).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+        Ok(Delivery {
+            id,
+            integration,
+            catalog: number(header::TG_CATALOG).map(Offset),
+            earlier_attempts: count(header::TG_ATTEMPT),
+            redrives: count(header::TG_REDRIVES),
+            received,
+        })
     }
 
     pub fn headers(&self) -> &'a Headers {

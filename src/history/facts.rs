@@ -16,8 +16,8 @@ use crate::model::time::Timestamp;
 use crate::model::topic::Topic;
 use crate::model::trace::trace_id;
 
-/// The steps of one attempt's number. A dead letter says less than the attempt it comes of, and what is put back into
-/// `deliveries` comes after both.
+/// The steps of one attempt's number and one redrive's. A dead letter says less than the attempt it comes of, and what is put
+/// back into `deliveries` comes after both where its record does not say how often that was done.
 #[derive(Clone, Copy)]
 enum Step {
     Skipped = 0,
@@ -28,8 +28,8 @@ enum Step {
     Ended = 5,
 }
 
-fn rank(attempts: u32, step: Step, offset: Offset) -> Rank {
-    Rank { step: i64::from(attempts) * 8 + step as i64, offset: offset.0 }
+fn rank((attempts, redrives): (u32, u32), step: Step, offset: Offset) -> Rank {
+    Rank { attempts, redrives, step: step as u8, offset: offset.0 }
 }
 
 impl Batch {
@@ -131,6 +131,11 @@ fn before(headers: &Headers) -> (u32, Option<ErrorCategory>, Option<String>) {
     }
 }
 
+/// How often it was put back: a number that `deliveries` has, and the dead letter after it.
+pub fn redrives(headers: &Headers) -> u32 {
+    headers.text(header::TG_REDRIVES).and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
 /// A record of `deliveries`: it waits for its first attempt, or, put back, for its next.
 fn delivery(received: &Received) -> Option<Fact> {
     let headers = &received.record.headers;
@@ -152,7 +157,7 @@ fn delivery(received: &Received) -> Option<Fact> {
             delivered_at: None,
         },
         at: received.timestamp,
-        rank: rank(attempts, Step::Queued, received.offset),
+        rank: rank((attempts, redrives(headers)), Step::Queued, received.offset),
     })
 }
 
@@ -165,7 +170,7 @@ fn dead_letter(received: &Received) -> Option<(DeadLetter, Fact)> {
         Some(ErrorCategory::Expired) => Step::ExpiredLetter,
         _ => Step::DeadLetter,
     };
-    fact.rank = rank(fact.state.attempts, step, received.offset);
+    fact.rank.step = step as u8;
     Some((DeadLetter { delivery: fact.id, place: place(received), at: received.timestamp }, fact))
 }
 
@@ -217,6 +222,8 @@ struct Told<'a> {
     trigger: Option<String>,
     #[serde(default)]
     attempt: u32,
+    #[serde(default)]
+    redrives: u32,
     max_attempts: Option<u32>,
     outcome: Outcome,
     status: DeliveryStatus,
@@ -273,7 +280,8 @@ impl Told<'_> {
             delivered_at: (self.outcome == Outcome::Delivered).then_some(ended),
         };
         let (id, at) = (self.delivery_id?, received.timestamp);
-        Some(Fact { id, about, tried: Some(tried), state, at, rank: rank(self.attempt, step, received.offset) })
+        let rank = rank((self.attempt, self.redrives), step, received.offset);
+        Some(Fact { id, about, tried: Some(tried), state, at, rank })
     }
 
     fn attempt(self, received: &Received) -> Option<Attempt> {

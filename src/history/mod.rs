@@ -3,10 +3,12 @@
 //!
 //! * `facts` turns a record into `rows`, `project` follows the topics and writes them, `standing` is what facts about one
 //!   delivery come to, `store` is what a store can do, `sqlite` does it in one file, `handle` is where the API finds it.
+//! * `redrive` puts dead letters back, by what history knows of them.
 
 pub mod facts;
 pub mod handle;
 pub mod project;
+pub mod redrive;
 pub mod rows;
 pub mod sqlite;
 pub mod standing;

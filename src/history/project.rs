@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
@@ -60,21 +60,17 @@ pub struct Project {
     pub pause: Duration,
 }
 
-/// How far each partition is in the store.
-type Positions = Mutex<BTreeMap<(Topic, Partition), Offset>>;
-
 impl Project {
     /// Until `stop`. What was read and not written by then is read again.
     pub async fn run(self, stop: CancellationToken) {
-        let positions = Positions::default();
         let work = async {
             let store = self.until_done("the history is not kept", || (self.open)()).await;
             self.history.set(Ok(store.clone()));
-            tokio::join!(self.follow(&*store, &positions), self.keep(&*store, &positions));
+            tokio::join!(self.follow(&*store), self.keep(&*store));
         };
         stop.run_until_cancelled(work).await;
         // The file is closed when the last request that reads it has its answer.
-        self.history.set(Err(StoreError("the process is ending; try again in a moment".into())));
+        self.history.set(Err(StoreError::Away("the process is ending; try again in a moment".into())));
     }
 
     /// Tries until it is done, and tells of each failure and of its end.
@@ -96,18 +92,18 @@ impl Project {
         }
     }
 
-    async fn follow(&self, store: &dyn Store, positions: &Positions) {
-        let mut from = self.until_done("the history cannot be read", || store.offsets()).await;
+    async fn follow(&self, store: &dyn Store) {
+        let known = self.until_done("the history cannot be read", || store.offsets()).await;
+        self.history.reached(known);
         loop {
-            *positions.lock().unwrap_or_else(PoisonError::into_inner) = from.clone();
-            let Err(error) = self.read_on(store, positions).await;
-            from = positions.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let Err(error) = self.read_on(store).await;
             match error {
                 LogError::OutOfRange { topic, partition, asked, start } if asked != start => {
                     // What was never read is no gap: the log began before the history did.
-                    if from.insert((topic, partition), start).is_some() {
+                    if self.position(topic, partition).is_some() {
                         passed((topic, partition), (asked, start));
                     }
+                    self.history.reached([((topic, partition), start)]);
                 }
                 error => {
                     tracing::debug!(%error, "history waits for the log");
@@ -117,25 +113,28 @@ impl Project {
         }
     }
 
+    fn position(&self, topic: Topic, partition: Partition) -> Option<Offset> {
+        self.history.positions().borrow().get(&(topic, partition)).copied()
+    }
+
     /// Projects what comes, until something goes wrong at the log.
-    async fn read_on(&self, store: &dyn Store, positions: &Positions) -> Result<Infallible, LogError> {
+    async fn read_on(&self, store: &dyn Store) -> Result<Infallible, LogError> {
         let mut places = Vec::new();
         for topic in TOPICS {
             for partition in (0..self.log.partitions(topic).await?).map(Partition) {
-                let known = positions.lock().unwrap_or_else(PoisonError::into_inner).get(&(topic, partition)).copied();
-                places.push((topic, partition, known.unwrap_or(Offset(0))));
+                places.push((topic, partition, self.position(topic, partition).unwrap_or(Offset(0))));
             }
         }
         let mut follower = self.log.follow(places).await?;
         let mut ready = None;
         loop {
             // While one batch is written the next is read, no more than that: what waits for the store is bounded.
-            let (read, ()) = tokio::join!(next(&mut *follower), self.write(store, ready.take(), positions));
+            let (read, ()) = tokio::join!(next(&mut *follower), self.write(store, ready.take()));
             ready = Some(read?);
         }
     }
 
-    async fn write(&self, store: &dyn Store, batch: Option<Batch>, positions: &Positions) {
+    async fn write(&self, store: &dyn Store, batch: Option<Batch>) {
         let Some(batch) = batch.filter(|batch| !batch.offsets.is_empty()) else { return };
         let began = Instant::now();
         self.until_done("the history is not written", || store.write(&batch)).await;
@@ -144,11 +143,11 @@ impl Project {
         for (topic, records) in batch.records {
             counter!(HISTORY_RECORDS, "topic" => topic.name()).increment(records);
         }
-        positions.lock().unwrap_or_else(PoisonError::into_inner).extend(batch.offsets);
+        self.history.reached(batch.offsets);
     }
 
     /// Retention, and how far history is behind.
-    async fn keep(&self, store: &dyn Store, positions: &Positions) {
+    async fn keep(&self, store: &dyn Store) {
         let mut tick = tokio::time::interval(LAG_EVERY);
         let mut pruned: Option<Instant> = None;
         loop {
@@ -157,7 +156,7 @@ impl Project {
                 self.prune(store).await;
                 pruned = Some(Instant::now());
             }
-            let known = positions.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let known = self.history.positions().borrow().clone();
             let mut behind = BTreeMap::new();
             for ((topic, partition), next) in known {
                 if let Ok(end) = self.log.end(topic, partition).await {

@@ -85,8 +85,12 @@ pub struct State {
 /// brokers' clocks differ, so that neither the order of reading nor time can say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank {
-    /// Attempts made, then how far things went after the last one.
-    pub step: i64,
+    /// Attempts made, redrives included.
+    pub attempts: u32,
+    /// How often it was put back: one that ended without a further attempt tells by that alone that it lives again.
+    pub redrives: u32,
+    /// How far things went after the last attempt.
+    pub step: u8,
     /// The record's offset in its topic: later records of one kind replace earlier ones.
     pub offset: i64,
 }
@@ -111,6 +115,8 @@ pub struct Delivery {
     pub about: About,
     pub tried: Tried,
     pub state: State,
+    /// How often it was put back.
+    pub redrives: u32,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }

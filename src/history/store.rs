@@ -18,8 +18,17 @@ pub const SEARCHED: u64 = 10_000;
 
 /// Why the store did not do it: a sentence that says what is wrong, where and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct StoreError(pub String);
+pub enum StoreError {
+    #[error("{0}")]
+    Away(String),
+    /// There is too much to look at for what was asked, which others wait behind.
+    #[error(
+        "it takes longer than {0:?} to find; narrow it down by dates, an organization, an integration, a status or an id"
+    )]
+    Slow(Duration),
+    #[error("too much is asked of it at once; try again in a moment")]
+    Busy,
+}
 
 /// The moments before which rows are no longer kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +130,15 @@ pub struct Lifetime {
     pub made_at: Timestamp,
 }
 
+/// When somebody or something came in last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// `User` or `ApiKey`.
+    pub kind: &'static str,
+    pub id: String,
+    pub at: Timestamp,
+}
+
 /// The last item of a page: the next one begins behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
@@ -200,4 +218,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// The change that led to a version or, where that is no longer kept, the one after it: `Audited::holds` has the version.
     async fn version(&self, of: &Lifetime, version: u64) -> Result<Option<Audited>, StoreError>;
+
+    /// Keeps when each was used last; a moment before the one that is known changes nothing.
+    async fn used(&self, uses: &[Use]) -> Result<(), StoreError>;
+
+    /// When those of a kind were used last; who never was is not among them.
+    async fn uses(&self, kind: &str, ids: &[&str]) -> Result<BTreeMap<String, Timestamp>, StoreError>;
 }

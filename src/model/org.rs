@@ -15,6 +15,18 @@ pub struct Organization {
     pub description: String,
     pub labels: BTreeMap<String, String>,
     pub contact: Contact,
+    pub limits: OrgLimits,
+}
+
+/// How often an organisation may ask, where that is not what the process says of all. 0: as often as it likes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrgLimits {
+    /// All but what brings events in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events_per_second: Option<u32>,
 }
 
 /// How an organisation, or a unit of one, is reached and found.

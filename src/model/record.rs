@@ -148,6 +148,7 @@ pub mod header {
         TG_ERROR = "tg_error",
         TG_STATUS = "tg_status",
         TG_FIRST_AT = "tg_first_at",
+        TG_REDRIVES = "tg_redrives",
         TG_WRITE = "tg_write",
         TG_MORE = "tg_more",
         TG_REASON = "tg_reason",

@@ -100,6 +100,11 @@ impl ManualClock {
         ManualClock(std::sync::atomic::AtomicI64::new(now.0))
     }
 
+    /// Clocks are set back, too.
+    pub fn set(&self, now: Timestamp) {
+        self.0.store(now.0, std::sync::atomic::Ordering::SeqCst);
+    }
+
     pub fn advance(&self, d: Duration) {
         let ms = i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
         self.0.fetch_add(ms, std::sync::atomic::Ordering::SeqCst);

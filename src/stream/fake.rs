@@ -15,7 +15,7 @@ use crate::model::time::Timestamp;
 use crate::model::topic::Topic;
 use crate::stream::log::{
     Batch, Committed, Committer, Credit, Epoch, Flushed, Follower, From, Log, LogError, Member, Membership, Part,
-    PartitionReader, Seat, Signal,
+    PartitionReader, Seat, SeatError, Signal,
 };
 
 #[derive(Clone, Default)]
@@ -30,9 +30,12 @@ struct Shelf {
 struct State {
     shelf: Shelf,
     unsure: bool,
+    away: bool,
     revoked: BTreeSet<(Partition, Epoch)>,
     credit: (usize, usize),
     member: Option<mpsc::Receiver<Signal>>,
+    /// How often a seat was taken: the last to take it has it.
+    seated: usize,
 }
 
 /// The log and the coordinator in one.
@@ -106,6 +109,11 @@ impl FakeLog {
     /// Whether the membership is sure of itself.
     pub fn sure(&self, sure: bool) {
         self.state.lock().unwrap().unsure = !sure;
+    }
+
+    /// Takes what is appended, or is away.
+    pub fn takes(&self, takes: bool) {
+        self.state.lock().unwrap().away = !takes;
     }
 
     /// Retention deletes what lies below `start`.
@@ -227,9 +235,27 @@ impl PartitionReader for Reader {
     }
 }
 
+struct Seated {
+    log: FakeLog,
+    number: usize,
+}
+
+#[async_trait]
+impl Seat for Seated {
+    async fn commit(&mut self, outputs: Vec<Output>) -> Result<(), SeatError> {
+        if self.log.state.lock().unwrap().seated != self.number {
+            return Err(SeatError::Fenced);
+        }
+        self.log.append(outputs).await.map(drop).map_err(SeatError::Log)
+    }
+}
+
 #[async_trait]
 impl Log for FakeLog {
     async fn append(&self, outputs: Vec<Output>) -> Result<Vec<(Partition, Offset)>, LogError> {
+        if self.state.lock().unwrap().away {
+            return Err(LogError::Unavailable("it is away".into()));
+        }
         let place = |o: Output| {
             let received = self.append_at(o.topic, o.partition.unwrap_or_default().0, 0, o.record);
             (received.partition, received.offset)
@@ -278,7 +304,9 @@ impl Log for FakeLog {
     }
 
     async fn seat(&self, _name: &'static str) -> Result<Box<dyn Seat>, LogError> {
-        Err(LogError::Fatal("no seats here".into()))
+        let mut state = self.state.lock().unwrap();
+        state.seated += 1;
+        Ok(Box::new(Seated { log: self.clone(), number: state.seated }))
     }
 
     async fn partitions(&self, _topic: Topic) -> Result<i32, LogError> {

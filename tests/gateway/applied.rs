@@ -1,44 +1,16 @@
 //! Configuration as code between two gateways: out of one, into the other, and files that are wrong.
 
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Stdio;
 
 use reqwest::Method;
-use serde_json::Value;
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
-use tokio::time::timeout;
+use serde_json::{Value, json};
 
+use crate::support::api::Api;
 use crate::support::broker::Broker;
-use crate::support::gateway::{ADMIN_KEY, Setup};
-use crate::support::{LATER, repository, scratch, turn, unique};
-
-struct Ended {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-/// A command as somebody types it beside this gateway.
-async fn tidegate(setup: &Setup, arguments: &[&str], input: &str) -> Ended {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    command.args(arguments).current_dir(repository()).env_clear().kill_on_drop(true);
-    command.env("TIDEGATE_ADMIN_KEY", ADMIN_KEY).env("TIDEGATE_API", format!("http://{}", setup.address()));
-    command.env("ONCALL_SECRET", "s3cret-of-the-example");
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("it can be run");
-    let mut pipe = child.stdin.take().expect("a pipe");
-    let feed = async move {
-        // A command that does not read it has ended, which its code tells.
-        let _ = pipe.write_all(input.as_bytes()).await;
-    };
-    let (ended, ()) = tokio::join!(timeout(LATER, child.wait_with_output()), feed);
-    let ended = ended.expect("it ends").expect("a child");
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    let ended = Ended { code: ended.status.code(), out: text(ended.stdout), err: text(ended.stderr) };
-    eprintln!("tidegate {arguments:?}: {:?}\n{}{}", ended.code, ended.out, ended.err);
-    ended
-}
+use crate::support::command::tidegate;
+use crate::support::gateway::Setup;
+use crate::support::{LATER, scratch, turn, unique, until};
 
 /// What the gateway holds, as the API exports it, secrets sealed.
 async fn catalog(setup: &Setup) -> Value {
@@ -118,4 +90,41 @@ async fn bad_files_change_nothing(setup: &Setup, folder: &Path) {
     }
     std::fs::remove_file(bad).expect("it was there");
     std::fs::remove_file(good).expect("it was there");
+}
+
+/// More than any process reads at once.
+const MANY: u64 = 2_500;
+
+async fn count(api: &Api) -> u64 {
+    let list = api.call(Method::GET, "outbound-integrations?orgId=many&limit=1", None).await.expect("an answer");
+    list.body["total"].as_u64().expect("a total")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_process_ever_answers_with_half_an_apply() {
+    let _turn = turn::beside().await;
+    let broker = Broker::any().await;
+    let one = Setup::new(&broker, "whole");
+    let two = one.another("whole-2");
+    let _first = one.start().await;
+    // The embedded engine has one process.
+    let (_second, other) = match one.data() {
+        None => (Some(two.start().await), two.api()),
+        Some(_) => (None, one.api()),
+    };
+    one.api().org("many").await;
+    let spec = json!({"orgId": "many", "name": "One", "eventType": "*", "targetUrl": "https://erp.example/"});
+    let hook = |n: u64| json!({"kind": "OutboundIntegration", "id": format!("many-{n:05}"), "spec": spec});
+    let all = json!({"resources": (0..MANY).map(hook).collect::<Vec<_>>()});
+    let api = one.api();
+    let applied = api.expect(200, Method::POST, "admin/catalog/apply", Some(&all));
+    let mut seen = BTreeSet::new();
+    let watched = until("all of it elsewhere", LATER, async || {
+        let now = count(&other).await;
+        seen.insert(now);
+        (now == MANY).then_some(())
+    });
+    let (applied, ()) = tokio::join!(applied, watched);
+    assert_eq!(applied.body["applied"], json!(true));
+    assert!(seen.iter().all(|seen| [0, MANY].contains(seen)), "{seen:?}");
 }

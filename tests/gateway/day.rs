@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::api::{Api, event};
 use crate::support::broker::Broker;
+use crate::support::command::tidegate;
 use crate::support::gateway::Setup;
 use crate::support::receiver::hash;
 use crate::support::receiver::{Log, Receiver, Seen};
@@ -56,29 +57,36 @@ fn example_events() -> Vec<Event> {
     example("events.jsonl").lines().map(parse).collect()
 }
 
+/// All files of the example as one text.
+fn example_catalog() -> String {
+    let folder = repository().join("topologies/examples/healthcare");
+    let (mut open, mut files) = (vec![folder], Vec::new());
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(std::fs::read_dir(&path).expect("a folder").map(|entry| entry.expect("an entry").path()));
+        } else if path.extension().is_some_and(|ending| ending == "yaml") {
+            files.push(std::fs::read_to_string(&path).expect("a file"));
+        }
+    }
+    files.join("---\n")
+}
+
 /// Sets the example up with this receiver in the place of port 9900.
-async fn set_up(api: &Api, receiver: &Receiver) -> Vec<Integration> {
-    let text = example("integrations.json").replace("http://127.0.0.1:9900", &receiver.url(""));
-    let all: Value = serde_json::from_str(&text).expect("JSON");
-    for org in all["organizations"].as_array().expect("a list") {
-        api.expect(201, Method::POST, "admin/organizations", Some(org)).await;
-    }
-    let mut made = Vec::new();
-    for body in all["integrations"].as_array().expect("a list") {
-        api.expect(201, Method::POST, "outbound-integrations", Some(body)).await;
-        let text = |value: &Value| value.as_str().expect("a text").to_owned();
-        made.push(Integration {
-            id: text(&body["id"]),
-            org: text(&body["orgId"]),
-            types: body["eventType"]
-                .as_array()
-                .map_or_else(|| vec![text(&body["eventType"])], |l| l.iter().map(text).collect()),
-            path: text(&body["targetUrl"]).replace(&receiver.url(""), ""),
-            method: body["httpMethod"].as_str().unwrap_or("POST").to_owned(),
-            with_event_headers: body["eventHeaders"] != false,
-        });
-    }
-    made
+async fn set_up(setup: &Setup, receiver: &Receiver) -> Vec<Integration> {
+    let text = example_catalog().replace("http://127.0.0.1:9900", &receiver.url(""));
+    let applied = tidegate(setup, &["apply", "-f", "-", "--yes"], &text).await;
+    assert_eq!(applied.code, Some(0), "{}", applied.err);
+    let all = setup.api().expect(200, Method::GET, "outbound-integrations", None).await.body;
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let made = |one: &Value| Integration {
+        id: text(&one["id"]),
+        org: text(&one["orgId"]),
+        types: one["eventType"].as_array().expect("a list").iter().map(text).collect(),
+        path: text(&one["targetUrl"]).replace(&receiver.url(""), ""),
+        method: text(&one["httpMethod"]),
+        with_event_headers: one["eventHeaders"] != false,
+    };
+    all["integrations"].as_array().expect("a list").iter().map(made).collect()
 }
 
 /// One by one, then in batches, each line as it is.
@@ -149,7 +157,7 @@ async fn what_comes_in_by_any_way_arrives_once_as_it_was() {
     let setup = Setup::new(&broker, "day").without("TIDEGATE_TOPOLOGY__PROFILE");
     let gateway = setup.start().await;
     let api = gateway.api();
-    let integrations = set_up(&api, &receiver).await;
+    let integrations = set_up(&setup, &receiver).await;
     let all = example_events();
     let topic = setup.topic("events");
     by_rest(&api, &all).await;

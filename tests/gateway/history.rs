@@ -1,5 +1,7 @@
 //! The history tells what happened, and tells the same when it is made anew.
 
+use std::path::PathBuf;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -103,4 +105,66 @@ async fn a_history_that_is_dropped_and_made_anew_tells_the_same() {
     assert!(!history_file(&setup).exists());
     let gateway = setup.start().await;
     assert_eq!(answers(&gateway.api(), dead).await, before);
+}
+
+/// The file as it is now, from which `restore` makes it that again.
+fn backup(setup: &Setup) -> Vec<(PathBuf, Option<Vec<u8>>)> {
+    let beside = |end: &str| PathBuf::from(format!("{}{end}", history_file(setup).display()));
+    ["", "-wal", "-shm"].map(beside).into_iter().map(|path| (path.clone(), std::fs::read(path).ok())).collect()
+}
+
+fn restore(files: &[(PathBuf, Option<Vec<u8>>)]) {
+    for (path, bytes) in files {
+        match bytes {
+            Some(bytes) => std::fs::write(path, bytes).unwrap(),
+            None => drop(std::fs::remove_file(path)),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_is_not_put_back_again_after_a_start_with_a_history_that_is_behind() {
+    let _turn = turn::beside().await;
+    let broker = Broker::any().await;
+    let receiver = Receiver::start().await;
+    let setup = Setup::new(&broker, "history-behind");
+    let mut gateway = setup.start().await;
+    let api = gateway.api();
+    api.org("648").await;
+    let retry = json!({"maxAttempts": 1});
+    api.integration("dead", &receiver.url("/dead"), json!({"eventType": "patient.merged", "retry": retry})).await;
+    receiver.always("/dead", Answer::Status(500));
+    api.publish_all(&events(&ids("bad", 1), "patient.merged")).await;
+    let letters = total(&api, "dlq", 1).await;
+    let id = letters["entries"][0]["id"].as_str().unwrap().to_owned();
+    let retry = format!("dlq/{id}/retry");
+    gateway.terminate();
+    assert_eq!(gateway.ended(LATER).await.code, Some(0));
+    let behind = backup(&setup);
+
+    let mut gateway = setup.start().await;
+    receiver.always("/dead", Answer::Status(200));
+    let api = gateway.api();
+    let answered = until("it is put back", SOON, async || put_back(&api, &retry).await).await;
+    assert_eq!(answered, 202);
+    total(&api, "logs?status=SUCCESS", 1).await;
+    gateway.terminate();
+    assert_eq!(gateway.ended(LATER).await.code, Some(0));
+
+    restore(&behind);
+    let gateway = setup.start().await;
+    let answered = until("it is known to be alive", SOON, async || put_back(&gateway.api(), &retry).await).await;
+    assert_eq!(answered, 409);
+    receiver.look(|log| assert_eq!(log.of("/dead").filter(|seen| seen.delivery == id).count(), 2));
+}
+
+/// What is answered once history knows enough; before that it is 503 with the reason.
+async fn put_back(api: &Api, path: &str) -> Option<u16> {
+    let answer = api.call(Method::POST, path, None).await.ok()?;
+    if answer.status != 503 {
+        return Some(answer.status);
+    }
+    let why = answer.body["error"].as_str().unwrap_or_default();
+    assert!(why.contains("try again"), "{}", answer.body);
+    None
 }

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod broker;
+pub mod command;
 pub mod embedded;
 pub mod gateway;
 pub mod kafka;

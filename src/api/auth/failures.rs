@@ -1,5 +1,8 @@
 //! Wrong passwords make the next try wait: by account and by address, in the memory of one process. With several processes
 //! behind one address who guesses has as many more tries.
+//!
+//! An address from which somebody has logged in before is counted for them alone: a stranger who guesses at an account from
+//! elsewhere does not keep its owner out.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -19,16 +22,25 @@ const OF_ADDRESS: u32 = 20;
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 /// Tries are forgotten when none came for so long.
 const FORGOTTEN: Duration = Duration::from_secs(60 * 60);
+/// From an address where nobody has logged in for so long they are strangers again.
+const STRANGE_AGAIN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Accounts and addresses that are remembered, of each.
 const REMEMBERED: usize = 10_000;
 
 #[derive(Debug)]
 pub struct Failures(Mutex<Tables>);
 
+/// An account, and where somebody tries to log in to it.
+type Place = ([u8; 32], Option<IpAddr>);
+
 #[derive(Debug)]
 struct Tables {
     accounts: Table<[u8; 32]>,
     addresses: Table<Option<IpAddr>>,
+    /// Of those at places that are known.
+    places: Table<Place>,
+    /// When somebody logged in there last.
+    known: HashMap<Place, Timestamp>,
 }
 
 #[derive(Debug)]
@@ -45,7 +57,12 @@ struct Tries {
 
 impl Default for Failures {
     fn default() -> Self {
-        Failures(Mutex::new(Tables { accounts: Table::of(OF_ACCOUNT), addresses: Table::of(OF_ADDRESS) }))
+        Failures(Mutex::new(Tables {
+            accounts: Table::of(OF_ACCOUNT),
+            addresses: Table::of(OF_ADDRESS),
+            places: Table::of(OF_ACCOUNT),
+            known: HashMap::new(),
+        }))
     }
 }
 
@@ -62,26 +79,58 @@ impl Failures {
     pub fn begin(&self, email: &str, address: Option<IpAddr>, now: Timestamp) -> Result<(), Duration> {
         let (account, address) = (account(email), address.map(network));
         let mut tables = self.tables();
-        let wait = tables.accounts.wait(&account, now).max(tables.addresses.wait(&address, now));
+        let place = tables.knows((account, address), now);
+        let wait = match &place {
+            Some(place) => tables.places.wait(place, now),
+            None => tables.accounts.wait(&account, now),
+        };
+        let wait = wait.max(tables.addresses.wait(&address, now));
         if !wait.is_zero() {
             return Err(wait);
         }
-        tables.accounts.count(account, now);
+        match place {
+            Some(place) => tables.places.count(place, now),
+            None => tables.accounts.count(account, now),
+        }
         tables.addresses.count(address, now);
         Ok(())
     }
 
     /// The password was right. Other tries from the address stay counted: who guesses may know a password of their own.
-    pub fn was_right(&self, email: &str, address: Option<IpAddr>) {
+    pub fn was_right(&self, email: &str, address: Option<IpAddr>, now: Timestamp) {
+        let (account, address) = (account(email), address.map(network));
         let mut tables = self.tables();
-        tables.accounts.tries.remove(&account(email));
-        if let Some(tries) = tables.addresses.tries.get_mut(&address.map(network)) {
+        match tables.knows((account, address), now) {
+            Some(place) => drop(tables.places.tries.remove(&place)),
+            None => drop(tables.accounts.tries.remove(&account)),
+        }
+        if let Some(tries) = tables.addresses.tries.get_mut(&address) {
             tries.count = tries.count.saturating_sub(1);
         }
+        tables.meet((account, address), now);
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tables {
+    fn knows(&self, place: Place, now: Timestamp) -> Option<Place> {
+        let last = self.known.get(&place)?;
+        (now.since(*last) < STRANGE_AGAIN).then_some(place)
+    }
+
+    /// Where the address is not known nothing can be.
+    fn meet(&mut self, place: Place, now: Timestamp) {
+        if place.1.is_none() {
+            return;
+        }
+        if self.known.len() >= REMEMBERED && !self.known.contains_key(&place) {
+            let oldest = self.known.iter().min_by_key(|(_, last)| **last).map(|(place, _)| *place);
+            oldest.and_then(|oldest| self.known.remove(&oldest));
+        }
+        self.known.insert(place, now);
     }
 }
 
@@ -164,7 +213,7 @@ mod tests {
         assert_eq!(failures.begin("other@x.example", address(1), T0), Err(Duration::from_secs(1)));
         assert_eq!(failures.begin("other@x.example", address(2), T0), Ok(()));
         // Right for one account: that does not make the address innocent.
-        failures.was_right("3@x.example", address(1));
+        failures.was_right("3@x.example", address(1), T0);
         assert_eq!(failures.begin("other@x.example", address(1), T0), Ok(()));
         assert!(failures.begin("more@x.example", address(1), T0).is_err());
     }
@@ -174,8 +223,43 @@ mod tests {
         let failures = Failures::default();
         for _ in 0..1_000 {
             assert_eq!(failures.begin("ada@x.example", address(1), T0), Ok(()));
-            failures.was_right("ada@x.example", address(1));
+            failures.was_right("ada@x.example", address(1), T0);
         }
+    }
+
+    #[test]
+    fn a_stranger_who_guesses_at_an_account_does_not_keep_its_owner_out() {
+        let failures = Failures::default();
+        assert_eq!(failures.begin("ada@x.example", address(1), T0), Ok(()));
+        failures.was_right("ada@x.example", address(1), T0);
+        for n in 0..5 {
+            assert_eq!(failures.begin("ada@x.example", address(100 + n), T0), Ok(()));
+        }
+        assert!(failures.begin("ada@x.example", address(200), T0).is_err(), "from anywhere else");
+        assert_eq!(failures.begin("Ada@x.example", address(1), T0), Ok(()));
+        failures.was_right("ada@x.example", address(1), T0);
+        assert!(failures.begin("ada@x.example", address(200), T0).is_err(), "that she came in frees no stranger");
+        assert!(failures.begin("bob@x.example", address(1), T0).is_ok());
+        // Who shares the address with her guesses no faster there than anywhere.
+        for _ in 0..5 {
+            assert_eq!(failures.begin("ada@x.example", address(1), T0), Ok(()));
+        }
+        assert!(failures.begin("ada@x.example", address(1), T0).is_err());
+        assert!(failures.begin("ada@x.example", address(1), T0.plus(STRANGE_AGAIN)).is_ok());
+    }
+
+    #[test]
+    fn an_address_that_is_not_known_is_nobodys_home() {
+        let failures = Failures::default();
+        failures.was_right("ada@x.example", None, T0);
+        for _ in 0..5 {
+            assert_eq!(failures.begin("ada@x.example", None, T0), Ok(()));
+        }
+        assert!(failures.begin("ada@x.example", None, T0).is_err());
+        for n in 0..REMEMBERED as u32 + 10 {
+            failures.was_right("ada@x.example", Some(IpAddr::from((n + (10 << 24)).to_be_bytes())), T0);
+        }
+        assert!(failures.tables().known.len() <= REMEMBERED);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use serde_json::json;
 
 use super::forms::{Login, NewPassword, Person, Session};
-use super::{counts_from, password as passwords, revoked_at};
+use super::password as passwords;
 use crate::api::ApiState;
 use crate::api::door::{ClientAddress, Principal};
 use crate::api::error::{ApiError, Code};
@@ -44,7 +44,8 @@ pub async fn login(
     let is_right = state.auth.passwords.is(password, hash).await?;
     match (found, user) {
         (Some(resource), Some(user)) if is_right && user.is_active => {
-            state.auth.failures.was_right(&email, address);
+            state.auth.failures.was_right(&email, address, now);
+            state.credentials.uses.note(&resource.key(), now);
             session(&state, resource, now)
         }
         (_, user) => {
@@ -85,7 +86,8 @@ pub async fn logout(
 ) -> Result<StatusCode, ApiError> {
     params.none()?;
     let was = account(&state, &who)?;
-    let patch = json!({"tokensFrom": revoked_at(&was, state.credentials.clock.now())});
+    let user = user_of(&was).ok_or_else(gone)?;
+    let patch = json!({"tokensFrom": user.tokens_end(was.revision.created_at, state.credentials.clock.now())});
     change(&state, was.key(), (Condition::None, patch), &by).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -108,9 +110,9 @@ pub async fn password(
     if !state.auth.passwords.is(old, user.password_hash.as_deref()).await? {
         return Err(ApiError::invalid(vec![Problem::new("old", "is not the password")]));
     }
-    state.auth.failures.was_right(&user.email, by.address);
+    state.auth.failures.was_right(&user.email, by.address, now);
     let hash = state.auth.passwords.hash(new).await?;
-    let patch = json!({"passwordHash": hash, "tokensFrom": revoked_at(&was, now)});
+    let patch = json!({"passwordHash": hash});
     // The old password was compared with this version of the account.
     let condition = Condition::Versions(vec![was.revision.version]);
     let changed = change(&state, was.key(), (condition, patch), &by).await?;
@@ -129,7 +131,8 @@ async fn change(
 
 fn session(state: &ApiState, resource: &Resource, now: Timestamp) -> Result<Json<Session>, ApiError> {
     let user = user_of(resource).ok_or_else(gone)?;
-    let issued = state.credentials.tokens.issue(&user.id, counts_from(resource), now);
+    let from = user.tokens_count_from(resource.revision.created_at);
+    let issued = state.credentials.tokens.issue(&user.id, from, now);
     let issued = issued.ok_or_else(|| ApiError::unavailable("no token can be made now; try again in a moment"))?;
     Ok(Json(Session::of(issued, &user)))
 }

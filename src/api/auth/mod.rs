@@ -10,8 +10,6 @@ use serde_json::json;
 
 use crate::api::ApiState;
 use crate::api::door::{Access, Answer, Door, form, get, post};
-use crate::catalog::resource::{Body, Resource};
-use crate::model::time::Timestamp;
 use failures::Failures;
 pub(super) use forms::schemas;
 use password::Passwords;
@@ -22,21 +20,6 @@ pub use token::Tokens;
 pub struct Auth {
     pub passwords: Passwords,
     failures: Failures,
-}
-
-/// Since when tokens of this account count: those from before were revoked, or are of another who had the same id.
-pub(super) fn counts_from(resource: &Resource) -> Timestamp {
-    let revoked = match &resource.body {
-        Body::User(user) => user.tokens_from,
-        _ => Timestamp::default(),
-    };
-    revoked.max(resource.revision.created_at)
-}
-
-/// The least moment from which on no token counts that was given out so far. Moments of the clock may repeat, and clocks of
-/// processes differ: that it moves is what revokes.
-pub(super) fn revoked_at(resource: &Resource, now: Timestamp) -> Timestamp {
-    now.max(Timestamp(counts_from(resource).0.saturating_add(1)))
 }
 
 pub(super) fn routes(door: &mut Door, state: &ApiState) {

@@ -40,7 +40,9 @@ impl Proxies {
     pub fn client(&self, peer: Option<&Peer>, headers: &HeaderMap) -> ClientAddress {
         let Some(Peer(peer)) = peer else { return ClientAddress(None) };
         let mut client = peer.to_canonical();
-        let said: Vec<&str> = headers.get_all(FORWARDED).iter().filter_map(|value| value.to_str().ok()).collect();
+        // What is no text ends the search: to leave it out would let a client hide what proxies wrote beside it.
+        let said = headers.get_all(FORWARDED).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let said: Vec<_> = said.collect();
         for hop in said.iter().flat_map(|value| value.split(',')).rev() {
             if !self.trusts(client) {
                 break;
@@ -73,6 +75,8 @@ pub fn network(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     #[test]
@@ -101,6 +105,16 @@ mod tests {
             assert_eq!(client, ClientAddress(Some(expected.parse().unwrap())), "{peer} {said:?}");
         }
         assert_eq!(proxies.client(None, &HeaderMap::new()), ClientAddress(None));
+    }
+
+    #[test]
+    fn what_a_proxy_wrote_is_not_hidden_by_what_is_no_text() {
+        let proxies = Proxies(vec!["10.0.0.0/8".parse().unwrap()]);
+        let mut headers = HeaderMap::new();
+        headers.append(FORWARDED, "198.51.100.66".parse().unwrap());
+        headers.append(FORWARDED, HeaderValue::from_bytes(b"\xff, 203.0.113.1").unwrap());
+        let client = proxies.client(Some(&Peer("10.0.0.1".parse().unwrap())), &headers);
+        assert_eq!(client, ClientAddress(Some("203.0.113.1".parse().unwrap())));
     }
 
     #[test]

@@ -10,12 +10,13 @@ use axum::response::{IntoResponse as _, Response};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use crate::api::auth::{Tokens, counts_from};
+use crate::api::auth::Tokens;
 use crate::api::door::access::{Grant, Principal, Scopes};
 use crate::api::door::address::Proxies;
 use crate::api::door::guard::answered;
 use crate::api::error::{ApiError, Code};
 use crate::api::limits::{Limits, Subject};
+use crate::api::uses::Uses;
 use crate::catalog::kind::Kind;
 use crate::catalog::resource::Body;
 use crate::catalog::{Catalog, Snapshot};
@@ -48,6 +49,7 @@ pub struct Credentials {
     pub tokens: Arc<Tokens>,
     pub catalog: Arc<Catalog>,
     pub clock: Arc<dyn Clock>,
+    pub uses: Arc<Uses>,
 }
 
 /// The caller of a request, among its extensions: known, or why not.
@@ -77,7 +79,7 @@ pub async fn identify(State(known): State<Known>, mut request: Request, next: Ne
         if !is_in(&known.unlimited) {
             standing = known.limits.count(Subject::Address(client.0));
         }
-        let allowed = standing.map_or(Ok(()), |standing| standing.check("of this address"));
+        let allowed = standing.map_or(Ok(()), |standing| standing.check("requests of this address"));
         let refused = allowed.err().or_else(|| (!is_in(&known.open)).then(|| why.clone()));
         if let Some(refused) = refused {
             return answered(refused.into_response(), standing);
@@ -137,14 +139,18 @@ impl Credentials {
         }
         let snapshot = self.snapshot()?;
         // Found by a digest: who tries keys learns nothing from the time that it takes.
-        let found = snapshot.holder(Kind::ApiKey, &hex(&digest)).and_then(|key| snapshot.get(key));
-        let Some(Body::ApiKey(key)) = found.map(|resource| &resource.body) else { return Err(wrong()) };
+        let found = snapshot.holder(Kind::ApiKey, &hex(&digest)).and_then(|key| Some((key, snapshot.get(key)?)));
+        let Some((own, Body::ApiKey(key))) = found.map(|(own, resource)| (own, &resource.body)) else {
+            return Err(wrong());
+        };
         if !key.is_active {
-            return Err(unauthorized("the key in X-API-Key was revoked"));
+            return Err(unauthorized("the key in X-API-Key is disabled"));
         }
-        if key.expires_at.is_some_and(|end| end <= self.clock.now()) {
+        let now = self.clock.now();
+        if key.has_expired(now) {
             return Err(unauthorized("the key in X-API-Key has expired"));
         }
+        self.uses.note(own, now);
         let grant = Grant::Key(Scopes::of(&key.scopes));
         Ok(Principal { actor: format!("key:{}", key.head.id), grant, org: Some(key.head.org_id.clone()), user: None })
     }
@@ -161,7 +167,7 @@ impl Credentials {
             return Err(unauthorized("the account of this token is disabled"));
         }
         // What a newer catalog has given out, this one may not have read yet.
-        if token.from < counts_from(resource) {
+        if token.from < user.tokens_count_from(resource.revision.created_at) {
             return Err(unauthorized("the token was revoked; log in again"));
         }
         let (actor, grant) = (format!("user:{}", user.id), Grant::User(user.role));

@@ -12,7 +12,7 @@ use crate::api::door::address::ClientAddress;
 use crate::api::door::caller::Caller;
 use crate::api::door::route::Budget;
 use crate::api::error::{ApiError, Code};
-use crate::api::limits::{Limits, Standing, Subject};
+use crate::api::limits::{Limits, Meter, Standing, Subject};
 use crate::api::observe::RequestId;
 use crate::catalog::audit::Origin;
 use crate::model::ids::OrgId;
@@ -41,36 +41,45 @@ pub async fn check(State(rule): State<Rule>, mut request: Request, next: Next) -
         // Only where somebody built a router without the middleware.
         None => return ApiError::new(Code::Unauthorized, "callers are not known here").into_response(),
     };
-    if !principal.grant.may(access) {
-        return ApiError::new(Code::Forbidden, denied(access)).into_response();
+    // What is refused counts too: nobody tries what they may not do as often as they like.
+    let meter = meter(&request, (rule.budget, &principal));
+    let standing = meter.count();
+    let limited = standing.map_or(Ok(()), |standing| standing.check("requests of this organization"));
+    if let Err(refused) = limited.and_then(|()| allowed(access, &principal, request.uri().query())) {
+        return answered(refused.into_response(), standing);
     }
     if let Some(own) = &principal.org {
-        if names_another(request.uri().query().unwrap_or_default(), own) {
-            return ApiError::new(Code::Forbidden, "this credential is of another organization than `orgId` names")
-                .into_response();
-        }
         request.extensions_mut().insert(Bound(own.clone()));
-    }
-    let standing = count(&request, (rule.budget, &principal));
-    if let Some(Err(refused)) = standing.map(|standing| standing.check("of this organization")) {
-        return answered(refused.into_response(), standing);
     }
     let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
     let ClientAddress(address) = request.extensions().get().copied().unwrap_or_default();
     request.extensions_mut().insert(Origin { actor: principal.actor.clone(), address, request_id });
+    request.extensions_mut().insert(meter);
     request.extensions_mut().insert(principal);
     answered(next.run(request).await, standing)
 }
 
+/// # Errors
+/// 403: they may not use the route, or ask about another organisation than their own.
+fn allowed(access: Access, principal: &Principal, query: Option<&str>) -> Result<(), ApiError> {
+    if !principal.grant.may(access) {
+        return Err(ApiError::new(Code::Forbidden, denied(access)));
+    }
+    let abroad = |own| names_another(query.unwrap_or_default(), own);
+    match principal.org.as_ref().is_some_and(abroad) {
+        true => Err(ApiError::new(Code::Forbidden, "this credential is of another organization than `orgId` names")),
+        false => Ok(()),
+    }
+}
+
 /// Those who are bound to no organisation look after the gateway: nothing limits them.
-fn count(request: &Request, (budget, principal): (Budget, &Principal)) -> Option<Standing> {
-    let org = principal.org.clone()?;
-    let subject = match budget {
-        Budget::None => return None,
-        Budget::Usual => Subject::Org(org),
-        Budget::Publish => Subject::Publisher(org),
+fn meter(request: &Request, (budget, principal): (Budget, &Principal)) -> Meter {
+    let subject = match (budget, principal.org.clone()) {
+        (Budget::None, _) | (_, None) => None,
+        (Budget::Usual, Some(org)) => Some(Subject::Org(org)),
+        (Budget::Publish, Some(org)) => Some(Subject::Publisher(org)),
     };
-    request.extensions().get::<Arc<Limits>>()?.count(subject)
+    Meter::of(request.extensions().get::<Arc<Limits>>().cloned(), subject)
 }
 
 /// With the headers that tell how often one may ask.

@@ -10,7 +10,7 @@ mod route;
 pub use access::{Access, Principal};
 pub use address::{ClientAddress, Peer, Proxies, network};
 pub use caller::{AdminKey, Credentials, KEY_BEGINS, Known, hex, identify};
-pub use guard::Bound;
+pub use guard::{Bound, answered};
 pub use openapi::{document, form};
 pub use route::{Answer, Budget, Param, Route, delete, get, patch, post, put};
 

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::changes::Changes;
 use super::paging::{self, Paging};
 use super::{one_word, span, store};
 use crate::api::ApiState;
@@ -18,7 +19,7 @@ use crate::catalog::audit::Deed;
 use crate::catalog::diff::{Changed, diff};
 use crate::catalog::kind::Kind;
 use crate::history::rows::Audited;
-use crate::history::store::{AuditFilter, Cursor};
+use crate::history::store::AuditFilter;
 
 /// A change of the configuration.
 #[derive(Serialize, JsonSchema)]
@@ -31,15 +32,15 @@ pub(super) struct Item {
     at: crate::model::time::Timestamp,
     /// Who: `user:ada`, `key:till`, `admin-key`.
     actor: String,
-    /// What was done: `CREATE`, `UPDATE`, `ENABLE`, `DISABLE`, `DELETE`, `RESTORE` or `RESEAL`.
+    /// What was done: `CREATE`, `UPDATE`, `ENABLE`, `DISABLE`, `DELETE`, `RESTORE`, `RESEAL`; or `VIEW`: a payload was seen.
     action: String,
-    /// The kind of the resource.
+    /// The kind of the resource; of a view `Event`, `Delivery` or `Rejected`.
     kind: String,
-    /// The resource.
+    /// The resource; of a view the event, the delivery, or the first and the last of the records.
     resource_id: String,
     /// The organization that it belongs to.
     org_id: Option<String>,
-    /// Its version afterwards or, deleted, the last one.
+    /// Its version afterwards or, deleted, the last one. 0 of a view.
     version: u64,
     /// As it was, secrets masked; null: it was made, or its kind is not known here.
     #[schemars(with = "Option<Value>")]
@@ -82,8 +83,9 @@ pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<J
     };
     let paging = Paging::with_cursor(&mut params);
     params.finish()?;
-    let listed = store(&state)?.audit(&filter, &paging.asked()).await?;
-    Ok(Json(paging.answer("audit", listed, |row| Some(Cursor { at: row.at, id: row.name() }), item)))
+    let changes = Changes::Of(&filter);
+    let listed = changes.page(&*store(&state)?, &paging.asked()).await?;
+    Ok(Json(paging.answer("audit", listed, |row| changes.place(row), item)))
 }
 
 fn word(deed: Deed) -> String {

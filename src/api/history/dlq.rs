@@ -1,9 +1,5 @@
 //! `/api/v1/dlq`: deliveries that no retry mends, and how they come back to life.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -13,51 +9,23 @@ use serde_json::Value;
 
 use super::forms::{self, Entry, Payload, Tried};
 use super::logs::{event_of, filter, listed};
+use super::views::{Viewed, viewed};
 use super::{visible, words};
 use crate::api::ApiState;
 use crate::api::door::Principal;
 use crate::api::error::{ApiError, Code};
 use crate::api::listing::Page;
 use crate::api::params::Params;
-use crate::history::rows::{DeadLetter, Delivery};
+use crate::catalog::audit::Origin;
+use crate::history::redrive::{DEAD, RedriveError};
 use crate::history::store::DeliveryFilter;
 use crate::model::delivery::DeliveryStatus;
-use crate::model::ids::DeliveryId;
-use crate::model::record::{Output, Record, header};
-use crate::model::topic::Topic;
-use crate::stream::log::{From, LogError};
+
+/// The part of `/health`.
+const HISTORY: &str = "history";
 
 /// How a 409 says that there is nothing to put back, in which it differs from those where nobody can.
 pub const NO_LONGER_DEAD: &str = "is no longer dead";
-
-const DEAD: [DeliveryStatus; 2] = [DeliveryStatus::Failed, DeliveryStatus::Abandoned];
-/// For reading a dead letter back from the log.
-const READ_WITHIN: Duration = Duration::from_secs(5);
-
-/// Dead letters that were put back, until history shows it: a second click is not a second delivery. With the attempts that
-/// each had, for a delivery may die again. One process answers history, so that its memory is enough.
-#[derive(Debug, Default)]
-pub struct Redrives(Mutex<BTreeMap<DeliveryId, u32>>);
-
-const REMEMBERED: usize = 100_000;
-
-impl Redrives {
-    /// Whether the caller is the one to put it back.
-    fn claim(&self, delivery: &Delivery) -> bool {
-        let mut claimed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if claimed.get(&delivery.id) == Some(&delivery.state.attempts) {
-            return false;
-        }
-        // Ids are in the order of time: the first is the oldest.
-        while claimed.len() >= REMEMBERED && claimed.pop_first().is_some() {}
-        claimed.insert(delivery.id, delivery.state.attempts);
-        true
-    }
-
-    fn give_back(&self, delivery: &Delivery) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&delivery.id);
-    }
-}
 
 pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<Json<Page<impl Serialize>>, ApiError> {
     let mut statuses: Vec<DeliveryStatus> = words(&mut params, "status", "FAILED, ABANDONED");
@@ -90,7 +58,7 @@ pub async fn one(
     State(state): State<ApiState>,
     Path(id): Path<String>,
     params: Params,
-    who: Principal,
+    (who, by): (Principal, Origin),
 ) -> Result<Json<impl Serialize>, ApiError> {
     let (store, delivery) = visible(&state, &id, params).await?;
     if !DEAD.contains(&delivery.state.status) {
@@ -99,12 +67,16 @@ pub async fn one(
     }
     let attempts = store.attempts(delivery.id).await?;
     let event = event_of(&*store, &delivery, &who).await?;
+    let original_payload = event.and_then(|event| Payload::of(event.payload.as_deref()?));
+    if original_payload.is_some() {
+        viewed(&state, &by, Viewed::delivery(&delivery)).await?;
+    }
     let snapshot = state.catalog.snapshot();
     let now = forms::current(&snapshot, &delivery);
     Ok(Json(Detail {
         // Texts, numbers and times always have a JSON form.
         entry: serde_json::to_value(Entry::of(delivery.clone(), now)).unwrap_or_default(),
-        original_payload: event.and_then(|event| Payload::of(event.payload.as_deref()?)),
+        original_payload,
         attempts: attempts.iter().map(Tried::of).collect(),
     }))
 }
@@ -124,74 +96,44 @@ pub async fn retry(
     Path(id): Path<String>,
     params: Params,
 ) -> Result<(StatusCode, Json<Redriven>), ApiError> {
-    let (store, delivery) = visible(&state, &id, params).await?;
-    let conflict = |why: String| ApiError::new(Code::Conflict, why);
-    if !DEAD.contains(&delivery.state.status) {
-        return Err(conflict(format!("delivery `{id}` {NO_LONGER_DEAD}: it is {}", delivery.state.status)));
+    let (_, delivery) = visible(&state, &id, params).await?;
+    if DEAD.contains(&delivery.state.status) && forms::current(&*state.snapshot()?, &delivery).is_none() {
+        let why = format!("the integration of delivery `{id}` was deleted, so nobody would deliver it");
+        return Err(ApiError::new(Code::Conflict, why));
     }
-    if forms::current(&*state.snapshot()?, &delivery).is_none() {
-        return Err(conflict(format!("the integration of delivery `{id}` was deleted, so nobody would deliver it")));
-    }
-    let letter = store.dead_letter(delivery.id).await?.ok_or_else(|| not_yet(&id))?;
-    if !state.redrives.claim(&delivery) {
-        return Err(conflict(format!("delivery `{id}` {NO_LONGER_DEAD}: it was put back a moment ago")));
-    }
-    match put_back(&state, &delivery, letter).await {
+    match state.redrives.put_back(delivery.id).await {
         Ok(()) => Ok((StatusCode::ACCEPTED, Json(Redriven { id, status: DeliveryStatus::Retrying }))),
-        Err(error) => {
-            // Of unknown outcome it may be there: who tries again then risks a repeat under the same id, not a loss.
-            state.redrives.give_back(&delivery);
-            Err(error)
-        }
+        Err(error) => Err(refusal(&state, &id, &error)),
     }
 }
 
-async fn put_back(state: &ApiState, delivery: &Delivery, letter: DeadLetter) -> Result<(), ApiError> {
-    let record = read(state, delivery, letter).await.map_err(|error| log_error(&error))??;
-    let output = Output { topic: Topic::Deliveries, partition: None, record };
-    state.log.append(vec![output]).await.map(drop).map_err(|error| log_error(&error))
-}
-
-async fn read(state: &ApiState, delivery: &Delivery, letter: DeadLetter) -> Result<Result<Record, ApiError>, LogError> {
-    let (partition, offset) = (letter.place.partition, letter.place.offset);
-    let gone = || {
-        let message =
-            format!("the dead letter of delivery `{}` is gone from the log: retention deleted it", delivery.id);
-        ApiError::new(Code::Conflict, message)
-    };
-    let mut reader = state.log.read(Topic::Dlq, partition, From::At(offset)).await?;
-    let batch = match reader.next(1, READ_WITHIN).await {
-        Err(LogError::OutOfRange { .. }) => return Ok(Err(gone())),
-        other => other?,
-    };
-    let Some(found) = batch.records.into_iter().next() else {
-        return Err(LogError::Unavailable(format!("the dead letter was not read within {READ_WITHIN:?}")));
-    };
-    let text = |name: &str| found.record.headers.text(name);
-    if found.offset != offset || text(header::TG_DELIVERY) != Some(&delivery.id.to_string()) {
-        return Ok(Err(gone()));
-    }
-    // It died again, and history has not met its newest letter yet.
-    if text(header::TG_ATTEMPT).and_then(|n| n.parse().ok()) != Some(delivery.state.attempts) {
-        return Ok(Err(not_yet(&delivery.id.to_string())));
-    }
-    Ok(Ok(found.record))
-}
-
-fn not_yet(id: &str) -> ApiError {
-    ApiError::unavailable(format!("history has not met the dead letter of delivery `{id}` yet; try again in a moment"))
-}
-
-fn log_error(error: &LogError) -> ApiError {
-    tracing::warn!(%error, "a dead letter was not put back");
+/// Whoever asks again after a 503 puts nothing back twice.
+fn refusal(state: &ApiState, id: &str, error: &RedriveError) -> ApiError {
+    let conflict = |why: String| ApiError::new(Code::Conflict, why);
+    let again = |why: String| ApiError::unavailable(format!("{why}; try again in a moment"));
     match error {
-        // Without `Retry-After`: who tries again by itself may deliver it twice.
-        LogError::UnknownOutcome(_) => ApiError::new(
-            Code::ServiceUnavailable,
-            "whether the dead letter was put back is not known: see whether its status changes before trying again",
-        ),
-        _ => ApiError::unavailable(
-            "the dead letter was not put back, for the log is not available; try again in a moment",
-        ),
+        RedriveError::Store(error) => error.clone().into(),
+        RedriveError::Unknown => super::unknown(id),
+        RedriveError::NotDead(_) | RedriveError::JustNow => {
+            conflict(format!("delivery `{id}` {NO_LONGER_DEAD}: {error}"))
+        }
+        RedriveError::Gone => conflict(format!("delivery `{id}` cannot be put back: {error}")),
+        RedriveError::NotYet => again(format!("delivery `{id}` is not put back now: {error}")),
+        RedriveError::Behind(_) => {
+            let ill = state.health.parts().into_iter().find(|part| part.name == HISTORY && !part.ok);
+            let why = ill.map_or_else(String::new, |part| format!(", and it is not kept now: {}", part.detail));
+            again(format!("delivery `{id}` is not put back now: {error}{why}"))
+        }
+        RedriveError::Busy => again(format!("delivery `{id}` is not put back now: {error}")),
+        RedriveError::Unsettled(cause) => {
+            tracing::warn!(%cause, id, "whether a dead letter was put back is not known");
+            ApiError::unavailable(format!(
+                "whether delivery `{id}` was put back is not known yet; who tries again finds out, and puts nothing back twice"
+            ))
+        }
+        RedriveError::Log(error) => {
+            tracing::warn!(%error, id, "a dead letter was not put back");
+            again("the dead letter was not put back, for the log is not available".to_owned())
+        }
     }
 }

@@ -8,12 +8,14 @@ use serde_json::{Value, json};
 
 use super::forms::{self, Event, Log, Payload};
 use super::paging::Paging;
+use super::views::{Viewed, viewed};
 use super::{span, store};
 use crate::api::ApiState;
 use crate::api::door::Principal;
 use crate::api::error::{ApiError, Code};
 use crate::api::listing::Page;
 use crate::api::params::Params;
+use crate::catalog::audit::Origin;
 use crate::history::rows::{Attempt, Delivery, EventRow, Kind, Rejected, Skip};
 use crate::history::store::{Cursor, EventFilter, EventKey, Store};
 use crate::model::delivery::DeliveryStatus;
@@ -70,7 +72,7 @@ pub async fn one(
     State(state): State<ApiState>,
     Path(id): Path<String>,
     mut params: Params,
-    who: Principal,
+    (who, by): (Principal, Origin),
 ) -> Result<Json<impl Serialize>, ApiError> {
     let (org, source) = (params.org(), params.text("source"));
     params.finish()?;
@@ -84,8 +86,12 @@ pub async fn one(
         let now = forms::current(&snapshot, &one);
         Log::of(one, now)
     };
+    let payload = event.payload.as_deref().filter(|_| who.grant.sees_bodies()).and_then(Payload::of);
+    if payload.is_some() {
+        viewed(&state, &by, Viewed { kind: "Event", id: event.id.clone(), org: Some(event.org.clone()) }).await?;
+    }
     Ok(Json(Detail {
-        payload: event.payload.as_deref().filter(|_| who.grant.sees_bodies()).and_then(Payload::of),
+        payload,
         // Texts, numbers and times always have a JSON form.
         event: serde_json::to_value(Event::of(event)).unwrap_or_default(),
         deliveries: deliveries.into_iter().map(form).collect(),

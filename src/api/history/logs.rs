@@ -9,12 +9,14 @@ use serde_json::{Map, Value};
 
 use super::forms::{self, Log, OUTBOUND, Payload, Tried};
 use super::paging::{self, Paging};
+use super::views::{Viewed, viewed};
 use super::{one_word, span, store, visible, words};
 use crate::api::ApiState;
 use crate::api::door::{Param, Principal};
 use crate::api::error::ApiError;
 use crate::api::listing::Page;
 use crate::api::params::Params;
+use crate::catalog::audit::Origin;
 use crate::history::rows::{Attempt, Delivery, EventRow};
 use crate::history::store::{Cursor, DeliveryFilter, EventKey, Store};
 use crate::model::delivery::DeliveryStatus;
@@ -129,7 +131,7 @@ pub async fn one(
     State(state): State<ApiState>,
     Path(id): Path<String>,
     params: Params,
-    who: Principal,
+    (who, by): (Principal, Origin),
 ) -> Result<Json<impl Serialize>, ApiError> {
     let (store, delivery) = visible(&state, &id, params).await?;
     let attempts = store.attempts(delivery.id).await?;
@@ -139,6 +141,9 @@ pub async fn one(
     let mut detail = detail(Log::of(delivery.clone(), now), (&delivery, event.as_ref()), &attempts);
     // A receiver may send back what it was sent.
     detail.response_body = detail.response_body.filter(|_| who.grant.sees_bodies());
+    if detail.original_payload.is_some() || detail.response_body.is_some() {
+        viewed(&state, &by, Viewed::delivery(&delivery)).await?;
+    }
     Ok(Json(detail))
 }
 

@@ -1,18 +1,21 @@
 //! What happened: events, deliveries, dead letters and rejected records, answered from the history store.
 
 pub(super) mod audit;
+pub(super) mod changes;
 mod dlq;
 mod events;
 pub(super) mod forms;
 mod logs;
 pub(super) mod paging;
 mod rejected;
+mod views;
 
 use std::sync::Arc;
 
 use chrono::NaiveDate;
 
-pub use dlq::{NO_LONGER_DEAD, Redrives};
+pub use dlq::NO_LONGER_DEAD;
+pub use views::Views;
 
 use crate::api::ApiState;
 use crate::api::door::{Access, Answer, Door, Param, form, get, post};
@@ -81,7 +84,7 @@ pub(super) fn routes(door: &mut Door, state: &ApiState) {
         .answers(Answer::json(200, "The dead letter.", form("EntryDetail")));
     door.add(one, dlq::one, state.clone());
     let retry = post("/api/v1/dlq/{id}/retry", Access::Write)
-        .says("Dead letters", "Puts a dead letter back: the same delivery, its attempts counted on.")
+        .says("Dead letters", "Puts a dead letter back, once: the same delivery, its attempts counted on. 503 until history knows what was put back before.")
         .params([own()])
         .answers(Answer::json(202, "It will be tried.", form("Redriven")))
         .fails(&[409]);
@@ -96,7 +99,11 @@ pub(super) fn routes(door: &mut Door, state: &ApiState) {
     door.add(list, rejected::list, state.clone());
 
     let list = get("/api/v1/admin/audit", Access::Manage)
-        .says("Audit", "Changes of the configuration, newest first: who, what, from where.")
+        .says(
+            "Audit",
+            "Changes of the configuration and views of payloads, newest first: who, what, from where. A page of large resources ends \
+             early: go on with `nextCursor`.",
+        )
         .params(audit::params())
         .answers(Answer::json(200, "A page.", page("audit", "AuditEntry")));
     door.add(list, audit::list, state.clone());
@@ -113,7 +120,12 @@ fn dates() -> [Param; 2] {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         tracing::debug!(%error, "history could not be asked");
-        let message = format!("history cannot be asked now; events are taken and delivered without it: {error}");
+        let message = match error {
+            StoreError::Away(_) => {
+                format!("history cannot be asked now; events are taken and delivered without it: {error}")
+            }
+            StoreError::Slow(_) | StoreError::Busy => format!("history does not answer this: {error}"),
+        };
         ApiError { retry_after: Some(AGAIN), ..ApiError::new(Code::ServiceUnavailable, message) }
     }
 }
@@ -172,8 +184,11 @@ async fn visible(state: &ApiState, id: &str, mut params: Params) -> Result<(Arc<
     let org = params.org();
     params.finish()?;
     let store = store(state)?;
-    let unknown = || ApiError::new(Code::NotFound, format!("history has no delivery `{id}`"));
-    let found = store.delivery(DeliveryId::parse(id).map_err(|_| unknown())?).await?;
+    let found = store.delivery(DeliveryId::parse(id).map_err(|_| unknown(id))?).await?;
     let found = found.filter(|one| org.is_none_or(|org| one.about.org.as_deref() == Some(org.as_str())));
-    found.map(|found| (store, found)).ok_or_else(unknown)
+    found.map(|found| (store, found)).ok_or_else(|| unknown(id))
+}
+
+fn unknown(id: &str) -> ApiError {
+    ApiError::new(Code::NotFound, format!("history has no delivery `{id}`"))
 }

@@ -8,12 +8,14 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::paging::Paging;
+use super::views::{Viewed, viewed};
 use super::{span, store};
 use crate::api::ApiState;
 use crate::api::door::Principal;
 use crate::api::error::ApiError;
 use crate::api::listing::Page;
 use crate::api::params::Params;
+use crate::catalog::audit::Origin;
 use crate::history::rows::Rejected;
 use crate::history::store::RejectedFilter;
 use crate::model::time::Timestamp;
@@ -60,23 +62,33 @@ pub(super) struct Item {
 pub async fn list(
     State(state): State<ApiState>,
     mut params: Params,
-    who: Principal,
+    (who, by): (Principal, Origin),
 ) -> Result<Json<Page<impl Serialize>>, ApiError> {
     let (since, until) = span(&mut params);
     let (org, stage, reason) = (params.org(), params.text("stage"), params.text("reason"));
     let filter = RejectedFilter { org, stage, reason, since, until };
     let paging = Paging::numbered(&mut params);
     params.finish()?;
+    let org = filter.org.as_ref().map(ToString::to_string);
     let listed = store(&state)?.rejected(&filter, &paging.asked()).await?;
     let sees = who.grant.sees_bodies();
+    // One view for a page.
+    if let (true, Some(first), Some(last)) = (sees, listed.items.first(), listed.items.last()) {
+        let id = if first.place == last.place { name(first) } else { format!("{}..{}", name(first), name(last)) };
+        viewed(&state, &by, Viewed { kind: "Rejected", id, org }).await?;
+    }
     Ok(Json(paging.answer("rejected", listed, |_| None, |row| item(row, sees))))
+}
+
+fn name(row: &Rejected) -> String {
+    format!("{}-{}", row.place.partition, row.place.offset)
 }
 
 fn item(row: Rejected, sees: bool) -> Item {
     let value = String::from_utf8_lossy(row.value.as_deref().unwrap_or_default());
     let payload: String = value.chars().take(SHOWN).collect();
     Item {
-        id: format!("{}-{}", row.place.partition, row.place.offset),
+        id: name(&row),
         stage: row.stage,
         reason: row.reason,
         message: row.message,

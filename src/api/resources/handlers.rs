@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::{Extension, Json};
+use axum::Json;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -13,7 +13,7 @@ use super::found::{Ask, Found};
 use super::issue::issue;
 use crate::api::answer::{self, Shown};
 use crate::api::conditions::if_match;
-use crate::api::door::Bound;
+use crate::api::door::Principal;
 use crate::api::draft::Draft;
 use crate::api::error::ApiError;
 use crate::api::json::JsonBody;
@@ -33,7 +33,9 @@ pub async fn list(State(served): State<Served>, mut params: Params) -> Result<Js
     params.finish()?;
     let snapshot = served.api.snapshot()?;
     let all = snapshot.all(served.of.kind).values().filter(|resource| filter.takes(resource, &listing));
-    Ok(Json(listing.page(served.of.items, all, |resource| served.shown(resource))))
+    let mut page = listing.page(served.of.items, all, |resource| served.shown(resource));
+    served.tell_uses(&mut page.items).await;
+    Ok(Json(page))
 }
 
 pub async fn create(
@@ -65,7 +67,10 @@ pub async fn create(
 }
 
 pub async fn one(State(served): State<Served>, Found(is): Found) -> Response {
-    answer::found(&is, served.shown(&is))
+    let mut shown = [served.shown(&is)];
+    served.tell_uses(&mut shown).await;
+    let [shown] = shown;
+    answer::found(&is, shown)
 }
 
 pub async fn replace(
@@ -111,7 +116,7 @@ pub async fn delete(State(served): State<Served>, (Found(was), headers, by): Ask
 pub async fn duplicate(
     State(served): State<Served>,
     (Found(was), _, by): Ask,
-    bound: Option<Extension<Bound>>,
+    who: Principal,
     body: Option<JsonBody>,
 ) -> Result<Response, ApiError> {
     let kind = served.of.kind;
@@ -131,8 +136,8 @@ pub async fn duplicate(
         Some(org) => draft.default("orgId", || org.as_str().into()),
         None => draft,
     };
-    let draft = match &bound {
-        Some(Extension(Bound(org))) => draft.fix("orgId", org.as_str()),
+    let draft = match &who.org {
+        Some(own) => draft.fix("orgId", own.as_str()),
         None => draft,
     };
     let (key, json) = draft.named()?;
@@ -143,6 +148,20 @@ pub async fn duplicate(
 impl Served {
     pub(super) fn shown(&self, resource: &Resource) -> Shown {
         Shown::of(&self.api.as_it_holds(resource))
+    }
+
+    /// Says when each came in last: what history knows, where it is here. An id that another had before knows nothing of it.
+    async fn tell_uses(&self, shown: &mut [Shown]) {
+        let Some((name, _)) = self.of.kind.told() else { return };
+        let last = {
+            let ids: Vec<&str> = shown.iter().map(Shown::id).collect();
+            let uses = &self.api.credentials.uses;
+            uses.last(&self.api.history, (self.of.kind, &ids)).await.unwrap_or_default()
+        };
+        for one in shown {
+            let at = last.get(one.id()).copied().filter(|at| one.created_at().is_none_or(|made| made <= *at));
+            one.tell(name, at);
+        }
     }
 
     /// A body that says nothing of retries means the topology's.
@@ -168,7 +187,7 @@ impl Served {
         Ok(answer::found(&made, self.shown(&made)))
     }
 
-    async fn write(&self, change: Change, by: &Origin) -> Result<Resource, ApiError> {
+    pub(super) async fn write(&self, change: Change, by: &Origin) -> Result<Resource, ApiError> {
         Ok(self.api.writer.write(change, by).await?)
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::api::ApiState;
-use crate::api::auth::{password, revoked_at};
+use crate::api::auth::password;
 use crate::api::door::{KEY_BEGINS, hex};
 use crate::api::error::ApiError;
 use crate::catalog::kind::Kind;
@@ -23,9 +23,11 @@ const PREFIX: usize = 7;
 pub struct Issued {
     /// Fields that no client can send.
     pub fields: Map<String, Value>,
-    /// What is told this once, under its name.
-    pub once: Option<(&'static str, String)>,
+    pub once: Option<Once>,
 }
+
+/// What is told this once, under its name.
+pub type Once = (&'static str, String);
 
 /// Takes out of the body what is no field of the kind; `was` is the resource that is to be changed.
 pub async fn issue(
@@ -34,24 +36,36 @@ pub async fn issue(
     (body, was): (&mut Value, Option<&Resource>),
 ) -> Result<Issued, ApiError> {
     match (kind, was) {
-        (Kind::User, was) => account(api, body, was).await,
+        (Kind::User, _) => account(api, body).await,
         (Kind::ApiKey, None) => key(),
         _ => Ok(Issued::default()),
     }
 }
 
-/// A password that somebody else sets ends every session that was begun with the old one.
-async fn account(api: &ApiState, body: &mut Value, was: Option<&Resource>) -> Result<Issued, ApiError> {
+/// What comes back of what was deleted: nothing by which anybody was recognized. An account has no password until one is set, a
+/// key is another one.
+pub async fn reissue(api: &ApiState, kind: Kind, state: &mut Value) -> Result<Option<Once>, ApiError> {
+    if kind.hidden().is_empty() {
+        return Ok(None);
+    }
+    if let Value::Object(fields) = &mut *state {
+        kind.hidden().iter().chain(kind.given()).for_each(|name| drop(fields.shift_remove(*name)));
+    }
+    let Issued { fields: made, once } = issue(api, kind, (state, None)).await?;
+    if let Value::Object(fields) = state {
+        fields.extend(made);
+    }
+    Ok(once)
+}
+
+async fn account(api: &ApiState, body: &mut Value) -> Result<Issued, ApiError> {
     let given = body.as_object_mut().and_then(|map| map.shift_remove("password")).filter(|given| !given.is_null());
-    let now = api.credentials.clock.now();
     let mut issued = Issued::default();
     if let Some(given) = given {
         let wrong = |message: String| ApiError::invalid(vec![Problem::new("password", message)]);
         let text = given.as_str().ok_or_else(|| wrong("must be a string".to_owned()))?;
         password::check(text).map_err(wrong)?;
         issued.fields.insert("passwordHash".to_owned(), api.auth.passwords.hash(text.to_owned()).await?.into());
-        let from = was.map_or(now, |was| revoked_at(was, now));
-        issued.fields.insert("tokensFrom".to_owned(), json!(from));
     }
     Ok(issued)
 }

@@ -8,13 +8,14 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Served;
 use super::found::{Found, Sought};
-use crate::api::answer::Shown;
+use super::{Served, issue};
+use crate::api::answer::{self, Shown};
 use crate::api::conditions::if_match;
 use crate::api::door::{Access, Answer, Door, form, get, post};
 use crate::api::error::{ApiError, Code};
 use crate::api::history::audit::{changes, json};
+use crate::api::history::changes::Changes;
 use crate::api::history::paging::{self, Paging};
 use crate::api::history::store;
 use crate::api::json::JsonBody;
@@ -22,14 +23,14 @@ use crate::api::listing::Page;
 use crate::api::params::Params;
 use crate::api::spec::{has, page};
 use crate::catalog::audit::Origin;
-use crate::catalog::change::Action;
+use crate::catalog::change::{Action, Change};
 use crate::catalog::diff::Changed;
 use crate::catalog::fields::Fields;
-use crate::catalog::kind::Key;
+use crate::catalog::kind::{Key, Kind};
 use crate::catalog::resource::Resource;
 use crate::catalog::schema::describe;
 use crate::history::rows::Audited;
-use crate::history::store::{AuditFilter, Cursor, Lifetime, Page as Asked};
+use crate::history::store::{AuditFilter, Lifetime, Page as Asked};
 use crate::model::ids::OrgId;
 use crate::model::problem::Problem;
 use crate::model::time::Timestamp;
@@ -77,15 +78,31 @@ pub(super) fn routes(door: &mut Door, served: &Served, (reads, changes): (Access
             tag,
             format!(
                 "Brings back what one {noun} was at a version, as a new version that has to be valid now; one that was deleted, \
-                 too, unless `If-Match` is sent. A secret that cannot be opened any more stays as it is now."
+                 too, unless `If-Match` is sent. A secret that cannot be opened any more stays as it is now.{}",
+                about_return(kind)
             ),
         )
         .params(super::org_of(kind))
         .body(schema())
         .example(json!({"version": 1}))
-        .answers(Answer::json(200, "As it is now.", form(kind.name())))
+        .answers(Answer::json(200, "As it is now.", issue::told(kind).unwrap_or_else(|| form(kind.name()))))
         .fails(&[409]);
     door.add(back, restore, served.clone());
+}
+
+/// What does not come back with a version.
+fn about_return(kind: Kind) -> &'static str {
+    match kind {
+        Kind::User => {
+            " Every session of the person ends. Who is disabled stays so. Who was deleted comes back without a password: set one \
+             (PATCH `password`)."
+        }
+        Kind::ApiKey => {
+            " A key that is disabled or has expired stays so. One that was deleted comes back as a new key, told here and never \
+             again."
+        }
+        _ => "",
+    }
 }
 
 fn schema() -> Value {
@@ -108,12 +125,9 @@ async fn versions(
     let paging = Paging::with_cursor(&mut params);
     params.finish()?;
     let of = lifetime(&served.visible(&id, org.as_ref())?);
-    let listed = store(&served.api)?.versions(&of, &paging.asked()).await?;
-    let place = |row: &Audited| {
-        let at = Timestamp(i64::try_from(row.version).unwrap_or(i64::MAX));
-        Some(Cursor { at, id: row.name() })
-    };
-    Ok(Json(paging.answer("versions", listed, place, item)))
+    let changes = Changes::Versions(&of);
+    let listed = changes.page(&*store(&served.api)?, &paging.asked()).await?;
+    Ok(Json(paging.answer("versions", listed, |row| changes.place(row), item)))
 }
 
 fn item(row: Audited) -> Item {
@@ -138,12 +152,20 @@ async fn restore(
     let mut fields = Fields::of(body).map_err(ApiError::invalid)?;
     let asked = ask(&mut fields);
     let version = fields.finish(asked).map_err(ApiError::invalid)?;
-    let (key, of) = match sought {
-        Sought::There(is) => (is.key(), lifetime(&is)),
-        Sought::Missing { id, org, error } => served.deleted(&id, org.as_ref(), error).await?,
+    let condition = if_match(&headers);
+    let (id, org, missing) = match sought {
+        Sought::There(is) => {
+            let state = served.state_at(&lifetime(&is), version).await?;
+            return served.change(is.key(), (condition, Action::Restore(state)), &by).await;
+        }
+        Sought::Missing { id, org, error } => (id, org, error),
     };
-    let state = served.state_at(&of, version).await?;
-    served.change(key, (if_match(&headers), Action::Restore(state)), &by).await
+    let (key, of) = served.deleted(&id, org.as_ref(), missing).await?;
+    let mut state = served.state_at(&of, version).await?;
+    let once = issue::reissue(&served.api, key.kind, &mut state).await?;
+    let made = served.write(Change { key, condition, action: Action::Remake(state) }, &by).await?;
+    let shown = once.into_iter().fold(served.shown(&made), |shown, (name, value)| shown.once(name, value));
+    Ok(answer::found(&made, shown))
 }
 
 /// What was of another resource under the same id is not told.

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicUsize;
 
+use super::login::{KEYS, PASSWORD, USERS};
 use super::*;
 use crate::history::rows::Batch;
 use crate::history::sqlite::SqliteStore;
@@ -219,6 +220,90 @@ async fn what_was_deleted_comes_back_and_what_another_had_under_its_id_stays_hid
         "{}",
         back.body
     );
+}
+
+#[tokio::test]
+async fn a_page_of_large_resources_ends_before_it_fills_the_memory_and_none_is_left_out() {
+    let told = Audited::start().await;
+    for n in 0..30 {
+        let state = json!({"text": "x".repeat(400_000)});
+        let entry = json!({"at": "2025-11-21T08:00:00Z", "actor": "user:ada", "address": null, "requestId": null,
+            "action": "UPDATE", "kind": "Later", "id": "x", "orgId": "648", "version": n + 1, "before": state, "after": state});
+        told.keep(100 + n, Record { value: Some(entry.to_string().into()), ..Record::default() }).await;
+    }
+    let (mut pages, mut found, mut cursor) = (0, Vec::new(), String::new());
+    loop {
+        let page = told.api.get(&format!("{AUDIT}?kind=Later&limit=500{cursor}")).await.body;
+        let items = page["audit"].as_array().unwrap();
+        assert!((1..=5).contains(&items.len()), "{}", items.len());
+        found.extend(items.iter().map(|one| one["version"].as_u64().unwrap()));
+        pages += 1;
+        match page["nextCursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!((pages, found), (6, (1..=30).rev().collect::<Vec<u64>>()));
+}
+
+/// The history of an organisation with somebody and a key that works; both at version 1, which is the one that comes back.
+async fn with_ada_and_a_key() -> (Audited, String) {
+    let told = Audited::start().await;
+    let ada = json!({"id": "ada", "email": "ada@x.example", "role": "USER", "orgId": "648", "password": PASSWORD});
+    assert_eq!(told.api.post(USERS, ada).await.status, 201);
+    let made = told.api.post(KEYS, json!({"id": "till", "orgId": "648", "name": "Till", "scopes": ["read"]})).await;
+    (told, made.body["key"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn an_account_that_comes_back_has_neither_its_old_password_nor_its_old_tokens() {
+    let (told, _) = with_ada_and_a_key().await;
+    let (api, ada) = (&told.api, format!("{USERS}/ada"));
+    let token = api.token("ada@x.example", PASSWORD).await;
+    assert_eq!(api.delete(&ada).await.status, 204);
+    api.clock.advance(std::time::Duration::from_secs(1));
+    let back = told.restore(&ada, 1).await;
+    assert_eq!((back.status.as_u16(), &back.body["email"]), (200, &json!("ada@x.example")), "{}", back.body);
+    assert_error(&api.bearing(&token, "GET", INTEGRATIONS, "").await, 401, "UNAUTHORIZED");
+    assert_eq!(api.log_in("ada@x.example", PASSWORD).await.status, 401, "the password went with the account");
+    let set = json!({"password": "a password of now"}).to_string();
+    assert_eq!(api.write("PATCH", &ada, &[], set).await.status, 200);
+    let token = api.token("ada@x.example", "a password of now").await;
+    // A version that comes back over the one that is there ends its sessions too, and keeps its password.
+    assert_eq!(told.restore(&ada, 1).await.status, 200);
+    assert_error(&api.bearing(&token, "GET", INTEGRATIONS, "").await, 401, "UNAUTHORIZED");
+    api.token("ada@x.example", "a password of now").await;
+    assert_eq!(api.post(&format!("{ada}/disable"), json!({})).await.status, 200);
+    let back = told.restore(&ada, 1).await;
+    assert_eq!((back.status.as_u16(), &back.body["isActive"]), (200, &json!(false)), "{}", back.body);
+}
+
+#[tokio::test]
+async fn a_key_that_comes_back_is_another_one() {
+    let (told, old) = with_ada_and_a_key().await;
+    let (api, till) = (&told.api, format!("{KEYS}/till"));
+    let with = |key: &str| {
+        let key = key.to_owned();
+        async move { api.call("GET", INTEGRATIONS, &[("x-api-key", &key)], "").await.status.as_u16() }
+    };
+    assert_eq!(with(&old).await, 200);
+    assert_eq!(api.delete(&till).await.status, 204);
+    api.clock.advance(std::time::Duration::from_secs(1));
+    let back = told.restore(&till, 1).await;
+    assert_eq!((back.status.as_u16(), &back.body["name"]), (200, &json!("Till")), "{}", back.body);
+    let new = back.body["key"].as_str().unwrap_or_else(|| panic!("{}", back.body));
+    assert!(new != old && new.starts_with(back.body["prefix"].as_str().unwrap()), "{}", back.body);
+    assert_eq!((with(&old).await, with(new).await), (401, 200));
+    // Over one that is there: it stays the same key, and is not told again.
+    let again = told.restore(&till, 1).await;
+    assert_eq!((again.status.as_u16(), again.body.get("key"), with(new).await), (200, None, 200));
+    assert_eq!(api.post(&format!("{till}/disable"), json!({})).await.status, 200);
+    assert_eq!((told.restore(&till, 1).await.status.as_u16(), with(new).await), (200, 401), "who is out stays out");
+    assert_eq!(api.post(&format!("{till}/enable"), json!({})).await.status, 200);
+    let end = json!({"expiresAt": "2025-11-21T08:16:00Z"}).to_string();
+    assert_eq!(api.write("PATCH", &till, &[], end).await.status, 200);
+    api.clock.advance(std::time::Duration::from_secs(3_600));
+    assert_eq!((told.restore(&till, 1).await.status.as_u16(), with(new).await), (200, 401), "what is over stays over");
 }
 
 #[tokio::test]

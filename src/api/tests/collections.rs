@@ -27,6 +27,9 @@ async fn every_kind_is_made_listed_read_replaced_and_deleted_by_the_same_routes(
         let mut made = made;
         // Told once.
         made.body.as_object_mut().unwrap().shift_remove("key");
+        if let Some((told, _)) = of.kind.told() {
+            made.body[told] = Value::Null;
+        }
         assert_eq!(api.get(&uri).await.body, made.body, "{}", of.kind);
         let list = api.get(of.path).await.body;
         assert_eq!((&list[of.items][0], &list["total"]), (&made.body, &json!(1)), "{}", of.kind);

@@ -1,9 +1,11 @@
 //! What happened, as a client asks for it, on a store in a folder of its own.
 
+use super::login::PASSWORD;
 use super::*;
 use crate::history::rows::Batch;
 use crate::history::sqlite::SqliteStore;
-use crate::history::store::Store;
+use crate::history::store::{Store, StoreError};
+use crate::model::ids::{Offset, Partition};
 use crate::model::record::{Received, Record};
 use crate::model::topic::Topic;
 
@@ -79,6 +81,7 @@ impl Told {
         batch.take(topic, &received);
         assert_eq!(batch.unreadable, 0, "{topic}");
         self.store.write(&batch).await.unwrap();
+        self.api.history.reached([((topic, received.partition), received.offset.next())]);
     }
 
     async fn get(&self, path: &str) -> Answer {
@@ -155,7 +158,8 @@ async fn a_dead_letter_is_put_back_once() {
     let again = told.retry(DEAD).await;
     assert_eq!((again.status.as_u16(), again.body), (202, json!({"id": DEAD, "status": "RETRYING"})));
     let back = told.api.topics.records(Topic::Deliveries, 0).pop().unwrap();
-    let letter = told.api.topics.records(Topic::Dlq, 0).pop().unwrap();
+    let mut letter = told.api.topics.records(Topic::Dlq, 0).pop().unwrap();
+    letter.record.headers.push("tg_redrives", "1");
     assert_eq!(back.record, letter.record, "the same delivery, its attempts counted on");
     // A second click, before history has met the first.
     assert_error(&told.retry(DEAD).await, 409, "CONFLICT");
@@ -165,6 +169,133 @@ async fn a_dead_letter_is_put_back_once() {
     assert_error(&told.retry(DEAD).await, 409, "CONFLICT");
     assert_eq!(told.get(&format!("logs/{DEAD}")).await.body["status"], "RETRYING");
     assert_eq!(told.get("dlq").await.body["total"], 0);
+}
+
+/// As a process finds it that has just started, and whose history is behind.
+#[tokio::test]
+async fn a_dead_letter_is_not_put_back_by_a_process_that_cannot_know_whether_it_was() {
+    let told = Told::start().await;
+    let unheard = record("bills", "{}", &[("tg_delivery", SENT), ("tg_integration", "bills")]);
+    told.api.topics.append_at(Topic::Deliveries, 0, T0, unheard);
+    let before = told.api.topics.records(Topic::Deliveries, 0).len();
+    let behind = told.retry(DEAD).await;
+    assert_error(&behind, 503, "SERVICE_UNAVAILABLE");
+    assert_eq!(behind.header("retry-after"), "2");
+    let why = behind.body["error"].as_str().unwrap();
+    assert!(why.contains("1 records of `deliveries`") && why.contains(DEAD), "{why}");
+    assert_eq!(told.api.topics.records(Topic::Deliveries, 0).len(), before);
+    told.api.history.reached([((Topic::Deliveries, Partition(0)), Offset(before as i64))]);
+    assert_eq!(told.retry(DEAD).await.status, 202);
+    // Without a history nobody knows.
+    told.api.history.set(Err(StoreError::Away("the disk is full".into())));
+    let away = told.retry(DEAD).await;
+    assert_error(&away, 503, "SERVICE_UNAVAILABLE");
+    assert!(away.body["error"].as_str().unwrap().contains("the disk is full"), "{}", away.body);
+    assert_eq!(told.api.topics.records(Topic::Deliveries, 0).len(), before + 1);
+}
+
+#[tokio::test]
+async fn a_key_that_nobody_uses_any_more_is_seen_and_one_that_is_used_never_writes_to_the_catalog() {
+    let told = Told::start().await;
+    let api = &told.api;
+    let keys = "/api/v1/admin/api-keys";
+    let body = json!({"id": "till", "orgId": "648", "name": "Till", "scopes": ["read"]});
+    let key = api.post(keys, body.clone()).await.body["key"].as_str().unwrap().to_owned();
+    let last = || async { api.get(&format!("{keys}/till")).await.body["lastUsedAt"].clone() };
+    assert_eq!(last().await, Value::Null);
+    let written = api.log.0.written().len();
+    let ask = || async { api.call("GET", INTEGRATIONS, &[("x-api-key", &key)], "").await.status.as_u16() };
+    assert_eq!(ask().await, 200);
+    assert_eq!(last().await, "2025-11-21T08:15:30.250Z", "before it is written");
+    api.uses.flush(&api.history).await;
+    api.clock.advance(std::time::Duration::from_secs(60));
+    assert_eq!((ask().await, last().await), (200, json!("2025-11-21T08:16:30.250Z")));
+    api.uses.flush(&api.history).await;
+    assert_eq!(api.get(keys).await.body["apiKeys"][0]["lastUsedAt"], "2025-11-21T08:16:30.250Z");
+    assert_eq!(api.log.0.written().len(), written);
+    // What is refused is no use, and a client that sends back what it got changes nothing by it.
+    let mut whole = api.get(&format!("{keys}/till")).await.body;
+    whole["isActive"] = false.into();
+    assert_eq!(api.put(&format!("{keys}/till"), whole).await.status, 200);
+    api.clock.advance(std::time::Duration::from_secs(60));
+    assert_eq!((ask().await, last().await), (401, json!("2025-11-21T08:16:30.250Z")));
+    // Another key under the same id was never used.
+    assert_eq!(api.delete(&format!("{keys}/till")).await.status, 204);
+    assert_eq!(api.post(keys, body).await.status, 201);
+    assert_eq!(last().await, Value::Null);
+    api.history.set(Err(StoreError::Away("away".into())));
+    assert_eq!(api.get(keys).await.body["apiKeys"][0]["lastUsedAt"], Value::Null, "and no error without history");
+}
+
+#[tokio::test]
+async fn who_logged_in_last_is_seen_and_a_wrong_password_is_no_log_in() {
+    let told = Told::start().await;
+    let api = &told.api;
+    let users = "/api/v1/admin/users";
+    let ada = json!({"id": "ada", "email": "ada@x.example", "role": "USER", "orgId": "648", "password": PASSWORD});
+    assert_eq!(api.post(users, ada).await.status, 201);
+    let last = || async { api.get(&format!("{users}/ada")).await.body["lastLoginAt"].clone() };
+    assert_eq!(api.log_in("ada@x.example", "wrong horse battery").await.status, 401);
+    assert_eq!(last().await, Value::Null);
+    api.token("ada@x.example", PASSWORD).await;
+    assert_eq!(last().await, "2025-11-21T08:15:30.250Z");
+}
+
+#[tokio::test]
+async fn nobody_sees_a_payload_without_a_trace() {
+    let told = Told::start().await;
+    let seen = || {
+        let records = told.api.topics.records(Topic::Audit, 0);
+        let entry = |r: &Received| serde_json::from_slice::<Value>(r.record.value.as_deref().unwrap()).unwrap();
+        let told = |e: Value| format!("{} {} {} {}", e["actor"], e["action"], e["kind"], e["id"]).replace('"', "");
+        records.iter().map(entry).map(told).collect::<Vec<_>>()
+    };
+    for list in ["logs", "events", "dlq", "logs?search=bills"] {
+        assert_eq!(told.get(list).await.status, 200, "{list}");
+    }
+    assert!(seen().is_empty(), "no list shows payloads: {:?}", seen());
+    for _ in 0..3 {
+        for one in ["events/e%2F1".to_owned(), format!("logs/{DEAD}"), format!("dlq/{DEAD}"), "rejected".to_owned()] {
+            assert_eq!(told.get(&one).await.status, 200, "{one}");
+        }
+    }
+    let delivery = format!("admin-key VIEW Delivery {DEAD}");
+    let expected = ["admin-key VIEW Event e/1", &delivery, "admin-key VIEW Rejected 0-0"];
+    assert_eq!(seen(), expected, "once in ten minutes each");
+    told.api.clock.advance(std::time::Duration::from_secs(600));
+    told.get("events/e%2F1").await;
+    assert_eq!(seen().len(), 4);
+    // It is found in the audit, by who looks after the organisation.
+    let record = told.api.topics.records(Topic::Audit, 0).remove(0);
+    let mut batch = Batch::default();
+    batch.take(Topic::Audit, &record);
+    told.store.write(&batch).await.unwrap();
+    let listed = told.get("admin/audit?action=VIEW&orgId=648&id=e/1").await.body;
+    let entry = &listed["audit"][0];
+    assert_eq!(
+        (&listed["total"], &entry["kind"], &entry["version"]),
+        (&json!(1), &json!("Event"), &json!(0)),
+        "{listed}"
+    );
+    // Who sees none leaves none.
+    let key = json!({"orgId": "648", "name": "k", "scopes": ["read"]});
+    let key = told.api.post("/api/v1/admin/api-keys", key).await.body["key"].as_str().unwrap().to_owned();
+    let blind = told.api.call("GET", "/api/v1/events/e%2F1", &[("x-api-key", &key)], "").await;
+    assert_eq!((&blind.body["payload"], seen().len()), (&Value::Null, 4));
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_to_the_audit_is_not_shown() {
+    let told = Told::start().await;
+    told.api.topics.takes(false);
+    let answer = told.get("events/e%2F1").await;
+    assert_error(&answer, 503, "SERVICE_UNAVAILABLE");
+    assert!(
+        answer.body["error"].as_str().unwrap().contains("audit") && !answer.text.contains("amount"),
+        "{}",
+        answer.text
+    );
+    assert_eq!(told.get("events").await.status, 200);
 }
 
 #[tokio::test]

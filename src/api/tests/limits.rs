@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::api::{Peer, Rate};
+use crate::model::topic::Topic;
 
 fn rates() -> Rates {
     let rate = |most| Rate { most, per: Duration::from_secs(60) };
@@ -28,6 +29,10 @@ impl Api {
         }
         let request = request.extension(Peer(peer.parse::<IpAddr>().unwrap()));
         self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    async fn publish(&self, key: &str, uri: &str, body: &str) -> Answer {
+        self.call("POST", uri, &[("x-api-key", key), ("content-type", "application/json")], body.to_owned()).await
     }
 
     async fn key_of(&self, org: &str) -> String {
@@ -78,13 +83,85 @@ async fn an_organisation_that_asks_too_often_waits_and_still_brings_events_in() 
     assert_error(&refused, 429, "RATE_LIMITED");
     assert_eq!((refused.header("retry-after"), refused.header("ratelimit-limit")), ("20", "3"));
     assert_eq!(read(&theirs).await.header("ratelimit-remaining"), "2");
-    for _ in 0..4 {
-        assert_eq!(api.call("POST", "/api/v1/events", &[("x-api-key", &ours)], "").await.status, 202);
+    for left in ["3", "2", "1", "0"] {
+        let taken = api.publish(&ours, EVENTS, EVENT).await;
+        assert_eq!((taken.status.as_u16(), taken.header("ratelimit-remaining")), (202, left), "{}", taken.body);
     }
-    let refused = api.call("POST", "/api/v1/events", &[("x-api-key", &ours)], "").await;
+    let refused = api.publish(&ours, EVENTS, EVENT).await;
     assert_eq!((refused.status.as_u16(), refused.header("ratelimit-limit")), (429, "4"));
     for _ in 0..20 {
         assert_eq!(api.get(INTEGRATIONS).await.status, 200, "who looks after all is not limited");
+    }
+}
+
+fn batch_of(events: usize) -> String {
+    format!("[{}]", vec![EVENT; events].join(","))
+}
+
+#[tokio::test]
+async fn a_batch_that_is_too_many_events_is_refused_before_any_is_taken() {
+    let api = limited().await;
+    let key = api.key_of("648").await;
+    let batch = format!("{EVENTS}/batch");
+    let headers = |answer: &Answer| {
+        ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"].map(|name| answer.header(name).to_owned())
+    };
+    let taken = api.publish(&key, &batch, &batch_of(3)).await;
+    assert_eq!((taken.status.as_u16(), headers(&taken)), (202, ["4", "1", "45"].map(str::to_owned)), "{}", taken.body);
+    let refused = api.publish(&key, &batch, &batch_of(3)).await;
+    assert_error(&refused, 429, "RATE_LIMITED");
+    assert_eq!((refused.header("retry-after"), headers(&refused)), ("45", ["4", "0", "60"].map(str::to_owned)));
+    assert_eq!(api.topics.records(Topic::Events, 0).len(), 3, "all of a batch, or nothing");
+    api.clock.advance(Duration::from_secs(45));
+    let taken = api.publish(&key, &batch, &batch_of(3)).await;
+    assert_eq!(taken.status, 202, "{}", taken.body);
+}
+
+#[tokio::test]
+async fn what_is_refused_is_not_tried_as_often_as_one_likes() {
+    let api = limited().await;
+    let key = api.key_of("648").await;
+    for _ in 0..3 {
+        let refused = api.call("GET", ORGS, &[("x-api-key", &key)], "").await;
+        assert_error(&refused, 403, "FORBIDDEN");
+        assert_eq!(refused.header("ratelimit-limit"), "3");
+    }
+    assert_error(&api.call("GET", ORGS, &[("x-api-key", &key)], "").await, 429, "RATE_LIMITED");
+}
+
+#[tokio::test]
+async fn what_an_organisation_may_is_changed_while_it_asks() {
+    let api = limited().await;
+    let (ours, theirs) = (api.key_of("648").await, api.key_of("649").await);
+    let uri = format!("{ORGS}/648");
+    let change = |limits: Value| {
+        let (api, uri) = (&api, &uri);
+        async move { api.write("PATCH", uri, &[], json!({"rateLimits": limits}).to_string()).await }
+    };
+    let changed = change(json!({"requestsPerMinute": 1, "eventsPerSecond": 2})).await;
+    assert_eq!((changed.status.as_u16(), &changed.body["rateLimits"]["eventsPerSecond"]), (200, &json!(2)));
+    let read = |key: &str| {
+        let (api, key) = (&api, key.to_owned());
+        async move { api.call("GET", INTEGRATIONS, &[("x-api-key", &key)], "").await }
+    };
+    assert_eq!(read(&ours).await.header("ratelimit-limit"), "1");
+    assert_error(&read(&ours).await, 429, "RATE_LIMITED");
+    assert_eq!(read(&theirs).await.header("ratelimit-limit"), "3", "that of all");
+    assert_eq!(api.publish(&ours, EVENTS, EVENT).await.header("ratelimit-limit"), "2");
+    assert_eq!(change(json!({"requestsPerMinute": 0})).await.status, 200);
+    for _ in 0..10 {
+        let answer = read(&ours).await;
+        assert_eq!((answer.status.as_u16(), answer.header("ratelimit-limit")), (200, ""), "no limit, no header");
+    }
+    assert_eq!(change(Value::Null).await.body["rateLimits"], Value::Null);
+    assert_eq!(read(&ours).await.header("ratelimit-limit"), "3");
+    for (wrong, path) in [
+        (json!({"requestsPerMinute": -1}), "rateLimits.requestsPerMinute"),
+        (json!({"eventsPerSecond": 1_000_001}), "rateLimits.eventsPerSecond"),
+        (json!({"perHour": 1}), "rateLimits.perHour"),
+    ] {
+        let answer = change(wrong).await;
+        assert_eq!((answer.status.as_u16(), answer.paths()), (400, vec![path]));
     }
 }
 

@@ -6,10 +6,10 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 
 use super::*;
 
-const USERS: &str = "/api/v1/admin/users";
-const KEYS: &str = "/api/v1/admin/api-keys";
+pub(super) const USERS: &str = "/api/v1/admin/users";
+pub(super) const KEYS: &str = "/api/v1/admin/api-keys";
 const ME: &str = "/api/v1/auth/me";
-const PASSWORD: &str = "correct horse battery";
+pub(super) const PASSWORD: &str = "correct horse battery";
 
 fn ada() -> Value {
     json!({"id": "ada", "email": "Ada@Clinic.example", "role": "USER", "orgId": "648", "password": PASSWORD})
@@ -24,7 +24,7 @@ impl Api {
         api
     }
 
-    async fn log_in(&self, email: &str, password: &str) -> Answer {
+    pub(super) async fn log_in(&self, email: &str, password: &str) -> Answer {
         let body = json!({"email": email, "password": password}).to_string();
         self.call("POST", "/api/v1/auth/login", &[("content-type", "application/json")], body).await
     }
@@ -146,22 +146,67 @@ async fn what_an_account_is_now_decides_not_what_it_was_when_the_token_was_made(
     };
     let status = |method: &'static str, uri: &'static str| {
         let (api, token) = (&api, &token);
-        async move { api.bearing(token, method, uri, "{}").await.status.as_u16() }
+        async move { api.bearing(token, method, uri, EVENT).await.status.as_u16() }
     };
     assert_eq!(status("POST", "/api/v1/events").await, 202);
+    patch(json!({"name": "Ada", "description": "of the desk", "labels": {"shift": "early"}})).await;
+    assert_eq!(status("POST", "/api/v1/events").await, 202, "words about somebody put nobody out");
     patch(json!({"role": "VIEWER"})).await;
-    assert_eq!((status("POST", "/api/v1/events").await, status("GET", INTEGRATIONS).await), (403, 200));
-    patch(json!({"isActive": false})).await;
     assert_eq!(status("GET", INTEGRATIONS).await, 401);
-    patch(json!({"isActive": true})).await;
-    assert_eq!(status("GET", INTEGRATIONS).await, 200);
-    patch(json!({"password": "set by another"})).await;
-    assert_eq!(status("GET", INTEGRATIONS).await, 401, "whoever had the old password is out");
-    let token = api.token("ada@clinic.example", "set by another").await;
+    let token = api.token("ada@clinic.example", PASSWORD).await;
+    assert_eq!(api.bearing(&token, "GET", INTEGRATIONS, "").await.status, 200);
+    assert_error(&api.bearing(&token, "POST", "/api/v1/events", EVENT).await, 403, "FORBIDDEN");
     assert_eq!(api.delete(&uri).await.status, 204);
     assert_error(&api.bearing(&token, "GET", ME, "").await, 401, "UNAUTHORIZED");
     api.clock.advance(Duration::from_secs(1));
     assert_eq!(api.post(USERS, ada()).await.status, 201);
+    assert_error(&api.bearing(&token, "GET", ME, "").await, 401, "UNAUTHORIZED");
+}
+
+/// What is done to the account of ada, as a request to its collection.
+type Deed = (&'static str, &'static str, Value);
+
+#[tokio::test]
+async fn who_was_put_out_does_not_come_back_in_with_a_token_from_before() {
+    let bulk = |action: &str| ("POST", "/bulk", json!({"action": action, "ids": ["ada"]}));
+    let other = json!({"email": "ada@clinic.example", "role": "VIEWER", "orgId": "648"});
+    let cases: [(&str, Vec<Deed>); 6] = [
+        ("disabled and enabled", vec![("POST", "/ada/disable", json!({})), ("POST", "/ada/enable", json!({}))]),
+        ("disabled and enabled with others", vec![bulk("DISABLE"), bulk("ENABLE")]),
+        (
+            "disabled and enabled by a patch",
+            vec![("PATCH", "/ada", json!({"isActive": false})), ("PATCH", "/ada", json!({"isActive": true}))],
+        ),
+        ("given a password by another", vec![("PATCH", "/ada", json!({"password": "set by another"}))]),
+        ("made a viewer", vec![("PUT", "/ada", other)]),
+        (
+            "made a viewer and a user again",
+            vec![("PATCH", "/ada", json!({"role": "VIEWER"})), ("PATCH", "/ada", json!({"role": "USER"}))],
+        ),
+    ];
+    for (what, deeds) in cases {
+        let api = Api::with_ada().await;
+        let token = api.token("ada@clinic.example", PASSWORD).await;
+        assert_eq!(api.bearing(&token, "GET", ME, "").await.status, 200);
+        for (method, path, body) in deeds {
+            let done = api.write(method, &format!("{USERS}{path}"), &[], body.to_string()).await;
+            assert_eq!(done.status, 200, "{what}: {}", done.body);
+        }
+        let out = api.bearing(&token, "GET", ME, "").await;
+        assert_error(&out, 401, "UNAUTHORIZED");
+        assert!(out.body["error"].as_str().unwrap().contains("revoked"), "{what}: {}", out.body);
+    }
+}
+
+#[tokio::test]
+async fn a_log_out_on_a_process_whose_clock_is_behind_revokes_all_the_same() {
+    let api = Api::with_ada().await;
+    api.clock.advance(Duration::from_secs(60));
+    let early = api.token("ada@clinic.example", PASSWORD).await;
+    assert_eq!(api.bearing(&early, "POST", "/api/v1/auth/logout", "").await.status, 204);
+    let token = api.token("ada@clinic.example", PASSWORD).await;
+    api.clock.set(Timestamp(1_763_712_930_250));
+    assert_eq!(api.bearing(&token, "POST", "/api/v1/auth/logout", "").await.status, 204);
     assert_error(&api.bearing(&token, "GET", ME, "").await, 401, "UNAUTHORIZED");
 }
 
@@ -250,16 +295,17 @@ async fn a_key_is_shown_once_and_opens_what_its_scopes_say() {
     let with = |uri: &'static str| {
         let (api, key) = (&api, &key);
         let method = if uri.ends_with("events") { "POST" } else { "GET" };
-        async move { api.call(method, uri, &[("x-api-key", key)], "").await }
+        let headers = [("x-api-key", key.as_str()), ("content-type", "application/json")];
+        async move { api.call(method, uri, &headers, EVENT).await }
     };
     assert_eq!(with("/api/v1/events").await.status, 202);
     assert_error(&with(INTEGRATIONS).await, 403, "FORBIDDEN");
     assert_error(&with(KEYS).await, 403, "FORBIDDEN");
     assert_error(&with(ME).await, 403, "FORBIDDEN");
     assert_eq!(api.call("POST", &format!("{uri}/disable"), &[("x-api-key", KEY)], "").await.status, 200);
-    let revoked = with("/api/v1/events").await;
-    assert_error(&revoked, 401, "UNAUTHORIZED");
-    assert!(revoked.body["error"].as_str().unwrap().contains("revoked"));
+    let disabled = with("/api/v1/events").await;
+    assert_error(&disabled, 401, "UNAUTHORIZED");
+    assert!(disabled.body["error"].as_str().unwrap().contains("disabled"));
     assert_eq!(api.call("POST", &format!("{uri}/enable"), &[("x-api-key", KEY)], "").await.status, 200);
     api.clock.advance(Duration::from_secs(24 * 3_600));
     assert!(with("/api/v1/events").await.body["error"].as_str().unwrap().contains("expired"));
@@ -285,4 +331,9 @@ async fn people_look_after_the_keys_of_their_own_organisation_alone() {
         assert_error(&answer, 404, "NOT_FOUND");
     }
     assert_error(&api.bearing(&token, "GET", USERS, "").await, 403, "FORBIDDEN");
+    // A copy stays where what it is of is.
+    let copy = format!("{INTEGRATIONS}/bills/duplicate");
+    let abroad = api.bearing(&token, "POST", &copy, r#"{"orgId": "649"}"#).await;
+    assert_eq!((abroad.status.as_u16(), abroad.paths()), (400, vec!["orgId"]), "{}", abroad.body);
+    assert_eq!(api.bearing(&token, "POST", &copy, r#"{"orgId": "648"}"#).await.status, 201);
 }

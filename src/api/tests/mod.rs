@@ -18,6 +18,7 @@ mod walk;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
@@ -27,16 +28,18 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::api::door::{Access, post as route};
 use crate::api::{
-    AdminKey, ApiState, Credentials, Door, Edge, Health, Limits as Often, Origins, Part, Proxies, Rates, Tokens, admin,
-    router,
+    AdminKey, ApiState, Credentials, Door, Edge, Health, Limits as Often, Origins, Part, Proxies, Rates, Tokens, Uses,
+    admin, events, router,
 };
 use crate::catalog::fake::SharedFake;
 use crate::catalog::seal::Keyring;
 use crate::catalog::writer::{Limits, Writer};
 use crate::catalog::{Catalog, Follower};
 use crate::history::History;
+use crate::history::redrive::Redrives;
+use crate::ingest::accept::{Ingest, KnownOrgs};
+use crate::model::ids::{Offset, OrgId};
 use crate::model::retry::RetryPolicy;
 use crate::model::time::{Clock as _, ManualClock, Timestamp};
 use crate::stream::fake::FakeLog;
@@ -46,6 +49,9 @@ const KEY: &str = "a-key-for-tests";
 const SECRET: &str = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=";
 const ORGS: &str = "/api/v1/admin/organizations";
 const INTEGRATIONS: &str = "/api/v1/outbound-integrations";
+const EVENTS: &str = "/api/v1/events";
+/// As a producer sends one.
+const EVENT: &str = r#"{"eventType": "bill.created", "payload": {"amount": 1}}"#;
 
 struct Api {
     router: Router,
@@ -56,6 +62,7 @@ struct Api {
     history: Arc<History>,
     clock: Arc<ManualClock>,
     well: Arc<Wellness>,
+    uses: Arc<Uses>,
     _following: JoinSet<Result<(), LogError>>,
 }
 
@@ -74,13 +81,31 @@ impl Default for Around {
 }
 
 impl Around {
-    fn edge(self, clock: Arc<ManualClock>) -> Edge {
+    fn edge(self, catalog: Arc<Catalog>, clock: Arc<ManualClock>) -> Edge {
         Edge {
-            limits: Arc::new(Often::new(self.rates, clock)),
+            limits: Arc::new(Often::new(self.rates, catalog, clock)),
             proxies: Arc::new(Proxies(vec![self.proxies.parse().unwrap()])),
             origins: Arc::new(Origins(self.origins)),
             swagger_ui: self.swagger_ui,
         }
+    }
+}
+
+/// Those of the catalog, which is as new as it gets.
+struct Organisations(Arc<Catalog>);
+
+#[async_trait]
+impl KnownOrgs for Organisations {
+    fn knows(&self, org: &OrgId) -> bool {
+        self.0.snapshot().organization(org).is_some()
+    }
+
+    fn position(&self) -> Offset {
+        self.0.snapshot().position()
+    }
+
+    async fn catch_up(&self) -> bool {
+        true
     }
 }
 
@@ -150,33 +175,38 @@ impl Api {
         let tokens = Tokens::of(SECRET, &[]).unwrap();
         let writer = writer.sealing_with(Some(Arc::new(keyring)));
         let (topics, history) = (FakeLog::new(), Arc::new(History::elsewhere()));
-        let (well, edge) = (Arc::new(Wellness(AtomicBool::new(true))), around.edge(clock.clone()));
+        let (well, edge) = (Arc::new(Wellness(AtomicBool::new(true))), around.edge(catalog.clone(), clock.clone()));
         let credentials = Credentials {
             admin_key: AdminKey::of(key),
             tokens: Arc::new(tokens),
             catalog: catalog.clone(),
             clock: clock.clone(),
+            uses: Arc::default(),
         };
         let state = ApiState {
             catalog: catalog.clone(),
             writer: Arc::new(writer),
-            credentials,
+            credentials: credentials.clone(),
             auth: Arc::default(),
             edge,
             retry: RetryPolicy { max_attempts: 3, ..RetryPolicy::default() },
             longest_wait: std::time::Duration::from_secs(144 * 3_600),
             log: Arc::new(topics.clone()),
+            redrives: Arc::new(Redrives::new(Arc::new(topics.clone()), history.clone(), std::time::Duration::ZERO)),
             history: history.clone(),
-            redrives: Arc::default(),
+            views: Arc::default(),
             health: well.clone(),
             metrics: Arc::new(|| "tidegate_up 1\n".to_owned()),
         };
         let mut door = Door::default();
-        door.add(route("/api/v1/events", Access::Publish), || async { StatusCode::ACCEPTED }, ());
+        let orgs = Arc::new(Organisations(state.catalog.clone()));
+        let ingest = Ingest::new(Arc::new(topics.clone()), orgs, clock.clone(), 1 << 20);
+        events::routes(&mut door, &Arc::new(ingest));
         if with_admin {
             admin(&mut door, &state);
         }
-        Api { router: router(door, &state), log, catalog, topics, history, clock, well, _following: tasks }
+        let uses = credentials.uses;
+        Api { router: router(door, &state), log, catalog, topics, history, clock, well, uses, _following: tasks }
     }
 
     async fn state_loaded(&self) {

@@ -10,6 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::embedded::EmbeddedLog;
+use crate::history::handle::Positions;
+use crate::history::redrive::{RedriveError, Redrives};
 use crate::history::rows::Batch;
 use crate::history::store::{DeliveryFilter, Page, StoreError};
 use crate::model::ids::{DeliveryId, Offset, Partition};
@@ -96,7 +98,7 @@ impl Scene {
 
 async fn opened(path: PathBuf, fails: Arc<AtomicBool>) -> Result<Arc<dyn Store>, StoreError> {
     match fails.load(Ordering::SeqCst) {
-        true => Err(StoreError("the disk is full".into())),
+        true => Err(StoreError::Away("the disk is full".into())),
         false => Ok(Arc::new(SqliteStore::open(&path, "embedded").await?)),
     }
 }
@@ -245,4 +247,107 @@ async fn a_history_that_is_still_being_opened_is_told() {
     assert!(history.store().is_err());
     stop.cancel();
     tasks.join().await.unwrap();
+}
+
+fn died(n: usize) -> [Output; 2] {
+    let value = serde_json::json!({"kind": "attempt", "deliveryId": id(n), "attempt": 1, "outcome": "DEAD",
+        "status": "FAILED", "startedAt": "2026-11-20T08:15:30.250Z", "durationMs": 1.0});
+    let mut attempt = delivered(n);
+    attempt.record.value = Some(value.to_string().into());
+    let mut letter = Output { topic: Topic::Dlq, ..queued(n) };
+    letter.record.headers.push("tg_attempt", "1");
+    letter.record.headers.push("tg_status", "FAILED");
+    [letter, attempt]
+}
+
+impl Scene {
+    /// The store as it is now, read by a process that does not follow the log: history is behind from now on.
+    async fn frozen(&self) -> Arc<History> {
+        let store = Arc::new(SqliteStore::open(&self.path(), "embedded").await.unwrap());
+        let history = History::away("not yet");
+        history.reached(store.offsets().await.unwrap());
+        history.set(Ok(store));
+        Arc::new(history)
+    }
+
+    fn redrives(&self, history: &Arc<History>) -> Redrives {
+        Redrives::new(self.log.clone(), history.clone(), Duration::ZERO)
+    }
+
+    /// How many records `deliveries` has.
+    async fn queued(&self) -> i64 {
+        let mut all = 0;
+        for partition in (0..self.log.partitions(Topic::Deliveries).await.unwrap()).map(Partition) {
+            all += self.log.end(Topic::Deliveries, partition).await.unwrap().0;
+        }
+        all
+    }
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_put_back_once_by_all_processes_that_there_ever_are() {
+    let scene = Scene::new().await;
+    scene.append((0..3).map(queued).chain((0..3).flat_map(died))).await;
+    let mut running = scene.start(well());
+    running.count("FAILED", 3).await;
+    running.stop().await;
+    let history = scene.frozen().await;
+    let first = scene.redrives(&history);
+    first.put_back(id(0)).await.unwrap();
+    let twice = first.put_back(id(0)).await;
+    assert!(matches!(twice, Err(RedriveError::JustNow)), "{twice:?}");
+    first.put_back(id(1)).await.unwrap();
+    // Another one, or the same after a restart: history has not read what the first did.
+    let second = scene.redrives(&history);
+    for n in 0..3 {
+        let behind = second.put_back(id(n)).await;
+        assert!(matches!(behind, Err(RedriveError::Behind(2))), "{n}: {behind:?}");
+    }
+    // The seat is the second one's now: what the first remembers is not all any more.
+    let behind = first.put_back(id(2)).await;
+    assert!(matches!(behind, Err(RedriveError::Behind(2))), "{behind:?}");
+    assert_eq!(scene.queued().await, 5);
+    drop((first, second, history));
+
+    let mut running = scene.start(well());
+    running.count("RETRYING", 2).await;
+    let third = Redrives::new(scene.log.clone(), running.history.clone(), DEADLINE);
+    for n in 0..2 {
+        let alive = third.put_back(id(n)).await;
+        assert!(matches!(alive, Err(RedriveError::NotDead(_))), "{n}: {alive:?}");
+    }
+    third.put_back(id(2)).await.unwrap();
+    running.count("RETRYING", 3).await;
+    assert_eq!(scene.queued().await, 6);
+    running.stop().await;
+}
+
+/// One that expires again has as many attempts as its first letter.
+#[tokio::test]
+async fn a_delivery_that_died_again_is_not_put_back_by_its_former_letter() {
+    let scene = Scene::new().await;
+    scene.append([queued(1)].into_iter().chain(died(1))).await;
+    let mut running = scene.start(well());
+    running.count("FAILED", 1).await;
+    let redrives = Redrives::new(scene.log.clone(), running.history.clone(), DEADLINE);
+    redrives.put_back(id(1)).await.unwrap();
+    running.count("RETRYING", 1).await;
+    let expired = serde_json::json!({"kind": "expired", "deliveryId": id(1), "attempt": 1, "redrives": 1, "outcome": "DEAD",
+        "status": "ABANDONED", "startedAt": "2026-11-20T08:15:30.250Z"});
+    let mut told = delivered(1);
+    told.record.value = Some(expired.to_string().into());
+    scene.append([told].into_iter()).await;
+    running.count("ABANDONED", 1).await;
+    let early = redrives.put_back(id(1)).await;
+    assert!(matches!(early, Err(RedriveError::NotYet)), "{early:?}");
+    let [mut letter, _] = died(1);
+    letter.record.headers.push("tg_redrives", "1");
+    scene.append([letter].into_iter()).await;
+    let letters = |known: &Positions| {
+        known.iter().filter(|((topic, _), _)| *topic == Topic::Dlq).map(|(_, next)| next.0).sum::<i64>()
+    };
+    running.history.positions().wait_for(|known| letters(known) == 2).await.unwrap();
+    redrives.put_back(id(1)).await.unwrap();
+    running.count("RETRYING", 1).await;
+    running.stop().await;
 }

@@ -181,7 +181,7 @@ fn sample(n: u32, (rows, now): (u32, Timestamp)) -> Fact {
             delivered_at: (status == Success).then_some(at),
         },
         at,
-        rank: Rank { step: 10, offset: i64::from(n) },
+        rank: Rank { attempts: 1, redrives: 0, step: 2, offset: i64::from(n) },
     }
 }
 

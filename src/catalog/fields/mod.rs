@@ -132,7 +132,7 @@ impl Fields {
 
     fn take(&mut self, name: &'static str) -> Option<Value> {
         self.asked.push(name);
-        self.map.shift_remove(name).filter(|value| !value.is_null())
+        self.map.swap_remove(name).filter(|value| !value.is_null())
     }
 
     /// Reads `alias` as `name`. Both at once is a problem.

@@ -6,7 +6,7 @@ use crate::catalog::fields::{Fields, Text};
 use crate::catalog::kind::Kind;
 use crate::catalog::kinds::head::{Head, about};
 use crate::catalog::kinds::word;
-use crate::catalog::resource::{Labels, Spec};
+use crate::catalog::resource::{Labels, Spec, Succession};
 use crate::model::ids::{OrgId, ResourceId};
 use crate::model::time::Timestamp;
 
@@ -41,6 +41,12 @@ pub struct ApiKey {
     pub hash: String,
 }
 
+impl ApiKey {
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
+    }
+}
+
 impl Spec for ApiKey {
     const KIND: Kind = Kind::ApiKey;
     const ABOUT: &'static [(&'static str, &'static str)] = about![
@@ -58,6 +64,9 @@ impl Spec for ApiKey {
         "prefix": "tg_ab12", "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}"#;
     const HIDDEN: &'static [&'static str] = &["hash"];
     const GIVEN: &'static [&'static str] = &["prefix"];
+
+    const TOLD: Option<(&'static str, &'static str)> =
+        Some(("lastUsedAt", "When it was used last, where history is asked; null: never, or it is not known here."));
 
     fn read(fields: &mut Fields) -> Option<Self> {
         for name in ["name", "scopes", "prefix", "hash"] {
@@ -120,6 +129,16 @@ impl Spec for ApiKey {
 
     fn unique(&self) -> Option<(&'static str, String)> {
         Some(("hash", self.hash.clone()))
+    }
+
+    /// An earlier version makes no key good again that was disabled or has expired since.
+    fn succeed(&mut self, was: &ApiKey, how: &Succession) {
+        if how.is_restored {
+            self.is_active &= was.is_active;
+            if was.has_expired(how.now) {
+                self.expires_at = was.expires_at;
+            }
+        }
     }
 }
 

@@ -7,7 +7,10 @@ use crate::catalog::kind::Kind;
 use crate::catalog::kinds::{contact, head};
 use crate::catalog::resource::{Labels, Reference, Spec};
 use crate::model::ids::{OrgId, ResourceId};
-use crate::model::org::{Contact, Organization};
+use crate::model::org::{Contact, OrgLimits, Organization};
+
+/// More than a process takes.
+const MOST: u64 = 1_000_000;
 
 impl Spec for Organization {
     const KIND: Kind = Kind::Organization;
@@ -23,6 +26,15 @@ impl Spec for Organization {
         ("tags", "Words by which it is found."),
         ("region", "Where its data belongs."),
         ("timezone", "Its IANA time zone."),
+        (
+            "rateLimits",
+            "How often its users and keys may ask, all together; what is left out is as the gateway has it for all.",
+        ),
+        ("rateLimits.requestsPerMinute", "Requests, but those that bring events in. 0: as many as they like."),
+        (
+            "rateLimits.eventsPerSecond",
+            "Events that they bring in; a batch counts as many as it holds. 0: as many as they like.",
+        ),
     ];
     const EXAMPLE: &'static str = r#"{"orgId": "648", "name": "City Clinic", "code": "CC", "email": "desk@clinic.example",
         "timezone": "Asia/Kolkata", "tags": ["north"]}"#;
@@ -37,6 +49,7 @@ impl Spec for Organization {
             description: head::description(fields),
             labels: fields.labels(),
             contact: contact::read(fields),
+            limits: limits(fields),
             // Last: what is not read would be taken for unknown.
             org_id: org_id?,
         })
@@ -49,6 +62,7 @@ impl Spec for Organization {
             description: &self.description,
             labels: &self.labels,
             contact: &self.contact,
+            rate_limits: Some(&self.limits).filter(|limits| **limits != OrgLimits::default()),
         }
     }
 
@@ -73,6 +87,17 @@ impl Spec for Organization {
     }
 }
 
+fn limits(fields: &mut Fields) -> OrgLimits {
+    let number = |fields: &mut Fields, name| fields.number(name, 0..=MOST).and_then(|n| u32::try_from(n).ok());
+    let read = fields.object("rateLimits", |fields| {
+        Some(OrgLimits {
+            requests_per_minute: number(fields, "requestsPerMinute"),
+            events_per_second: number(fields, "eventsPerSecond"),
+        })
+    });
+    read.unwrap_or_default()
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Form<'a> {
@@ -82,4 +107,5 @@ struct Form<'a> {
     labels: &'a Labels,
     #[serde(flatten)]
     contact: &'a Contact,
+    rate_limits: Option<&'a OrgLimits>,
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::catalog::fields::{Fields, Text};
 use crate::catalog::kind::Kind;
 use crate::catalog::kinds::{contact, head, word};
-use crate::catalog::resource::{Labels, Spec};
+use crate::catalog::resource::{Labels, Spec, Succession};
 use crate::model::ids::{OrgId, ResourceId};
 use crate::model::time::Timestamp;
 
@@ -47,6 +47,24 @@ pub struct User {
     pub tokens_from: Timestamp,
 }
 
+impl User {
+    /// Since when tokens of the account count: those from before were revoked, or are of another who had the same id.
+    pub fn tokens_count_from(&self, created_at: Timestamp) -> Timestamp {
+        self.tokens_from.max(created_at)
+    }
+
+    /// The least moment from which on no token counts that was given out so far. Moments of the clock may repeat, and clocks
+    /// of processes differ: that it moves is what revokes.
+    pub fn tokens_end(&self, created_at: Timestamp, now: Timestamp) -> Timestamp {
+        now.max(Timestamp(self.tokens_count_from(created_at).0.saturating_add(1)))
+    }
+
+    /// What a token stands for.
+    fn rights(&self) -> (Role, Option<&OrgId>, bool, Option<&str>) {
+        (self.role, self.org_id.as_ref(), self.is_active, self.password_hash.as_deref())
+    }
+}
+
 impl Spec for User {
     const KIND: Kind = Kind::User;
     const ABOUT: &'static [(&'static str, &'static str)] = &[
@@ -67,6 +85,11 @@ impl Spec for User {
     const EXAMPLE: &'static str =
         r#"{"id": "ada", "email": "ada@clinic.example", "name": "Ada Example", "role": "USER", "orgId": "648"}"#;
     const HIDDEN: &'static [&'static str] = &["passwordHash", "tokensFrom"];
+
+    const TOLD: Option<(&'static str, &'static str)> = Some((
+        "lastLoginAt",
+        "When they logged in last, where history is asked; null: never, or it is not known here.",
+    ));
 
     fn read(fields: &mut Fields) -> Option<Self> {
         fields.alias("orgId", "tenantId");
@@ -140,6 +163,17 @@ impl Spec for User {
 
     fn unique(&self) -> Option<(&'static str, String)> {
         Some(("email", self.email.clone()))
+    }
+
+    /// Whoever gets other rights logs in again, and so does whoever was put out: no token outlives what it was given for. An
+    /// earlier version lets nobody in again who was put out since.
+    fn succeed(&mut self, was: &User, how: &Succession) {
+        if how.is_restored {
+            self.is_active &= was.is_active;
+        }
+        if how.is_restored || self.tokens_from != was.tokens_from || self.rights() != was.rights() {
+            self.tokens_from = self.tokens_from.max(was.tokens_end(how.created_at, how.now));
+        }
     }
 }
 

@@ -150,11 +150,15 @@ async fn what_was_deleted_comes_back_once_and_never_over_what_a_client_believes_
     write(&process, Action::Create(rule(&[]))).await.unwrap();
     let first = earlier(&process, rule(&["hunter2"])).await;
     write(&process, Action::Delete).await.unwrap();
-    let change = Change { key: key(), condition: Condition::Versions(vec![2]), action: Action::Restore(first.clone()) };
+    let change = Change { key: key(), condition: Condition::Versions(vec![2]), action: Action::Remake(first.clone()) };
     let error = process.writer.write(change, &somebody()).await.unwrap_err();
     assert!(matches!(error, WriteError::Refused { refusal: Refusal::NotFound(_), .. }), "{error}");
-    let back = write(&process, Action::Restore(first.clone())).await.unwrap();
+    let error = write(&process, Action::Restore(first.clone())).await.unwrap_err();
+    assert!(matches!(error, WriteError::Refused { refusal: Refusal::NotFound(_), .. }), "{error}");
+    let back = write(&process, Action::Remake(first.clone())).await.unwrap();
     assert_eq!((back.revision.version, opened(&back, &ring(OLD, &[]).unwrap())), (1, vec!["hunter2".to_owned()]));
+    let error = write(&process, Action::Remake(first.clone())).await.unwrap_err();
+    assert!(matches!(error, WriteError::Refused { refusal: Refusal::Exists(_), .. }), "{error}");
     assert_eq!(write(&process, Action::Restore(first)).await.unwrap().revision.version, 2);
     let told = process
         .log

@@ -1,4 +1,7 @@
+use proptest::prelude::*;
+
 use super::*;
+use crate::history::standing::Standing;
 use crate::model::record::Record;
 
 const ID: &str = "0197a0b2-3c4d-8e5f-8a6b-7c8d9e0f1a2b";
@@ -121,4 +124,106 @@ fn a_change_of_a_kind_that_is_not_known_yet_is_kept_too() {
     assert_eq!((row.kind.as_str(), row.action.as_str(), row.version), ("Later", "FROM_A_LATER_VERSION", 3));
     assert_eq!((row.made_at, &row.after), (Timestamp::parse("2026-11-20T08:00:00Z"), &None));
     assert!(row.before.as_deref().unwrap().contains("sealed:1:x"));
+}
+
+/// How one life of a delivery ends, after some attempts that failed.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Dead,
+    Expired,
+    Delivered,
+    Cancelled,
+    Waits,
+}
+
+fn lives() -> impl Strategy<Value = Vec<(u32, End)>> {
+    let end = prop_oneof![3 => Just(End::Dead), 4 => Just(End::Expired), 1 => Just(End::Delivered), 1 => Just(End::Cancelled),
+        1 => Just(End::Waits)];
+    proptest::collection::vec((0u32..3, end), 1..5)
+}
+
+/// What the gateway writes of these lives, in its order; one that does not end dead is the last.
+fn written(lives: &[(u32, End)]) -> Vec<(Topic, Received)> {
+    let mut story: Vec<(Topic, Received)> = Vec::new();
+    let (mut attempts, mut put_back) = (0, None);
+    let mut add = |topic: Topic, value: serde_json::Value, headers: &[(&'static str, String)]| {
+        let offset = story.iter().filter(|(other, _)| *other == topic).count() as i64;
+        let mut one = received(offset, &value.to_string(), &QUEUED);
+        headers.iter().for_each(|(name, value)| one.record.headers.push(*name, value.clone()));
+        story.push((topic, one));
+    };
+    for ((failed, end), redrives) in lives.iter().zip(0u32..) {
+        let tell = |kind: &str, attempt: u32, (outcome, status): (&str, &str)| {
+            let mut value: serde_json::Value = serde_json::from_str(&told(kind, attempt, outcome, status)).unwrap();
+            value["redrives"] = redrives.into();
+            value
+        };
+        let letter = |attempt: u32, status: &str, error: &str| {
+            let number = (redrives > 0).then(|| ("tg_redrives", redrives.to_string()));
+            let own = [("tg_attempt", attempt.to_string()), ("tg_status", status.into()), ("tg_error", error.into())];
+            own.into_iter().chain(number).collect::<Vec<_>>()
+        };
+        let mut queued: Vec<(&str, String)> = put_back.take().unwrap_or_default();
+        queued.retain(|(name, _)| *name != "tg_redrives");
+        if redrives > 0 {
+            queued.push(("tg_redrives", redrives.to_string()));
+        }
+        add(Topic::Deliveries, serde_json::json!({}), &queued);
+        for _ in 0..*failed {
+            attempts += 1;
+            add(Topic::Attempts, tell("attempt", attempts, ("RETRY", "RETRYING")), &[]);
+        }
+        let dead = match end {
+            End::Dead => {
+                attempts += 1;
+                let letter = letter(attempts, "FAILED", "HTTP_4XX: 404");
+                add(Topic::Dlq, serde_json::json!({}), &letter);
+                add(Topic::Attempts, tell("attempt", attempts, ("DEAD", "FAILED")), &[]);
+                letter
+            }
+            End::Expired => {
+                let letter = letter(attempts, "ABANDONED", "EXPIRED: late");
+                add(Topic::Dlq, serde_json::json!({}), &letter);
+                add(Topic::Attempts, tell("expired", attempts, ("DEAD", "ABANDONED")), &[]);
+                letter
+            }
+            End::Delivered => {
+                add(Topic::Attempts, tell("attempt", attempts + 1, ("DELIVERED", "SUCCESS")), &[]);
+                break;
+            }
+            End::Cancelled => {
+                add(Topic::Attempts, tell("cancelled", attempts, ("SKIPPED", "CANCELLED")), &[]);
+                break;
+            }
+            End::Waits => break,
+        };
+        put_back = Some(dead);
+    }
+    story
+}
+
+proptest! {
+    /// Topics are read side by side, and some of it twice.
+    #[test]
+    fn a_delivery_that_lives_again_is_not_told_dead_whatever_order_its_records_are_read_in(
+        lives in lives(),
+        order in proptest::collection::vec(any::<prop::sample::Index>(), 0..60),
+    ) {
+        let story = written(&lives);
+        let mut batch = Batch::default();
+        story.iter().for_each(|(topic, received)| batch.take(*topic, received));
+        prop_assert_eq!((batch.facts.len(), batch.unreadable), (story.len(), 0));
+        for pair in batch.facts.windows(2) {
+            prop_assert!(pair[0].rank < pair[1].rank, "{:?} is not before {:?}", pair[0], pair[1]);
+        }
+        let last = batch.facts.last().unwrap();
+        let mut read: Vec<&Fact> = order.iter().map(|index| index.get(&batch.facts)).collect();
+        read.extend(batch.facts.iter().rev());
+        let all = read.into_iter().map(Standing::from).reduce(|mut all, one| {
+            all.learn(one);
+            all
+        });
+        let all = all.unwrap();
+        prop_assert_eq!((&all.state, all.rank), (&last.state, last.rank));
+    }
 }

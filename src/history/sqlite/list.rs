@@ -1,12 +1,13 @@
 //! Lists: what is asked of a table, and the statements that answer it without a look at every row.
 //!
-//! Conditions fall into those that only few rows meet (an entity's id), which have an index each, those on columns of `kinds`
-//! (see there), a span of time, and a search. What is asked decides which of them lead; the rest is looked at row by row.
+//! Conditions that only few rows meet have an index each, those on columns of `kinds` have one together. What is asked decides which
+//! of them lead; the rest is looked at row by row.
 
 use sqlx::QueryBuilder;
 use sqlx::sqlite::Sqlite;
 
-use crate::history::store::{AuditFilter, Cursor, DeliveryFilter, EventFilter, Lifetime, Page, RejectedFilter};
+use super::conditions::{Condition, Conditions, Value, text};
+use crate::history::store::{Cursor, Page};
 
 /// A list: where it is read, and by what it is sorted, newest first.
 #[derive(Debug)]
@@ -21,7 +22,6 @@ pub(super) struct List {
     /// Of its kinds, as a condition on `kinds`.
     kinds: &'static str,
     by_kind: &'static str,
-    by_time: &'static str,
     /// Conditions on ids that a search looks for as a whole.
     ids: &'static [&'static str],
     /// Of errors that a search looks into.
@@ -37,7 +37,6 @@ pub(super) const EVENTS: List = List {
     after: "(SELECT min(rowid) FROM events WHERE id = ? AND at = ?)",
     kinds: "status IS NULL AND action IS NULL",
     by_kind: "events_kind",
-    by_time: "events_at",
     ids: &["id = ?", "entity_id = ?", "correlation_id = ?"],
     by_error: None,
 };
@@ -49,7 +48,6 @@ pub(super) const DELIVERIES: List = List {
     after: "(SELECT rowid FROM deliveries WHERE id = unhex(?, '-'))",
     kinds: "status IS NOT NULL",
     by_kind: "deliveries_kind",
-    by_time: "deliveries_created",
     ids: &["id = unhex(?, '-')", "event_id = ?", "entity_id = ?", "correlation_id = ?"],
     by_error: Some("deliveries_error"),
 };
@@ -61,7 +59,6 @@ pub(super) const REJECTED: List = List {
     after: "?",
     kinds: "false",
     by_kind: "rejected_at",
-    by_time: "rejected_at",
     ids: &[],
     by_error: None,
 };
@@ -74,129 +71,18 @@ pub(super) const AUDIT: List = List {
     after: "?",
     kinds: "action IS NOT NULL",
     by_kind: "audit_kind",
-    by_time: "audit_at",
     ids: &[],
     by_error: None,
 };
 /// Of one resource: clocks of those who wrote may differ, versions do not.
 pub(super) const VERSIONS: List = List { at: "version", ..AUDIT };
 
-/// Rows that may be read for one page by way of each kind, and sorted for one page.
+/// Rows that may be read for one page by way of each kind; kinds that are few.
 const READ: usize = 5_000;
+/// Rows that may be sorted for one page.
 const SORTED: u64 = 20_000;
-
-#[derive(Clone, Debug)]
-enum Value {
-    Text(String),
-    Number(i64),
-}
-
-/// A text with `?` for its values.
-type Condition = (String, Vec<Value>);
-
-/// Conditions that all hold.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Conditions {
-    /// Of columns that `kinds` has, too.
-    kind: Vec<Condition>,
-    /// Each met by few rows, which an index finds.
-    few: Vec<Condition>,
-    span: Vec<Condition>,
-    pub(super) search: Option<String>,
-}
-
-fn text(condition: &str, value: Option<impl ToString>) -> Option<Condition> {
-    let values = value.map(|v| vec![Value::Text(v.to_string()); condition.matches('?').count()])?;
-    Some((condition.to_owned(), values))
-}
-
-fn span(at: &str, since: Option<i64>, until: Option<i64>) -> Vec<Condition> {
-    let bound = |compare: &str, value: Option<i64>| Some((format!("{at} {compare} ?"), vec![Value::Number(value?)]));
-    [bound(">=", since), bound("<", until)].into_iter().flatten().collect()
-}
-
-pub(super) fn events(filter: &EventFilter) -> Conditions {
-    let kind = [text("org = ?", filter.org.as_ref()), text("type = ?", filter.event_type.as_ref())];
-    let few =
-        [text("entity_id = ?", filter.entity_id.as_ref()), text("correlation_id = ?", filter.correlation_id.as_ref())];
-    Conditions {
-        kind: kind.into_iter().flatten().collect(),
-        few: few.into_iter().flatten().collect(),
-        span: span("at", filter.since.map(|at| at.0), filter.until.map(|at| at.0)),
-        search: filter.search.clone(),
-    }
-}
-
-pub(super) fn deliveries(filter: &DeliveryFilter) -> Conditions {
-    let statuses: Vec<&str> = filter.statuses.iter().map(|status| status.as_str()).collect();
-    let status = vec!["?"; statuses.len()].join(",");
-    let status = (!statuses.is_empty()).then(|| {
-        let words = statuses.into_iter().map(|word| Value::Text(word.to_owned()));
-        (format!("status IN ({status})"), words.collect())
-    });
-    let kind = [
-        text("org = ?", filter.org.as_ref()),
-        text("integration_id = ?", filter.integration_id.as_ref()),
-        text("type = ?", filter.event_type.as_ref()),
-        text("category = ?", filter.category.map(|c| c.as_str())),
-        status,
-    ];
-    let few = [
-        text("event_id = ?", filter.event_id.as_ref()),
-        text("entity_id = ?", filter.entity_id.as_ref()),
-        text("correlation_id = ?", filter.correlation_id.as_ref()),
-    ];
-    Conditions {
-        kind: kind.into_iter().flatten().collect(),
-        few: few.into_iter().flatten().collect(),
-        span: span("created_at", filter.since.map(|at| at.0), filter.until.map(|at| at.0)),
-        search: filter.search.clone(),
-    }
-}
-
-pub(super) fn rejected(filter: &RejectedFilter) -> Conditions {
-    let few = [
-        text("org = ?", filter.org.as_ref()),
-        text("stage = ?", filter.stage.as_ref()),
-        text("reason = ?", filter.reason.as_ref()),
-    ];
-    Conditions {
-        few: few.into_iter().flatten().collect(),
-        span: span("at", filter.since.map(|at| at.0), filter.until.map(|at| at.0)),
-        ..Conditions::default()
-    }
-}
-
-pub(super) fn audit(filter: &AuditFilter) -> Conditions {
-    let kind = [
-        text("org = ?", filter.org.as_ref()),
-        text("type = ?", filter.kind.as_ref()),
-        text("actor = ?", filter.actor.as_ref()),
-        text("action = ?", filter.action.as_ref()),
-    ];
-    Conditions {
-        kind: kind.into_iter().flatten().collect(),
-        few: text("resource = ?", filter.id.as_ref()).into_iter().collect(),
-        span: span("at", filter.since.map(|at| at.0), filter.until.map(|at| at.0)),
-        search: None,
-    }
-}
-
-/// Those that led to these versions; none: all.
-pub(super) fn versions(of: &Lifetime, versions: &[i64]) -> Conditions {
-    let number = |condition: String, values: &[i64]| (condition, values.iter().copied().map(Value::Number).collect());
-    let org = text("org = ?", of.org.as_ref()).unwrap_or_else(|| ("org IS NULL".to_owned(), Vec::new()));
-    let wanted = vec!["?"; versions.len()].join(",");
-    let wanted = (!versions.is_empty()).then(|| number(format!("version IN ({wanted})"), versions));
-    let few = [
-        text("resource = ?", Some(&of.id)),
-        text("type = ?", Some(&of.kind)),
-        Some(org),
-        Some(number("made_at = ?".to_owned(), &[of.made_at.0])),
-        wanted,
-    ];
-    Conditions { few: few.into_iter().flatten().collect(), ..Conditions::default() }
-}
+/// Rows of some kinds that are sooner looked at one by one than those of what is few as a rule, which may be many.
+pub(super) const FEWER: u64 = 5_000;
 
 /// Rows that are found in one way. A search has several, of which no two find the same row.
 #[derive(Clone, Debug)]
@@ -211,10 +97,29 @@ pub(super) enum Source {
     Ids(Vec<i64>),
 }
 
+impl Source {
+    /// Of so few kinds that the newest rows of each are read.
+    fn is_small(&self, page: &Page) -> bool {
+        matches!(self, Source::Kinds(kinds) if kinds.len().saturating_mul(page.whole()) <= READ)
+    }
+}
+
+impl Page {
+    /// Rows up to the end of the page, and one more.
+    fn whole(&self) -> usize {
+        self.skip.saturating_add(self.limit).saturating_add(1)
+    }
+}
+
 impl Conditions {
     /// Whether kinds decide; then they are asked for first.
     pub(super) fn by_kind(&self) -> bool {
         self.few.is_empty() && (self.search.is_some() || !self.kind.is_empty())
+    }
+
+    /// Whether kinds may decide: where they have few rows, or none.
+    pub(super) fn may_be_by_kind(&self) -> bool {
+        !self.few.is_empty() && self.search.is_none() && !self.kind.is_empty()
     }
 
     /// `kinds`: those that the conditions let through; in a search those whose name has the text in it.
@@ -277,7 +182,7 @@ impl List {
         let mut query = Query(QueryBuilder::new("SELECT count(*) FROM ("));
         for (at, source) in sources.iter().enumerate() {
             query.0.push(if at == 0 { "" } else { " UNION ALL " });
-            self.rows(&mut query, "1", (conditions, source, self.by_kind));
+            self.rows(&mut query, "1", (conditions, source));
         }
         query.0.push(" LIMIT ");
         query.number(usize::try_from(most).unwrap_or(usize::MAX));
@@ -285,16 +190,60 @@ impl List {
         query.0
     }
 
-    /// `total` rows are let through, where they could all be counted.
+    /// A moment that no row of a page is older than, which has rows of these kinds; NULL where they have few. The page is then
+    /// found among the rows from that moment on, of which there are some more than it needs, where by time alone all rows newer than
+    /// its own would be looked at.
+    ///
+    /// Of each kind the moment of its n-th row is a seek in the index by kind. If so many kinds have n rows from a moment on that
+    /// they fill the page, so does all that is newer. Twice: all kinds are alike, or one has most of the rows.
+    pub(super) fn floor(&self, conditions: &Conditions, kinds: &[i64], page: &Page) -> QueryBuilder<Sqlite> {
+        let List { table, at, by_kind, .. } = self;
+        let whole = page.whole();
+        let alike = (2 * whole / kinds.len().max(1)).max(1);
+        let most = (kinds.len() <= READ).then_some((whole, 1));
+        let mut query = Query(QueryBuilder::new("SELECT max(at) FROM ("));
+        for (n, (rows, of)) in [(alike, whole.div_ceil(alike))].into_iter().chain(most).enumerate() {
+            query.0.push(if n > 0 { " UNION ALL SELECT * FROM (" } else { "SELECT * FROM (" });
+            query.0.push(format!("SELECT (SELECT {at} FROM {table} INDEXED BY {by_kind} WHERE kind = k.value"));
+            query.conditions(&conditions.span);
+            self.behind(&mut query, page.after.as_ref());
+            query.0.push(format!(" ORDER BY {at} DESC LIMIT 1 OFFSET "));
+            query.number(rows - 1);
+            query
+                .0
+                .push(") AS at FROM json_each(")
+                .push_bind(json(kinds))
+                .push(") AS k ORDER BY at DESC LIMIT 1 OFFSET ");
+            query.number(of - 1);
+            query.0.push(")");
+        }
+        query.0.push(")");
+        query.0
+    }
+
+    /// The kinds whose floor a page needs.
+    pub(super) fn needs_floor<'s>(
+        &self,
+        (sources, total): (&'s [Source], Option<u64>),
+        page: &Page,
+    ) -> Option<&'s [i64]> {
+        match sources.first() {
+            Some(source @ Source::Kinds(kinds)) if !kinds.is_empty() && !source.is_small(page) => {
+                total.is_none_or(|total| total > SORTED).then_some(kinds)
+            }
+            _ => None,
+        }
+    }
+
+    /// Rows of kinds are from `floor` on, where there is one.
     pub(super) fn page(
         &self,
         conditions: &Conditions,
-        (sources, total): (&[Source], Option<u64>),
+        (sources, floor): (&[Source], Option<i64>),
         page: &Page,
     ) -> QueryBuilder<Sqlite> {
-        let whole = page.skip + page.limit + 1;
-        let each =
-            |source: &Source| matches!(source, Source::Kinds(kinds) if kinds.len().saturating_mul(whole) <= READ);
+        let whole = page.whole();
+        let each = |source: &Source| source.is_small(page);
         // Of several, any may have all of the page and of what is passed before it.
         let alone = matches!(sources, [one] if !each(one));
         let (most, inner, outer) = if alone { (page.limit + 1, page.skip, 0) } else { (whole, 0, page.skip) };
@@ -309,8 +258,10 @@ impl List {
             match source {
                 Source::Kinds(kinds) if each(source) => self.of_each(&mut query, kinds, (conditions, after, most)),
                 _ => {
-                    let index = if total.is_some_and(|total| total <= SORTED) { self.by_kind } else { self.by_time };
-                    self.rows(&mut query, "rowid", (conditions, source, index));
+                    self.rows(&mut query, "rowid", (conditions, source));
+                    if let (Source::Kinds(_), Some(floor)) = (source, floor) {
+                        query.conditions([&(format!("{at} >= ?"), vec![Value::Number(floor)])]);
+                    }
                     self.newest(&mut query, (after, most, inner));
                 }
             }
@@ -322,10 +273,10 @@ impl List {
         query.0
     }
 
-    /// A statement's beginning: these rows, in no order. `by` is the index for those of some kinds.
-    fn rows(&self, query: &mut Query, what: &str, (conditions, source, by): (&Conditions, &Source, &'static str)) {
+    /// A statement's beginning: these rows, in no order.
+    fn rows(&self, query: &mut Query, what: &str, (conditions, source): (&Conditions, &Source)) {
         let index = match source {
-            Source::Kinds(_) => Some(by),
+            Source::Kinds(_) => Some(self.by_kind),
             Source::Errors(_) => self.by_error,
             Source::Columns | Source::Ids(_) => None,
         };
@@ -335,7 +286,10 @@ impl List {
         }
         query.0.push(" WHERE true");
         match source {
-            Source::Kinds(kinds) => query.kinds(" AND kind IN ", kinds),
+            Source::Kinds(kinds) => {
+                query.kinds(" AND kind IN ", kinds);
+                query.conditions(&conditions.few);
+            }
             Source::Columns => {
                 query.conditions(conditions.few.iter().chain(&conditions.kind));
                 query.conditions(&self.searched(conditions.search.as_ref()));
@@ -383,17 +337,21 @@ impl List {
         query.0.push(format!(
             ") AS k CROSS JOIN {table} AS d WHERE d.rowid IN (SELECT rowid FROM {table} INDEXED BY {by_kind} WHERE kind = k.value"
         ));
-        query.conditions(&conditions.span);
+        query.conditions(conditions.few.iter().chain(&conditions.span));
         self.newest(query, (after, most, 0));
         query.0.push(")");
     }
 
     fn newest(&self, query: &mut Query, (after, most, skip): (Option<&Cursor>, usize, usize)) {
+        self.behind(query, after);
+        self.order(query, (most, skip));
+    }
+
+    fn behind(&self, query: &mut Query, after: Option<&Cursor>) {
         if let Some(Cursor { at, id }) = after {
             let before = format!("({}, {}) < (?, {})", self.at, self.id, self.after);
             query.conditions([&(before, vec![Value::Number(at.0), Value::Text(id.clone()), Value::Number(at.0)])]);
         }
-        self.order(query, (most, skip));
     }
 
     fn order(&self, query: &mut Query, (most, skip): (usize, usize)) {

@@ -1,8 +1,11 @@
 //! The store in one SQLite file of one process.
 //!
-//! `open` says what makes the file one of ours, `schema` is its tables, `write` and `tables` put rows in, `list` finds those of
-//! a filter by way of their `kinds`, `read` gets them out.
+//! `open` says what makes the file one of ours, `schema` is its tables, `write`, `tables` and `bind` put rows in, `list` finds
+//! those that meet `conditions` by way of their `kinds`, `ask` asks for them, `read` gets them out.
 
+mod ask;
+mod bind;
+mod conditions;
 mod kinds;
 mod list;
 mod open;
@@ -19,21 +22,21 @@ use std::fs::File;
 use std::path::Path;
 
 use async_trait::async_trait;
-use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
-use sqlx::{QueryBuilder, Row as _, Sqlite};
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
+use sqlx::{QueryBuilder, Row as _};
 use tokio::sync::{Mutex, MutexGuard};
 
-use self::list::{Conditions, List};
+use self::bind::key;
 pub use self::open::Origin;
 use self::seen::Seen;
-use self::tables::key;
 use self::write::Statements;
 use super::rows::{Attempt, Audited, Batch, DeadLetter, Delivery, EventRow, Rejected, Skip};
 use super::store::{
-    AuditFilter, COUNTED, Cutoffs, DeliveryFilter, EventFilter, EventKey, Lifetime, Listed, Page, RejectedFilter,
-    SEARCHED, Store, StoreError,
+    AuditFilter, Cutoffs, DeliveryFilter, EventFilter, EventKey, Lifetime, Listed, Page, RejectedFilter, Store,
+    StoreError, Use,
 };
 use crate::model::ids::{DeliveryId, Offset, Partition};
+use crate::model::time::Timestamp;
 use crate::model::topic::Topic;
 use crate::sqlite::SqliteFile;
 pub use crate::sqlite::{Claim, Place};
@@ -104,57 +107,13 @@ impl SqliteStore {
         }
         writer
     }
-
-    async fn page<T>(
-        &self,
-        list: &List,
-        (conditions, page): (Conditions, &Page),
-        read: fn(&SqliteRow) -> Result<T, sqlx::Error>,
-    ) -> Result<Listed<T>, StoreError> {
-        let kinds = match conditions.by_kind() {
-            true => self.all(&mut list.kinds(&conditions), |row| row.try_get(0)).await?,
-            false => Vec::new(),
-        };
-        let sources = conditions.sources(list, kinds);
-        let most = if conditions.search.is_some() { SEARCHED } else { COUNTED };
-        let counted = list.count(&conditions, &sources, most).build().fetch_one(&self.readers).await;
-        let total: i64 = counted.and_then(|row| row.try_get(0)).map_err(|e| self.fault(&e))?;
-        let total = u64::try_from(total).unwrap_or(0);
-        if total == 0 {
-            return Ok(Listed { items: Vec::new(), total, is_estimate: false, has_more: false });
-        }
-        let is_estimate = total >= most;
-        let known = (!is_estimate).then_some(total);
-        let mut items = self.all(&mut list.page(&conditions, (&sources, known), page), read).await?;
-        let has_more = items.len() > page.limit;
-        items.truncate(page.limit);
-        Ok(Listed { items, total, is_estimate, has_more })
-    }
-
-    async fn all<T>(
-        &self,
-        query: &mut QueryBuilder<Sqlite>,
-        read: fn(&SqliteRow) -> Result<T, sqlx::Error>,
-    ) -> Result<Vec<T>, StoreError> {
-        let rows = query.build().fetch_all(&self.readers).await;
-        rows.and_then(|rows| rows.iter().map(read).collect()).map_err(|e| self.fault(&e))
-    }
-
-    async fn one<T>(
-        &self,
-        query: &mut QueryBuilder<Sqlite>,
-        read: fn(&SqliteRow) -> Result<T, sqlx::Error>,
-    ) -> Result<Option<T>, StoreError> {
-        let row = query.build().fetch_optional(&self.readers).await;
-        row.and_then(|row| row.as_ref().map(read).transpose()).map_err(|e| self.fault(&e))
-    }
 }
 
 /// A statement of a moment and a number of rows, and the moment.
 type Step = (&'static str, fn(&Cutoffs) -> i64);
 
 /// What retention does.
-const PRUNE: [Step; 9] = [
+const PRUNE: [Step; 10] = [
     ("DELETE FROM events WHERE rowid IN (SELECT rowid FROM events WHERE at < ? LIMIT ?)", |c| c.events.0),
     ("DELETE FROM skips WHERE rowid IN (SELECT rowid FROM skips WHERE at < ? LIMIT ?)", |c| c.events.0),
     ("DELETE FROM rejected WHERE rowid IN (SELECT rowid FROM rejected WHERE at < ? LIMIT ?)", |c| c.events.0),
@@ -167,6 +126,7 @@ const PRUNE: [Step; 9] = [
         c.deliveries.0
     }),
     ("DELETE FROM attempts WHERE rowid IN (SELECT rowid FROM attempts WHERE at < ? LIMIT ?)", |c| c.attempts.0),
+    ("DELETE FROM uses WHERE (kind, id) IN (SELECT kind, id FROM uses WHERE at < ? LIMIT ?)", |c| c.audit.0),
     ("DELETE FROM audit WHERE rowid IN (SELECT rowid FROM audit WHERE at < ? LIMIT ?)", |c| c.audit.0),
     (
         "UPDATE events SET payload = NULL WHERE rowid IN
@@ -184,7 +144,8 @@ const PRUNE: [Step; 9] = [
 impl Store for SqliteStore {
     async fn offsets(&self) -> Result<BTreeMap<(Topic, Partition), Offset>, StoreError> {
         let mut query = QueryBuilder::new("SELECT topic, partition, next FROM offsets");
-        let rows = self.all(&mut query, |row| Ok((row.try_get::<String, _>(0)?, row.try_get(1)?, row.try_get(2)?)));
+        let mut asking = self.asking().await?;
+        let rows = asking.all(&mut query, |row| Ok((row.try_get::<String, _>(0)?, row.try_get(1)?, row.try_get(2)?)));
         let known = |name: &str| Topic::ALL.into_iter().find(|topic| topic.name() == name);
         let rows = rows.await?.into_iter();
         Ok(rows.filter_map(|(name, p, next)| Some(((known(&name)?, Partition(p)), Offset(next)))).collect())
@@ -222,7 +183,7 @@ impl Store for SqliteStore {
     }
 
     async fn events(&self, filter: &EventFilter, page: &Page) -> Result<Listed<EventRow>, StoreError> {
-        self.page(&list::EVENTS, (list::events(filter), page), read::event).await
+        self.asking().await?.page(&list::EVENTS, (conditions::events(filter), page), read::event).await
     }
 
     async fn event(&self, key: EventKey<'_>) -> Result<Vec<EventRow>, StoreError> {
@@ -234,16 +195,16 @@ impl Store for SqliteStore {
             }
         }
         query.push(" ORDER BY org, source LIMIT ").push_bind(FEW);
-        self.all(&mut query, read::event).await
+        self.asking().await?.all(&mut query, read::event).await
     }
 
     async fn deliveries(&self, filter: &DeliveryFilter, page: &Page) -> Result<Listed<Delivery>, StoreError> {
-        self.page(&list::DELIVERIES, (list::deliveries(filter), page), read::delivery).await
+        self.asking().await?.page(&list::DELIVERIES, (conditions::deliveries(filter), page), read::delivery).await
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
         let mut query = QueryBuilder::new("SELECT * FROM deliveries WHERE id = ");
-        self.one(query.push_bind(key(id)), read::delivery).await
+        self.asking().await?.one(query.push_bind(key(id)), read::delivery).await
     }
 
     async fn deliveries_of(&self, event: &EventRow) -> Result<Vec<Delivery>, StoreError> {
@@ -252,13 +213,13 @@ impl Store for SqliteStore {
         // What is known from its attempts alone has no source.
         query.push(" AND coalesce(source, ").push_bind(event.source.clone()).push(") = ");
         query.push_bind(event.source.clone()).push(" ORDER BY created_at, id LIMIT ").push_bind(MANY);
-        self.all(&mut query, read::delivery).await
+        self.asking().await?.all(&mut query, read::delivery).await
     }
 
     async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
         let mut query = QueryBuilder::new("SELECT * FROM attempts WHERE delivery = ");
         query.push_bind(key(delivery)).push(" ORDER BY record LIMIT ").push_bind(MANY);
-        self.all(&mut query, read::attempt).await
+        self.asking().await?.all(&mut query, read::attempt).await
     }
 
     async fn skips(&self, event: &EventRow) -> Result<Vec<Skip>, StoreError> {
@@ -266,37 +227,58 @@ impl Store for SqliteStore {
         query.push_bind(event.id.clone()).push(" AND org = ").push_bind(event.org.clone());
         query.push(" AND source = ").push_bind(event.source.clone());
         query.push(" ORDER BY at, partition, record LIMIT ").push_bind(MANY);
-        self.all(&mut query, read::skip).await
+        self.asking().await?.all(&mut query, read::skip).await
     }
 
     async fn dead_letter(&self, delivery: DeliveryId) -> Result<Option<DeadLetter>, StoreError> {
         let mut query = QueryBuilder::new("SELECT * FROM dead_letters WHERE delivery = ");
-        self.one(query.push_bind(key(delivery)), read::dead_letter).await
+        self.asking().await?.one(query.push_bind(key(delivery)), read::dead_letter).await
     }
 
     async fn rejected(&self, filter: &RejectedFilter, page: &Page) -> Result<Listed<Rejected>, StoreError> {
-        self.page(&list::REJECTED, (list::rejected(filter), page), read::rejection).await
+        self.asking().await?.page(&list::REJECTED, (conditions::rejected(filter), page), read::rejection).await
     }
 
     async fn rejected_of(&self, event: &EventRow) -> Result<Vec<Rejected>, StoreError> {
         let mut query = QueryBuilder::new("SELECT * FROM rejected WHERE from_partition = ");
         query.push_bind(event.place.partition.0).push(" AND from_record = ").push_bind(event.place.offset.0);
         query.push(" AND topic = 'events' LIMIT ").push_bind(MANY);
-        self.all(&mut query, read::rejection).await
+        self.asking().await?.all(&mut query, read::rejection).await
+    }
+
+    async fn used(&self, uses: &[Use]) -> Result<(), StoreError> {
+        let rows: Vec<_> = uses.iter().map(|one| (one.kind, &one.id, one.at.0)).collect();
+        // Texts and numbers always have a JSON form.
+        let rows = serde_json::to_string(&rows).unwrap_or_default();
+        let insert = "INSERT INTO uses SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE true
+           ON CONFLICT (kind, id) DO UPDATE SET at = max(at, excluded.at)";
+        let mut writer = self.writer().await;
+        let done = sqlx::query(insert).bind(rows).execute(&mut writer.connection).await;
+        done.map(drop).map_err(|e| self.fault(&e))
+    }
+
+    async fn uses(&self, kind: &str, ids: &[&str]) -> Result<BTreeMap<String, Timestamp>, StoreError> {
+        let ids = serde_json::to_string(ids).unwrap_or_default();
+        let mut query = QueryBuilder::new("SELECT id, at FROM uses WHERE kind = ");
+        query.push_bind(kind.to_owned()).push(" AND id IN (SELECT value FROM json_each(").push_bind(ids).push("))");
+        let rows =
+            self.asking().await?.all(&mut query, |row| Ok((row.try_get(0)?, Timestamp(row.try_get(1)?)))).await?;
+        Ok(rows.into_iter().collect())
     }
 
     async fn audit(&self, filter: &AuditFilter, page: &Page) -> Result<Listed<Audited>, StoreError> {
-        self.page(&list::AUDIT, (list::audit(filter), page), read::audited).await
+        self.asking().await?.page(&list::AUDIT, (conditions::audit(filter), page), read::audited).await
     }
 
     async fn versions(&self, of: &Lifetime, page: &Page) -> Result<Listed<Audited>, StoreError> {
-        self.page(&list::VERSIONS, (list::versions(of, &[]), page), read::audited).await
+        self.asking().await?.page(&list::VERSIONS, (conditions::versions(of, &[]), page), read::audited).await
     }
 
     async fn version(&self, of: &Lifetime, version: u64) -> Result<Option<Audited>, StoreError> {
         let Ok(version) = i64::try_from(version) else { return Ok(None) };
-        let wanted = list::versions(of, &[version, version.saturating_add(1)]);
-        let listed = self.page(&list::VERSIONS, (wanted, &Page { limit: 4, ..Page::default() }), read::audited).await?;
+        let wanted = conditions::versions(of, &[version, version.saturating_add(1)]);
+        let page = Page { limit: 4, ..Page::default() };
+        let listed = self.asking().await?.page(&list::VERSIONS, (wanted, &page), read::audited).await?;
         Ok(listed.items.into_iter().rev().find(|row| row.holds(version.unsigned_abs()).is_some()))
     }
 }

@@ -31,7 +31,7 @@ const HISTORY: Kind = Kind {
 
 impl From<Fault> for StoreError {
     fn from(fault: Fault) -> StoreError {
-        StoreError(fault.to_string())
+        StoreError::Away(fault.to_string())
     }
 }
 

@@ -14,6 +14,9 @@ use crate::history::standing::Standing;
 use crate::model::ids::{DeliveryId, Offset, Partition};
 use crate::model::time::Timestamp;
 
+/// Steps that one attempt's number has room for.
+pub(super) const STEPS: i64 = 8;
+
 type Read<T> = Result<T, sqlx::Error>;
 
 /// The word of a unit variant.
@@ -77,8 +80,8 @@ pub(super) fn event(row: &SqliteRow) -> Read<EventRow> {
 }
 
 pub(super) fn delivery(row: &SqliteRow) -> Read<Delivery> {
-    let (id, Standing { about, tried, state, created_at, updated_at, .. }) = standing(row)?;
-    Ok(Delivery { id, about, tried, state, created_at, updated_at })
+    let (id, Standing { about, tried, state, rank, created_at, updated_at, .. }) = standing(row)?;
+    Ok(Delivery { id, about, tried, state, redrives: rank.redrives, created_at, updated_at })
 }
 
 pub(super) fn standing(row: &SqliteRow) -> Read<(DeliveryId, Standing)> {
@@ -113,11 +116,22 @@ pub(super) fn standing(row: &SqliteRow) -> Read<(DeliveryId, Standing)> {
             delivered_at: maybe_at(row, "delivered_at")?,
         },
         tried_at: row.try_get("tried")?,
-        rank: Rank { step: row.try_get("step")?, offset: row.try_get("step_record")? },
+        rank: rank(row)?,
         created_at: at(row, "created_at")?,
         updated_at: at(row, "updated_at")?,
     };
     Ok((id(row, "id")?, standing))
+}
+
+/// Attempts and step are one number in the row: `tables::delivery` puts them together.
+fn rank(row: &SqliteRow) -> Read<Rank> {
+    let number: i64 = row.try_get("step")?;
+    Ok(Rank {
+        attempts: u32::try_from(number.div_euclid(STEPS)).unwrap_or(u32::MAX),
+        redrives: row.try_get("redrives")?,
+        step: u8::try_from(number.rem_euclid(STEPS)).unwrap_or_default(),
+        offset: row.try_get("step_record")?,
+    })
 }
 
 pub(super) fn attempt(row: &SqliteRow) -> Read<Attempt> {

@@ -1,6 +1,7 @@
 //! The tables, as steps that are only ever added to: a file's `user_version` is the number of steps that it has had.
 
-pub(super) const STEPS: [&str; 5] = [FIRST, DEAD_LETTERS, KINDS, SHORT_KEYS, AUDIT];
+pub(super) const STEPS: [&str; 9] =
+    [FIRST, DEAD_LETTERS, KINDS, SHORT_KEYS, AUDIT, USES, REDRIVES, KINDS_FOR_GOOD, REJECTED];
 
 /// Columns of bytes that may be large come last: a list reads rows without them. Indexes end in what lists are sorted by.
 const FIRST: &str = "
@@ -193,4 +194,31 @@ CREATE UNIQUE INDEX audit_place ON audit (partition, record);
 CREATE INDEX audit_at ON audit (at, id);
 CREATE INDEX audit_kind ON audit (kind, at, id);
 CREATE INDEX audit_resource ON audit (resource, at, id);
+";
+
+/// When keys and people came in last: of no topic, so that it begins anew with the file.
+const USES: &str = "
+CREATE TABLE uses (kind TEXT, id TEXT, at INTEGER NOT NULL, PRIMARY KEY (kind, id)) STRICT, WITHOUT ROWID;
+CREATE INDEX uses_at ON uses (at);
+";
+
+/// A delivery that was put back and ended without a further attempt is told from the one before by this.
+const REDRIVES: &str = "ALTER TABLE deliveries ADD COLUMN redrives INTEGER NOT NULL DEFAULT 0;";
+
+/// A reader asks for kinds and then for their rows: the number of a kind that went meanwhile is never another's.
+const KINDS_FOR_GOOD: &str = "
+CREATE TABLE kinds_for_good (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, org TEXT, type TEXT, integration_id TEXT, integration_name TEXT, status TEXT,
+  category TEXT, actor TEXT, action TEXT) STRICT;
+INSERT INTO kinds_for_good SELECT id, org, type, integration_id, integration_name, status, category, actor, action FROM kinds;
+DROP TABLE kinds;
+ALTER TABLE kinds_for_good RENAME TO kinds;
+CREATE INDEX kinds_all ON kinds (status, org, type, integration_id, integration_name, category, actor, action);
+";
+
+/// Few are rejected as a rule: what their lists are filtered by may have an index each.
+const REJECTED: &str = "
+CREATE INDEX rejected_org ON rejected (org, at, record) WHERE org IS NOT NULL;
+CREATE INDEX rejected_stage ON rejected (stage, at, record);
+CREATE INDEX rejected_reason ON rejected (reason, at, record);
 ";

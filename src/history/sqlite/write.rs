@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry;
 
 use sqlx::sqlite::SqliteConnection;
 
+use super::bind;
 use super::kinds::Kind;
 use super::read;
 use super::seen::Seen;
@@ -56,17 +57,17 @@ impl Statements {
         for row in &batch.events {
             events.push((row, seen.kinds.id(to, Kind::of_event(row)).await?));
         }
-        insert(to, &self.events, &events, tables::event).await?;
+        insert(to, &self.events, &events, bind::event).await?;
         self.deliveries(to, batch, seen).await?;
-        insert(to, &self.attempts, &batch.attempts, tables::attempt).await?;
-        insert(to, &self.skips, &batch.skips, tables::skip).await?;
-        insert(to, &self.dead, &batch.dead, tables::dead_letter).await?;
-        insert(to, &self.rejected, &batch.rejected, tables::rejection).await?;
+        insert(to, &self.attempts, &batch.attempts, bind::attempt).await?;
+        insert(to, &self.skips, &batch.skips, bind::skip).await?;
+        insert(to, &self.dead, &batch.dead, bind::dead_letter).await?;
+        insert(to, &self.rejected, &batch.rejected, bind::rejection).await?;
         let mut audit = Vec::with_capacity(batch.audit.len());
         for row in &batch.audit {
             audit.push((row, seen.kinds.id(to, Kind::of_audit(row)).await?));
         }
-        insert(to, &self.audit, &audit, tables::audited).await?;
+        insert(to, &self.audit, &audit, bind::audited).await?;
         offsets(to, batch).await
     }
 
@@ -109,9 +110,9 @@ impl Statements {
             seen.keep(id, &new);
             new_rows.push(Written { id, kind: seen.kinds.id(to, Kind::of_delivery(&new)).await?, standing: new });
         }
-        insert(to, &self.all, &new_rows, tables::delivery).await?;
-        put(to, &self.standing, &standing, tables::delivery).await?;
-        put(to, &self.all, &all, tables::delivery).await
+        insert(to, &self.all, &new_rows, bind::delivery).await?;
+        put(to, &self.standing, &standing, bind::delivery).await?;
+        put(to, &self.all, &all, bind::delivery).await
     }
 }
 

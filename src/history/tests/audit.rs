@@ -1,6 +1,9 @@
 //! Changes of the catalog.
 
+use std::collections::BTreeMap;
+
 use super::*;
+use crate::history::store::Use;
 
 /// The change that led to a version of `bills`, at a place and moment of the same number as its offset.
 pub(super) fn audited(offset: i64, version: u64) -> Audited {
@@ -63,6 +66,28 @@ pub(super) async fn each_change_of_the_catalog_is_found_by_what_it_says(store: &
         }
         assert_eq!((&numbered[..], &behind[..]), (expected, expected), "{filter:?}");
     }
+}
+
+pub(super) async fn the_last_use_of_each_is_the_latest_one(store: &dyn Store) {
+    let used = |kind, id: &str, at| Use { kind, id: id.to_owned(), at: Timestamp(at) };
+    let all = ["till", "desk", "nobody", "it's"];
+    assert_eq!(store.uses("ApiKey", &all).await.unwrap(), BTreeMap::new());
+    store.used(&[used("ApiKey", "till", 5), used("ApiKey", "desk", 6), used("User", "till", 9)]).await.unwrap();
+    store.used(&[used("ApiKey", "till", 4), used("ApiKey", "desk", 7), used("ApiKey", "it's", 1)]).await.unwrap();
+    let of = |pairs: &[(&str, i64)]| pairs.iter().map(|(id, at)| ((*id).to_owned(), Timestamp(*at))).collect();
+    let expected: BTreeMap<String, Timestamp> = of(&[("desk", 7), ("it's", 1), ("till", 5)]);
+    assert_eq!(store.uses("ApiKey", &all).await.unwrap(), expected);
+    assert_eq!(store.uses("User", &all).await.unwrap(), of(&[("till", 9)]));
+    assert_eq!(store.uses("User", &[]).await.unwrap(), BTreeMap::new());
+    let cutoffs = Cutoffs {
+        events: Timestamp(0),
+        deliveries: Timestamp(0),
+        attempts: Timestamp(0),
+        bodies: Timestamp(0),
+        audit: Timestamp(6),
+    };
+    store.prune(cutoffs, 100).await.unwrap();
+    assert_eq!(store.uses("ApiKey", &all).await.unwrap(), of(&[("desk", 7)]));
 }
 
 pub(super) async fn versions_are_those_of_one_lifetime(store: &dyn Store) {

@@ -17,7 +17,7 @@ use crate::model::topic::Topic;
 /// Each on an empty store of its own.
 pub(super) type Case<'a> = (&'static str, fn(&'a dyn Store) -> futures_util::future::BoxFuture<'a, ()>);
 
-pub(super) fn cases<'a>() -> [Case<'a>; 9] {
+pub(super) fn cases<'a>() -> [Case<'a>; 10] {
     [
         ("a_batch_written_twice_changes_nothing", |s| Box::pin(a_batch_written_twice_changes_nothing(s))),
         ("the_order_of_facts_does_not_matter", |s| Box::pin(the_order_of_facts_does_not_matter(s))),
@@ -31,6 +31,7 @@ pub(super) fn cases<'a>() -> [Case<'a>; 9] {
         ("each_change_of_the_catalog_is_found_by_what_it_says", |s| {
             Box::pin(audit::each_change_of_the_catalog_is_found_by_what_it_says(s))
         }),
+        ("the_last_use_of_each_is_the_latest_one", |s| Box::pin(audit::the_last_use_of_each_is_the_latest_one(s))),
         ("versions_are_those_of_one_lifetime", |s| Box::pin(audit::versions_are_those_of_one_lifetime(s))),
     ]
 }
@@ -87,7 +88,12 @@ pub(super) fn fact(n: u32, step: i64, status: DeliveryStatus) -> Fact {
             delivered_at: None,
         },
         at: Timestamp(i64::from(n) * 100 + step),
-        rank: Rank { step, offset: step },
+        rank: Rank {
+            attempts: u32::try_from(step / 8).unwrap(),
+            redrives: 0,
+            step: u8::try_from(step % 8).unwrap(),
+            offset: step,
+        },
     }
 }
 

@@ -1,0 +1,124 @@
+//! Who may come in, from the command line: accounts and keys of a gateway that runs.
+
+use std::process::Stdio;
+
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::support::broker::Broker;
+use crate::support::gateway::{ADMIN_KEY, Setup};
+use crate::support::{LATER, SOON, scratch, turn, until};
+
+const PASSWORD: &str = "correct horse battery";
+
+struct Ended {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+/// A command as a script runs it beside this gateway.
+async fn tidegate(setup: &Setup, arguments: &[&str], input: &str) -> Ended {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command.args(arguments).current_dir(scratch()).env_clear().kill_on_drop(true);
+    command.env("TIDEGATE_ADMIN_KEY", ADMIN_KEY).env("TIDEGATE_API", format!("http://{}", setup.address()));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it can be run");
+    let mut pipe = child.stdin.take().expect("a pipe");
+    let feed = async move {
+        // A command that does not read it has ended, which its code tells.
+        let _ = pipe.write_all(input.as_bytes()).await;
+    };
+    let (ended, ()) = tokio::join!(timeout(LATER, child.wait_with_output()), feed);
+    let ended = ended.expect("it ends").expect("a child");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ended { code: ended.status.code(), out: text(ended.stdout), err: text(ended.stderr) }
+}
+
+/// What a program with this key, or nobody, is answered.
+async fn asked(setup: &Setup, (method, path): (Method, &str), key: &str, body: &Value) -> u16 {
+    let url = format!("http://{}/api/v1/{path}", setup.address());
+    let http = Client::builder().no_proxy().timeout(SOON).build().expect("a client");
+    let request = http.request(method, url).header("x-api-key", key).header("content-type", "application/json");
+    request.body(body.to_string()).send().await.expect("it answers").status().as_u16()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_gets_a_key_that_works_until_it_is_revoked_and_nothing_else_on_standard_output() {
+    let _turn = turn::beside().await;
+    let setup = Setup::new(&Broker::any().await, "people");
+    let gateway = setup.start().await;
+    gateway.api().org("648").await;
+    let create = ["key", "create", "--org", "648", "--name", "Till", "--scope", "publish,read", "--id", "till"];
+    let made = tidegate(&setup, &create, "").await;
+    let key = made.out.trim_end();
+    assert_eq!((made.code, made.err.as_str()), (Some(0), ""), "{}", made.out);
+    assert!(made.out.ends_with('\n') && key.starts_with("tg_") && key.len() == 46, "{key:?}");
+    let event = json!({"eventType": "bill.created", "payload": {}});
+    assert_eq!(asked(&setup, (Method::POST, "events"), key, &event).await, 202);
+
+    let again = tidegate(&setup, &create, "").await;
+    assert_eq!((again.code, again.out.as_str()), (Some(1), ""), "its id is taken: {}", again.err);
+    let abroad = tidegate(&setup, &["key", "create", "--org", "7", "--name", "x", "--scope", "read"], "").await;
+    assert!(abroad.code == Some(2) && abroad.err.contains("--org"), "{}", abroad.err);
+    let over = tidegate(&setup, &[&create[..8], &["--expires", "2020-01-01"]].concat(), "").await;
+    assert!(over.code == Some(2) && over.out.is_empty() && over.err.contains("over already"), "{}", over.err);
+
+    let listed = tidegate(&setup, &["key", "list", "--org", "648"], "").await;
+    assert!(listed.out.starts_with("till ") && listed.out.contains("active") && listed.out.contains("read,publish"));
+    assert!(!listed.out.contains(&key[7..]) && !listed.out.contains('\u{1b}'), "{}", listed.out);
+    until("its last use", LATER, async || {
+        let json = tidegate(&setup, &["key", "list", "-o", "json"], "").await;
+        let row: Value = serde_json::from_str(json.out.trim()).expect("one line of JSON");
+        row["lastUsedAt"].as_str().map(str::to_owned)
+    })
+    .await;
+
+    let revoked = tidegate(&setup, &["key", "revoke", "till"], "").await;
+    assert_eq!((revoked.code, revoked.out.as_str()), (Some(0), ""), "{}", revoked.err);
+    assert_eq!(asked(&setup, (Method::POST, "events"), key, &event).await, 401);
+    let gone = tidegate(&setup, &["key", "revoke", "till"], "").await;
+    assert!(gone.code == Some(1) && gone.err.contains("key list"), "{}", gone.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_is_made_with_a_password_that_only_a_pipe_has_seen() {
+    let _turn = turn::beside().await;
+    let setup = Setup::new(&Broker::any().await, "people");
+    let gateway = setup.start().await;
+    gateway.api().org("648").await;
+    let create = ["user", "create", "ada@clinic.example", "--role", "user", "--org", "648", "--name", "Ada"];
+    let short = tidegate(&setup, &create, "short\n").await;
+    assert!(short.code == Some(2) && short.err.contains("12 to 256"), "{}", short.err);
+    let made = tidegate(&setup, &create, &format!("{PASSWORD}\n")).await;
+    assert_eq!(made.code, Some(0), "{}", made.err);
+    assert!(made.out.starts_with("ada@clinic.example") && !made.out.contains("horse"), "{}", made.out);
+    let again = tidegate(&setup, &create, PASSWORD).await;
+    assert!(again.code == Some(2) && again.err.contains("EMAIL"), "{}", again.err);
+
+    let log_in = async |password: &str| {
+        let body = json!({"email": "ada@clinic.example", "password": password});
+        asked(&setup, (Method::POST, "auth/login"), "", &body).await
+    };
+    assert_eq!(log_in(PASSWORD).await, 200);
+    let set = tidegate(&setup, &["user", "password", "Ada@clinic.example"], "another long one\r\n").await;
+    assert_eq!(
+        (set.code, log_in("another long one").await, log_in(PASSWORD).await),
+        (Some(0), 200, 401),
+        "{}",
+        set.err
+    );
+    let out = tidegate(&setup, &["user", "disable", "ada@clinic.example"], "").await;
+    assert!(out.code == Some(0) && out.out.contains("disabled"), "{}", out.err);
+    assert_eq!(log_in("another long one").await, 401);
+    assert_eq!(tidegate(&setup, &["user", "enable", "ada@clinic.example"], "").await.code, Some(0));
+    assert_eq!(log_in("another long one").await, 200);
+    let listed = tidegate(&setup, &["user", "list", "--role", "user"], "").await;
+    assert!(listed.out.contains("USER") && listed.out.lines().count() == 1, "{}", listed.out);
+    let nobody = tidegate(&setup, &["user", "disable", "bob@clinic.example"], "").await;
+    assert!(nobody.code == Some(1) && nobody.err.contains("user list"), "{}", nobody.err);
+    drop(gateway);
+}
