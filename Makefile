@@ -28,7 +28,7 @@ bench: setup ## throughput and latency beside the bare pipeline, release build, 
 schemas: tools ## write schemas/ anew from the code, after a kind or a route has changed
 	UPDATE_SCHEMAS=1 cargo test --locked --lib api::tests::schemas
 
-contract: tools ## a running gateway against its OpenAPI document, with Schemathesis: about ten minutes (ARGS=200: so many cases each)
+contract: tools ## a running gateway against its OpenAPI document, with Schemathesis: about ten minutes (ARGS="50 900": so many cases each, so many seconds)
 	@scripts/contract $(ARGS)
 
 lint: setup ## formatting, clippy; cargo-deny and shellcheck where they are installed

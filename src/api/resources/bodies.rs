@@ -51,6 +51,13 @@ fn of_new(kind: Kind) -> Value {
         _ => &["id", "orgId", "tenantId"],
     };
     optional.iter().for_each(|name| need_not(&mut schema, name));
+    if kind == Kind::Organization {
+        // Here it is the id, by either name.
+        if let Some(Value::Array(required)) = schema.get_mut("required") {
+            required.retain(|required| required != "orgId");
+        }
+        schema["anyOf"] = OWNER.map(|name| json!({"required": [name]})).into_iter().collect();
+    }
     schema
 }
 
@@ -114,6 +121,9 @@ fn only_shown(schema: &mut Value, name: &str) {
 fn loosen(schema: &mut Value) {
     let Value::Object(map) = schema else { return };
     map.shift_remove("required");
+    if map.contains_key("properties") {
+        map.shift_remove("anyOf");
+    }
     if let Some(Value::Object(fields)) = map.get_mut("properties") {
         fields.values_mut().for_each(loosen);
     }

@@ -38,8 +38,11 @@ pub struct Done {
     unchanged: usize,
 }
 
-pub fn schema() -> Value {
+pub fn schema(kind: Kind) -> Value {
     let mut schema = Fields::sketch(ask);
+    if !kind.can_be_disabled() {
+        schema["properties"]["action"]["enum"] = json!(["DELETE"]);
+    }
     describe(&mut schema, &[("action", "What is to be done with all of them."), ("ids", "Which: 500 at most.")]);
     schema
 }

@@ -134,7 +134,7 @@ fn collection_routes(door: &mut Door, served: Served) {
     let many = post(format!("{path}/bulk"), changes)
         .says(tag, format!("Changes many {noun}s at once: all or none."))
         .params(org())
-        .body(bulk::schema())
+        .body(bulk::schema(kind))
         .example(bulk::example(kind))
         .answers(Answer::json(200, "How many.", bulk::answer()))
         .fails(&[409]);
