@@ -1,42 +1,14 @@
 //! Who may come in, from the command line: accounts and keys of a gateway that runs.
 
-use std::process::Stdio;
-
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
-use tokio::time::timeout;
 
 use crate::support::broker::Broker;
-use crate::support::gateway::{ADMIN_KEY, Setup};
-use crate::support::{LATER, SOON, scratch, turn, until};
+use crate::support::command::tidegate;
+use crate::support::gateway::Setup;
+use crate::support::{LATER, SOON, turn, until};
 
 const PASSWORD: &str = "correct horse battery";
-
-struct Ended {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-/// A command as a script runs it beside this gateway.
-async fn tidegate(setup: &Setup, arguments: &[&str], input: &str) -> Ended {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    command.args(arguments).current_dir(scratch()).env_clear().kill_on_drop(true);
-    command.env("TIDEGATE_ADMIN_KEY", ADMIN_KEY).env("TIDEGATE_API", format!("http://{}", setup.address()));
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("it can be run");
-    let mut pipe = child.stdin.take().expect("a pipe");
-    let feed = async move {
-        // A command that does not read it has ended, which its code tells.
-        let _ = pipe.write_all(input.as_bytes()).await;
-    };
-    let (ended, ()) = tokio::join!(timeout(LATER, child.wait_with_output()), feed);
-    let ended = ended.expect("it ends").expect("a child");
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Ended { code: ended.status.code(), out: text(ended.stdout), err: text(ended.stderr) }
-}
 
 /// What a program with this key, or nobody, is answered.
 async fn asked(setup: &Setup, (method, path): (Method, &str), key: &str, body: &Value) -> u16 {

@@ -1,6 +1,7 @@
 //! Who has seen which payload: a record of the topic `audit` for each view, written before it is shown.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,15 +31,18 @@ impl Viewed {
     }
 }
 
+/// Who looks, from where, at what.
+type View = (String, Option<IpAddr>, Viewed);
+
 /// Views of the last minutes, in the memory of one process: one process answers history.
 #[derive(Debug, Default)]
-pub struct Views(Mutex<HashMap<(String, Viewed), Timestamp>>);
+pub struct Views(Mutex<HashMap<View, Timestamp>>);
 
 impl Views {
     /// Is it a new view?
     fn begin(&self, by: &Origin, what: &Viewed, now: Timestamp) -> bool {
         let mut views = self.views();
-        let view = (by.actor.clone(), what.clone());
+        let view = (by.actor.clone(), by.address, what.clone());
         if views.get(&view).is_some_and(|at| now.since(*at) < ONE_VIEW) {
             return false;
         }
@@ -55,10 +59,10 @@ impl Views {
     }
 
     fn forget(&self, by: &Origin, what: Viewed) {
-        self.views().remove(&(by.actor.clone(), what));
+        self.views().remove(&(by.actor.clone(), by.address, what));
     }
 
-    fn views(&self) -> MutexGuard<'_, HashMap<(String, Viewed), Timestamp>> {
+    fn views(&self) -> MutexGuard<'_, HashMap<View, Timestamp>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
