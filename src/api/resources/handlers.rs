@@ -1,9 +1,9 @@
 //! One resource, or a page of them.
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::Json;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
