@@ -63,7 +63,7 @@ impl Code {
         }
     }
 
-    const fn status(self) -> StatusCode {
+    pub const fn status(self) -> StatusCode {
         match self {
             Code::ValidationError => StatusCode::BAD_REQUEST,
             Code::Unauthorized => StatusCode::UNAUTHORIZED,

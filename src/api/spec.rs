@@ -1,7 +1,6 @@
 //! `GET /openapi.json`: the API as a document.
 
-use std::sync::Arc;
-
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -64,9 +63,9 @@ pub(super) fn routes(door: &mut Door) {
         json!({"type": "object"}),
     ));
     let text = document_of(door).to_string();
-    door.add(own, serve, Arc::<str>::from(text));
+    door.add(own, serve, Bytes::from(text));
 }
 
-async fn serve(State(text): State<Arc<str>>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], text.to_string())
+async fn serve(State(text): State<Bytes>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], text)
 }

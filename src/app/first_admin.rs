@@ -68,7 +68,7 @@ impl FirstAdmin {
         let user = json!({"id": ID, "email": self.email, "name": "First administrator", "role": "ADMIN",
             "passwordHash": hash});
         let key = Key::of(Kind::User, ID).ok_or("the id of the first administrator is none")?;
-        let change = Change { key, condition: Condition::None, action: Action::Create(user) };
+        let change = Change { key, of: None, condition: Condition::None, action: Action::Create(user) };
         let by = Origin { actor: "first-start".to_owned(), address: None, request_id: None };
         match means.writer.write(change, &by).await {
             Ok(_) => {

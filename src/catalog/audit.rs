@@ -38,11 +38,13 @@ pub enum Deed {
     Reseal,
     /// Somebody has seen a payload. Of no resource: `id` is that of the event, the delivery or the rejected records.
     View,
+    /// Somebody has put a dead letter back. Of no resource: `id` is that of the delivery.
+    Redrive,
 }
 
 impl Deed {
     /// The words of all.
-    pub const WORDS: &str = "CREATE, UPDATE, ENABLE, DISABLE, DELETE, RESTORE, RESEAL, VIEW";
+    pub const WORDS: &str = "CREATE, UPDATE, ENABLE, DISABLE, DELETE, RESTORE, RESEAL, VIEW, REDRIVE";
 }
 
 /// A change that is to be written, with what it comes to.

@@ -7,6 +7,7 @@ use crate::catalog::resource::{Resource, Revision, Succession};
 use crate::catalog::seal::Keyring;
 use crate::catalog::snapshot::Snapshot;
 use crate::catalog::{keep, merge};
+use crate::model::ids::OrgId;
 use crate::model::problem::Problem;
 use crate::model::time::Timestamp;
 
@@ -15,12 +16,30 @@ const NAMED: usize = 20;
 /// Of a resource's record. Twice this, and an audit of what it was and is, fit into the topics.
 const MAX_BYTES: usize = 1_024 * 1_024;
 
+/// Lists and objects within each other. What reads an export or an audit takes 128, and wraps this in some of its own.
+const DEEPEST: usize = 100;
+
 /// One change of one resource.
 #[derive(Clone, Debug)]
 pub struct Change {
     pub key: Key,
+    /// The resource that the caller was found to have to do with; `None`: whichever has the key.
+    pub of: Option<Lifetime>,
     pub condition: Condition,
     pub action: Action,
+}
+
+/// Which of the resources that have had a key one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    org: Option<OrgId>,
+    made_at: Timestamp,
+}
+
+impl Lifetime {
+    fn of(resource: &Resource) -> Lifetime {
+        Lifetime { org: resource.org().cloned(), made_at: resource.revision.created_at }
+    }
 }
 
 /// What the caller believes to be there (`If-Match`).
@@ -148,6 +167,11 @@ pub fn decide(changes: &[Change], basis: Basis) -> Result<Vec<Decision>, (usize,
 }
 
 impl Change {
+    /// Of this resource: of one that has its key after it is gone, another's perhaps, nothing is changed.
+    pub fn of(was: &Resource, condition: Condition, action: Action) -> Change {
+        Change { key: was.key(), of: Some(Lifetime::of(was)), condition, action }
+    }
+
     /// Decides this one change, whether or not it fits the others of the catalog.
     pub(super) fn decide(&self, basis: Basis) -> Result<Decision, Refusal> {
         let Basis { snapshot, now, keyring } = basis;
@@ -158,7 +182,8 @@ impl Change {
             (Action::Remake(json), None) if self.condition == Condition::None => return self.make(json, basis),
             _ => {}
         }
-        let was = was.ok_or_else(|| Refusal::NotFound(self.key.clone()))?;
+        let is_it = |was: &Resource| self.of.as_ref().is_none_or(|of| *of == Lifetime::of(was));
+        let was = was.filter(is_it).ok_or_else(|| Refusal::NotFound(self.key.clone()))?;
         self.check_version(&was)?;
         let is = match &self.action {
             Action::Create(json) | Action::Remake(json) | Action::Replace(json) => {
@@ -234,6 +259,10 @@ impl Change {
 
     /// The resource that `json` means, if it is valid in itself.
     fn read(&self, json: Value, was: Option<&Resource>, basis: Basis) -> Result<Resource, Refusal> {
+        if is_deeper(&json, DEEPEST) {
+            let message = format!("must not be nested deeper than {DEEPEST} lists and objects");
+            return Err(Refusal::Invalid(vec![Problem::new("", message)]));
+        }
         let is = self.key.kind.read(json).map_err(Refusal::Invalid)?;
         let is = keep::seal(is, basis.keyring).map_err(Refusal::Invalid)?;
         let mut problems = Vec::new();
@@ -249,6 +278,14 @@ impl Change {
             problems.push(Problem::new("", format!("must not be longer than {MAX_BYTES} bytes in JSON")));
         }
         if problems.is_empty() { Ok(is) } else { Err(Refusal::Invalid(problems)) }
+    }
+}
+
+fn is_deeper(json: &Value, than: usize) -> bool {
+    match json {
+        Value::Array(items) => than == 0 || items.iter().any(|item| is_deeper(item, than - 1)),
+        Value::Object(fields) => than == 0 || fields.values().any(|field| is_deeper(field, than - 1)),
+        _ => false,
     }
 }
 

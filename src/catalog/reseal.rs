@@ -55,7 +55,7 @@ impl Writer {
 
     /// All of them but those that are refused: changed or deleted meanwhile.
     async fn reseal_batch(&self, keys: Vec<Key>, by: &Origin, done: &mut Resealed) -> Result<(), WriteError> {
-        let change = |key| Change { key, condition: Condition::None, action: Action::Reseal };
+        let change = |key| Change { key, of: None, condition: Condition::None, action: Action::Reseal };
         let mut changes: Vec<Change> = keys.into_iter().map(change).collect();
         while !changes.is_empty() {
             match self.write_all(&changes, by).await {

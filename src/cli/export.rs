@@ -9,7 +9,8 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use indicatif::ProgressBar;
 use reqwest::StatusCode;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::Common;
@@ -23,6 +24,7 @@ use crate::catalog::Kind;
 use crate::catalog::apply;
 use crate::catalog::schema::lean;
 use crate::config::Flags;
+use crate::model::ids::ResourceId;
 
 /// Write the catalog as files that `tidegate apply` takes
 #[derive(Args, Debug)]
@@ -62,11 +64,23 @@ fn kinds() -> impl clap::builder::TypedValueParser<Value = Kind> {
     })
 }
 
+/// A resource as the gateway exports it. Its kind and its id name a file: no other text comes through.
 #[derive(Deserialize)]
 struct One {
-    kind: String,
-    id: String,
+    #[serde(deserialize_with = "kind")]
+    kind: Kind,
+    #[serde(deserialize_with = "id")]
+    id: ResourceId,
     spec: Value,
+}
+
+fn kind<'de, D: Deserializer<'de>>(from: D) -> Result<Kind, D::Error> {
+    let name = String::deserialize(from)?;
+    Kind::parse(&name).ok_or_else(|| D::Error::custom(format!("`{name}` is no kind of resource")))
+}
+
+fn id<'de, D: Deserializer<'de>>(from: D) -> Result<ResourceId, D::Error> {
+    ResourceId::parse(&String::deserialize(from)?).map_err(D::Error::custom)
 }
 
 pub(super) fn run(common: &Common, command: &Export) -> Result<(), Exit> {
@@ -153,7 +167,7 @@ impl<'a> Written<'a> {
     }
 
     fn file(&self, one: &One) -> Result<PathBuf, (PathBuf, io::Error)> {
-        let kind = self.command.output.join(&one.kind);
+        let kind = self.command.output.join(one.kind.name());
         fs::create_dir_all(&kind).map_err(|e| (kind.clone(), e))?;
         let path = kind.join(format!("{}.yaml", one.id));
         let schemas = self.command.schemas.as_deref().unwrap_or("../schemas");
@@ -201,12 +215,10 @@ impl One {
     /// As a document of YAML.
     fn text(&self, schemas: Option<&str>) -> String {
         let mut spec = self.spec.clone();
-        if let Some(kind) = Kind::parse(&self.kind) {
-            lean(kind, &mut spec);
-        }
+        lean(self.kind, &mut spec);
         escape(&mut spec);
         let head = schemas.map(|at| format!("# yaml-language-server: $schema={at}/{}.json\n", self.kind));
-        head.unwrap_or_default() + &yaml(&json!({"kind": self.kind, "id": self.id, "spec": spec}))
+        head.unwrap_or_default() + &yaml(&json!({"kind": self.kind.name(), "id": self.id, "spec": spec}))
     }
 }
 
@@ -220,11 +232,23 @@ fn escape(value: &mut Value) {
     }
 }
 
-/// YAML that is read as the same again; where the writer knows no such form, JSON, which is YAML too.
+/// YAML that is read as the same again; where the writer knows no such form, JSON, which is YAML too once it has no character that
+/// YAML does not print (YAML 1.2.2, 5.1). Those are in its texts alone.
 fn yaml(value: &Value) -> String {
     let text = serde_saphyr::to_string(value).ok().map(|text| text.trim_end().to_owned() + "\n");
     let same = |text: &String| files::documents(text).is_some_and(|read| read.as_slice() == [value.clone()]);
-    text.filter(same).unwrap_or_else(|| format!("{value:#}\n"))
+    text.filter(same).unwrap_or_else(|| {
+        let mut json = String::new();
+        for c in format!("{value:#}\n").chars() {
+            match c {
+                '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
+                    json += &format!("\\u{:04x}", u32::from(c));
+                }
+                c => json.push(c),
+            }
+        }
+        json
+    })
 }
 
 #[cfg(test)]

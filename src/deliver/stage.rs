@@ -145,13 +145,23 @@ impl Deliver {
     /// The integration was there when its standing was asked for, and no longer is.
     fn missing(&self, job: Job<'_>, id: &IntegrationId) -> Attempted {
         if self.standing(id) == Standing::Deleted {
-            let before = Job { attempt: job.attempt.saturating_sub(1), ..job };
-            return Attempted { outcome: Outcome::Dead, outputs: self.end(before, Ending::Cancelled) };
+            return self.cancelled(job);
         }
         let due = self.clock.now().plus(MISSING_WAIT);
         let error = format!("the integration `{id}` is not known here yet");
         Attempted { outcome: Outcome::Retry { due, error, status: None }, outputs: Vec::new() }
     }
+
+    /// Its integration is deleted, so this attempt is none.
+    fn cancelled(&self, job: Job<'_>) -> Attempted {
+        let before = Job { attempt: job.attempt.saturating_sub(1), ..job };
+        Attempted { outcome: Outcome::Dead, outputs: self.end(before, Ending::Cancelled) }
+    }
+}
+
+/// Another organisation may have an integration under an id that was deleted: what was for the former is not for that one.
+fn is_for(integration: &OutboundIntegration, delivery: &Delivery<'_>) -> bool {
+    delivery.text(header::CE_ORGID).is_none_or(|org| org == integration.org_id.as_str())
 }
 
 #[async_trait]
@@ -189,6 +199,9 @@ impl Work for Deliver {
         let Some(integration) = self.integrations.get(&delivery.integration) else {
             return self.missing(job, &delivery.integration);
         };
+        if !is_for(&integration, &delivery) {
+            return self.cancelled(job);
+        }
         let prepared = self.prepared.get(&integration, &self.egress);
         self.deliver(job, &delivery, &prepared).await
     }
@@ -198,7 +211,7 @@ impl Work for Deliver {
             Ok(delivery) => delivery,
             Err(why) => return vec![refused(job.record, &why)],
         };
-        let integration = self.integrations.get(&delivery.integration);
+        let integration = self.integrations.get(&delivery.integration).filter(|one| is_for(one, &delivery));
         let (kind, told, status, failure) = match how {
             Ending::Expired => (Kind::Expired, Told::Dead, DeliveryStatus::Abandoned, Some(expired())),
             Ending::Cancelled => (Kind::Cancelled, Told::Skipped, DeliveryStatus::Cancelled, None),

@@ -32,6 +32,13 @@ fn rank((attempts, redrives): (u32, u32), step: Step, offset: Offset) -> Rank {
     Rank { attempts, redrives, step: step as u8, offset: offset.0 }
 }
 
+impl Rank {
+    /// The attempt, or the end, that a dead letter comes of is a record of the same transaction, and says more.
+    pub fn is_of_a_letter(&self) -> bool {
+        [Step::DeadLetter as u8, Step::ExpiredLetter as u8].contains(&self.step)
+    }
+}
+
 impl Batch {
     /// Adds what the record tells.
     pub fn take(&mut self, topic: Topic, received: &Received) {

@@ -50,6 +50,12 @@ pub enum RedriveError {
     Gone,
     #[error("history has not met its dead letter yet")]
     NotYet,
+    /// `dlq` keeps records for longer than the topics that tell what became of them.
+    #[error(
+        "history knows it by its dead letter alone: whether it was put back since is not read yet, or gone from the log, as it is \
+         where history was made anew after `attempts` had lost it"
+    )]
+    LetterAlone,
     /// So many records lie before the end of `deliveries` behind which history knows enough.
     #[error(
         "history does not know yet what was put back before: it has {0} records of `deliveries` to read until it does"
@@ -105,12 +111,12 @@ impl Redrives {
         Redrives { log, history, patience, room: Semaphore::new(AT_ONCE), turn: Mutex::new(None) }
     }
 
-    /// Puts the delivery's dead letter back: the same delivery, its attempts counted on.
-    pub async fn put_back(&self, id: DeliveryId) -> Result<(), RedriveError> {
+    /// Puts the delivery's dead letter back: the same delivery, its attempts counted on. `beside` is written with it or not at all.
+    pub async fn put_back(&self, id: DeliveryId, beside: Output) -> Result<(), RedriveError> {
         let _place = self.room.try_acquire().map_err(|_| RedriveError::Busy)?;
-        let deadline = Instant::now() + self.patience;
         // Before the turn, which one has at a time: what lies at a place does not change.
         let letter = self.letter(id).await?;
+        let deadline = Instant::now() + self.patience;
         let mut unsettled: Option<LogError> = None;
         for _ in 0..TRIES {
             let mut turn = match (self.turn(deadline).await, &unsettled) {
@@ -128,7 +134,7 @@ impl Redrives {
             let Some(mut held) = turn.take_if(|held| !held.done.contains(&letter.place)) else {
                 return Err(RedriveError::JustNow);
             };
-            match held.seat.commit(vec![letter.again()]).await {
+            match held.seat.commit(vec![letter.again(), beside.clone()]).await {
                 Ok(()) => {
                     held.done.insert(letter.place);
                     *turn = Some(held);
@@ -210,6 +216,9 @@ async fn dead(store: &dyn Store, id: DeliveryId) -> Result<Delivery, RedriveErro
 impl Letter {
     /// Is it what the delivery ended with? Else it died again since, and history has not met its newest letter.
     fn is_of(&self, delivery: &Delivery) -> Result<(), RedriveError> {
+        if delivery.is_known_by_letter {
+            return Err(RedriveError::LetterAlone);
+        }
         let headers = &self.record.headers;
         let attempts = headers.text(header::TG_ATTEMPT).and_then(|n| n.parse().ok());
         let same = (attempts, redrives(headers)) == (Some(delivery.state.attempts), delivery.redrives);

@@ -117,6 +117,8 @@ pub struct Delivery {
     pub state: State,
     /// How often it was put back.
     pub redrives: u32,
+    /// All that tells of its end is its dead letter: what became of it since may be gone from the log, or not read yet.
+    pub is_known_by_letter: bool,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }

@@ -18,7 +18,7 @@ use crate::api::json::JsonBody;
 use crate::api::params::Params;
 use crate::catalog::audit::Origin;
 use crate::catalog::change::{Action, Change, Condition};
-use crate::catalog::kind::{Key, Kind};
+use crate::catalog::kind::Kind;
 use crate::catalog::kinds::User;
 use crate::catalog::resource::{Body, Resource};
 use crate::model::problem::Problem;
@@ -88,7 +88,7 @@ pub async fn logout(
     let was = account(&state, &who)?;
     let user = user_of(&was).ok_or_else(gone)?;
     let patch = json!({"tokensFrom": user.tokens_end(was.revision.created_at, state.credentials.clock.now())});
-    change(&state, was.key(), (Condition::None, patch), &by).await?;
+    change(&state, &was, (Condition::None, patch), &by).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -115,17 +115,17 @@ pub async fn password(
     let patch = json!({"passwordHash": hash});
     // The old password was compared with this version of the account.
     let condition = Condition::Versions(vec![was.revision.version]);
-    let changed = change(&state, was.key(), (condition, patch), &by).await?;
+    let changed = change(&state, &was, (condition, patch), &by).await?;
     session(&state, &changed, now)
 }
 
 async fn change(
     state: &ApiState,
-    key: Key,
+    was: &Resource,
     (condition, patch): (Condition, serde_json::Value),
     by: &Origin,
 ) -> Result<Resource, ApiError> {
-    let change = Change { key, condition, action: Action::Merge(patch) };
+    let change = Change::of(was, condition, Action::Merge(patch));
     Ok(state.writer.write(change, by).await?)
 }
 

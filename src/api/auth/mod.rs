@@ -22,10 +22,14 @@ pub struct Auth {
     failures: Failures,
 }
 
+/// Of what strangers send.
+const BODY_LIMIT: usize = 16 * 1_024;
+
 pub(super) fn routes(door: &mut Door, state: &ApiState) {
     let tag = "People";
     let login = post("/api/v1/auth/login", Access::Open)
         .says(tag, "Gives a token for an email address and a password. Each wrong one makes the next try wait.")
+        .takes(BODY_LIMIT)
         .body(form("Login"))
         .example(json!({"email": "ada@clinic.example", "password": "correct horse battery"}))
         .answers(Answer::json(200, "Welcome.", form("Session")))
@@ -47,6 +51,7 @@ pub(super) fn routes(door: &mut Door, state: &ApiState) {
     door.add(me, handlers::me, state.clone());
     let password = post("/api/v1/auth/password", Access::Session)
         .says(tag, "Changes the own password. Every other session ends; the answer has a token for this one.")
+        .takes(BODY_LIMIT)
         .body(form("NewPassword"))
         .example(json!({"old": "correct horse battery", "new": "a longer horse battery"}))
         .answers(Answer::json(200, "Changed.", form("Session")));

@@ -15,6 +15,7 @@ pub use openapi::{document, form};
 pub use route::{Answer, Budget, Param, Route, delete, get, patch, post, put};
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
 use axum::middleware::from_fn_with_state;
 use axum::routing::on;
@@ -34,7 +35,10 @@ impl Door {
         T: 'static,
         S: Clone + Send + Sync + 'static,
     {
-        let guarded = on(route.filter(), handler).with_state(state);
+        let mut guarded = on(route.filter(), handler).with_state(state);
+        if let Some(bytes) = route.takes {
+            guarded = guarded.layer(DefaultBodyLimit::max(bytes));
+        }
         let rule = guard::Rule { access: route.access, budget: route.budget };
         let guarded = guarded.route_layer(from_fn_with_state(rule, guard::check));
         self.router = std::mem::take(&mut self.router).route(&route.path, guarded);

@@ -35,6 +35,7 @@ pub fn document(routes: &[Route], forms: Map<String, Value>) -> Value {
         "components": {
             "schemas": schemas,
             "headers": all_headers(),
+            "responses": refusals(routes),
             "securitySchemes": {
                 "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key",
                     "description": "A key of an organization, or that of the administrator."},
@@ -158,30 +159,56 @@ fn responses(route: &Route, routes: &[Route]) -> Value {
         }
         responses.insert(answer.status.to_string(), response);
     }
-    for status in errors(route) {
-        let content = json!({"application/json": {"schema": form("Error")}});
-        let response =
-            json!({"description": Code::about(status), "headers": headers(route, status), "content": content});
-        responses.entry(status.to_string()).or_insert(response);
+    for code in refused(route) {
+        let name = refusal_name(code, route.budget != Budget::None);
+        let reference = json!({"$ref": format!("#/components/responses/{name}")});
+        responses.entry(code.status().as_str()).or_insert(reference);
     }
     Value::Object(responses)
 }
 
-/// By name; `HEADERS` says what each is.
 fn headers(route: &Route, status: u16) -> Value {
-    let mut names = vec!["X-Request-Id"];
-    match status {
-        401 => names.push("WWW-Authenticate"),
-        429 | 503 => names.push("Retry-After"),
-        201 if route.gives.is_some() => names.extend(["Location", "ETag"]),
-        200 if route.from_snapshot => names.push("Age"),
-        _ => {}
+    let own: &[&str] = match status {
+        201 if route.gives.is_some() => &["Location", "ETag"],
+        200 if route.from_snapshot => &["Age"],
+        _ => &[],
+    };
+    named_headers(own, route.budget != Budget::None)
+}
+
+/// What routes refuse with: once for those that are limited, and once for the others.
+fn refusals(routes: &[Route]) -> Value {
+    let refusal = |code: Code, limited: bool| {
+        let status = code.status();
+        let own: &[&str] = match code {
+            Code::Unauthorized => &["WWW-Authenticate"],
+            Code::RateLimited | Code::ServiceUnavailable => &["Retry-After"],
+            _ => &[],
+        };
+        let about = Code::about(status.as_u16());
+        let example = json!({"error": about, "code": code, "statusCode": status.as_u16(),
+            "timestamp": "2026-11-20T08:15:30.250Z", "requestId": "01a1fff8-5b1c-7c7e-9d5e-3f1f6a2b4c5d"});
+        let content = json!({"application/json": {"schema": form("Error"), "example": example}});
+        let response = json!({"description": about, "headers": named_headers(own, limited), "content": content});
+        (refusal_name(code, limited), response)
+    };
+    let mut all = Map::new();
+    for route in routes {
+        all.extend(refused(route).into_iter().map(|code| refusal(code, route.budget != Budget::None)));
     }
-    if route.budget != Budget::None {
-        names.extend(["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"]);
-    }
+    all.into()
+}
+
+fn refusal_name(code: Code, limited: bool) -> String {
+    format!("{code:?}{}", if limited { "" } else { "Unlimited" })
+}
+
+/// Those of every answer, and these; `all_headers` says what each is.
+fn named_headers(own: &[&str], limited: bool) -> Value {
+    let limits: &[&str] = if limited { &["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"] } else { &[] };
+    let names = ["X-Request-Id"].iter().chain(own).chain(limits);
     let reference = |name: &str| json!({"$ref": format!("#/components/headers/{name}")});
-    names.into_iter().map(|name| (name.to_owned(), reference(name))).collect::<Map<_, _>>().into()
+    names.map(|name| ((*name).to_owned(), reference(name))).collect::<Map<_, _>>().into()
 }
 
 /// What can be asked for by the id that this route answers with.
@@ -200,23 +227,22 @@ fn links(route: &Route, routes: &[Route]) -> Map<String, Value> {
 }
 
 /// What can go wrong, by what the route takes.
-fn errors(route: &Route) -> BTreeSet<u16> {
-    let mut errors: BTreeSet<u16> = route.errors.iter().copied().collect();
-    errors.insert(400);
-    errors.insert(503);
+fn refused(route: &Route) -> Vec<Code> {
+    let mut statuses: BTreeSet<u16> = route.errors.iter().copied().collect();
+    statuses.extend([400, 503]);
     if route.access != Access::Open {
-        errors.extend([401, 403]);
+        statuses.extend([401, 403]);
     }
     if route.budget != Budget::None {
-        errors.insert(429);
+        statuses.insert(429);
     }
     if route.path.contains('{') {
-        errors.insert(404);
+        statuses.insert(404);
     }
     if route.body.is_some() {
-        errors.extend([413, 415]);
+        statuses.extend([413, 415]);
     }
-    errors
+    Code::ALL.into_iter().filter(|code| statuses.contains(&code.status().as_u16())).collect()
 }
 
 /// Headers of answers: name, schema, what each says, and whether it is always there where it is named.

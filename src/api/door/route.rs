@@ -111,6 +111,8 @@ pub struct Route {
     pub gives: Option<&'static str>,
     /// Answered from the snapshot, whose age is told where it may be old.
     pub from_snapshot: bool,
+    /// Bytes of the body at most; `None`: as of any other route.
+    pub takes: Option<usize>,
 }
 
 fn route(method: Method, path: impl Into<String>, access: Access) -> Route {
@@ -130,6 +132,7 @@ fn route(method: Method, path: impl Into<String>, access: Access) -> Route {
         errors: &[],
         gives: None,
         from_snapshot: false,
+        takes: None,
     }
 }
 
@@ -156,6 +159,11 @@ pub fn delete(path: impl Into<String>, access: Access) -> Route {
 impl Route {
     pub fn says(self, tag: &'static str, summary: impl Into<String>) -> Route {
         Route { tag, summary: summary.into(), ..self }
+    }
+
+    /// Bodies of so many bytes at most.
+    pub fn takes(self, bytes: usize) -> Route {
+        Route { takes: Some(bytes), ..self }
     }
 
     /// Without a limit to how often it is asked.

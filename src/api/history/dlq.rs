@@ -16,7 +16,7 @@ use crate::api::door::Principal;
 use crate::api::error::{ApiError, Code};
 use crate::api::listing::Page;
 use crate::api::params::Params;
-use crate::catalog::audit::Origin;
+use crate::catalog::audit::{Deed, Origin};
 use crate::history::redrive::{DEAD, RedriveError};
 use crate::history::store::DeliveryFilter;
 use crate::model::delivery::DeliveryStatus;
@@ -95,13 +95,16 @@ pub async fn retry(
     State(state): State<ApiState>,
     Path(id): Path<String>,
     params: Params,
+    by: Origin,
 ) -> Result<(StatusCode, Json<Redriven>), ApiError> {
     let (_, delivery) = visible(&state, &id, params).await?;
     if DEAD.contains(&delivery.state.status) && forms::current(&*state.snapshot()?, &delivery).is_none() {
         let why = format!("the integration of delivery `{id}` was deleted, so nobody would deliver it");
         return Err(ApiError::new(Code::Conflict, why));
     }
-    match state.redrives.put_back(delivery.id).await {
+    let at = state.credentials.clock.now();
+    let told = Viewed::delivery(&delivery).entry(Deed::Redrive, (&by, at)).record();
+    match state.redrives.put_back(delivery.id, told).await {
         Ok(()) => Ok((StatusCode::ACCEPTED, Json(Redriven { id, status: DeliveryStatus::Retrying }))),
         Err(error) => Err(refusal(&state, &id, &error)),
     }
@@ -118,7 +121,9 @@ fn refusal(state: &ApiState, id: &str, error: &RedriveError) -> ApiError {
             conflict(format!("delivery `{id}` {NO_LONGER_DEAD}: {error}"))
         }
         RedriveError::Gone => conflict(format!("delivery `{id}` cannot be put back: {error}")),
-        RedriveError::NotYet => again(format!("delivery `{id}` is not put back now: {error}")),
+        RedriveError::NotYet | RedriveError::LetterAlone => {
+            again(format!("delivery `{id}` is not put back now: {error}"))
+        }
         RedriveError::Behind(_) => {
             let ill = state.health.parts().into_iter().find(|part| part.name == HISTORY && !part.ok);
             let why = ill.map_or_else(String::new, |part| format!(", and it is not kept now: {}", part.detail));

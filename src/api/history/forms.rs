@@ -173,10 +173,12 @@ pub(super) struct Log {
 
 pub(super) const OUTBOUND: &str = "OUTBOUND";
 
-/// What was not told yet, because nothing was tried, is as the integration is now.
+/// What was not told yet, because nothing was tried, is as the integration is now. One of another organisation under the same id is
+/// another integration.
 pub(super) fn current<'a>(snapshot: &'a Snapshot, delivery: &Delivery) -> Option<&'a OutboundIntegration> {
     let id = IntegrationId::parse(delivery.about.integration_id.as_deref()?).ok()?;
-    snapshot.integration(&id).map(|one| &**one)
+    let found = snapshot.integration(&id).map(|one| &**one);
+    found.filter(|one| delivery.about.org.as_deref().is_none_or(|org| org == one.org_id.as_str()))
 }
 
 /// Without its query, which may hold a credential.

@@ -16,7 +16,7 @@ const ONE_VIEW: Duration = Duration::from_secs(10 * 60);
 /// Views that are remembered; of more the oldest are written again.
 const REMEMBERED: usize = 10_000;
 
-/// What was shown.
+/// What was shown, or put back.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Viewed {
     /// `Event`, `Delivery` or `Rejected`.
@@ -29,6 +29,12 @@ impl Viewed {
     pub fn delivery(delivery: &Delivery) -> Viewed {
         Viewed { kind: "Delivery", id: delivery.id.to_string(), org: delivery.about.org.clone() }
     }
+
+    /// What was done with it.
+    pub fn entry(&self, action: Deed, (by, at): (&Origin, Timestamp)) -> Entry {
+        let (kind, id, org_id) = (self.kind.to_owned(), self.id.clone(), self.org.clone());
+        Entry { at, origin: by.clone(), action, kind, id, org_id, version: 0, before: None, after: None }
+    }
 }
 
 /// Who looks, from where, at what.
@@ -39,13 +45,14 @@ type View = (String, Option<IpAddr>, Viewed);
 pub struct Views(Mutex<HashMap<View, Timestamp>>);
 
 impl Views {
-    /// Is it a new view?
-    fn begin(&self, by: &Origin, what: &Viewed, now: Timestamp) -> bool {
+    /// Was it written a while ago?
+    fn holds(&self, by: &Origin, what: &Viewed, now: Timestamp) -> bool {
+        self.views().get(&view(by, what)).is_some_and(|at| now.since(*at) < ONE_VIEW)
+    }
+
+    /// Once it is written: who gives up meanwhile has seen nothing, and is written down the next time.
+    fn remember(&self, by: &Origin, what: &Viewed, now: Timestamp) {
         let mut views = self.views();
-        let view = (by.actor.clone(), by.address, what.clone());
-        if views.get(&view).is_some_and(|at| now.since(*at) < ONE_VIEW) {
-            return false;
-        }
         if views.len() >= REMEMBERED {
             views.retain(|_, at| now.since(*at) < ONE_VIEW);
         }
@@ -54,17 +61,16 @@ impl Views {
         {
             views.remove(&oldest);
         }
-        views.insert(view, now);
-        true
-    }
-
-    fn forget(&self, by: &Origin, what: Viewed) {
-        self.views().remove(&(by.actor.clone(), by.address, what));
+        views.insert(view(by, what), now);
     }
 
     fn views(&self) -> MutexGuard<'_, HashMap<View, Timestamp>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn view(by: &Origin, what: &Viewed) -> View {
+    (by.actor.clone(), by.address, what.clone())
 }
 
 /// Writes down that somebody is about to see a payload.
@@ -73,27 +79,17 @@ impl Views {
 /// 503 where that cannot be written: then nothing is shown.
 pub(super) async fn viewed(state: &ApiState, by: &Origin, what: Viewed) -> Result<(), ApiError> {
     let now = state.credentials.clock.now();
-    if !state.views.begin(by, &what, now) {
+    if state.views.holds(by, &what, now) {
         return Ok(());
     }
-    let entry = Entry {
-        at: now,
-        origin: by.clone(),
-        action: Deed::View,
-        kind: what.kind.to_owned(),
-        id: what.id.clone(),
-        org_id: what.org.clone(),
-        version: 0,
-        before: None,
-        after: None,
-    };
-    state.log.append(vec![entry.record()]).await.map(drop).map_err(|error| {
-        state.views.forget(by, what);
+    state.log.append(vec![what.entry(Deed::View, (by, now)).record()]).await.map_err(|error| {
         tracing::warn!(%error, "a view of a payload was not written to the audit, so nothing was shown");
         ApiError::unavailable(
             "payloads are not shown now: each view is written to the audit first, and the log is away; try again in a moment",
         )
-    })
+    })?;
+    state.views.remember(by, &what, now);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -107,12 +103,14 @@ mod tests {
         let event = |n: usize| Viewed { kind: "Event", id: n.to_string(), org: None };
         let t0 = Timestamp(1_763_712_930_250);
         for n in 0..REMEMBERED + 500 {
-            assert!(views.begin(&by("user:ada"), &event(n), t0.plus(Duration::from_millis(n as u64))));
+            let now = t0.plus(Duration::from_millis(n as u64));
+            assert!(!views.holds(&by("user:ada"), &event(n), now));
+            views.remember(&by("user:ada"), &event(n), now);
         }
         assert!(views.views().len() <= REMEMBERED);
         let now = t0.plus(Duration::from_secs(60));
-        assert!(!views.begin(&by("user:ada"), &event(REMEMBERED), now), "seen a moment ago");
-        assert!(views.begin(&by("user:bob"), &event(REMEMBERED), now), "by somebody else");
-        assert!(views.begin(&by("user:ada"), &event(REMEMBERED), now.plus(ONE_VIEW)), "and again, much later");
+        assert!(views.holds(&by("user:ada"), &event(REMEMBERED), now), "seen a moment ago");
+        assert!(!views.holds(&by("user:bob"), &event(REMEMBERED), now), "by somebody else");
+        assert!(!views.holds(&by("user:ada"), &event(REMEMBERED), now.plus(ONE_VIEW)), "and again, much later");
     }
 }

@@ -82,7 +82,7 @@ pub async fn bulk(
             Bulk::Delete => Action::Delete,
         };
         match served.visible(id, org.as_ref()) {
-            Ok(was) => changes.push(Change { key: was.key(), condition: Condition::None, action }),
+            Ok(was) => changes.push(Change::of(&was, Condition::None, action)),
             Err(error) => problems.push(Problem::new(format!("ids[{at}]"), error.message)),
         }
     }

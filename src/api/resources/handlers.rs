@@ -21,7 +21,7 @@ use crate::api::listing::{Listing, Page};
 use crate::api::params::Params;
 use crate::catalog::audit::Origin;
 use crate::catalog::change::{Action, Change, Condition};
-use crate::catalog::kind::{Key, Kind};
+use crate::catalog::kind::Kind;
 use crate::catalog::resource::Resource;
 
 /// Characters of a name that a copy keeps, so that its own is not too long.
@@ -57,7 +57,8 @@ pub async fn create(
         _ => draft.default("id", || Uuid::now_v7().to_string().into()),
     };
     let (key, json) = draft.named()?;
-    let made = served.write(Change { key, condition: Condition::None, action: Action::Create(json) }, &by).await?;
+    let made =
+        served.write(Change { key, of: None, condition: Condition::None, action: Action::Create(json) }, &by).await?;
     let shown = served.shown(&made);
     let shown = match issued.once {
         Some((name, value)) => shown.once(name, value),
@@ -84,8 +85,8 @@ pub async fn replace(
         Some(org) => draft.default("orgId", || org.as_str().into()),
         None => draft,
     };
-    let (key, json) = draft.named()?;
-    served.change(key, (if_match(&headers), Action::Replace(json)), &by).await
+    let (_, json) = draft.named()?;
+    served.change(&was, (if_match(&headers), Action::Replace(json)), &by).await
 }
 
 pub async fn merge(
@@ -96,7 +97,7 @@ pub async fn merge(
     let issued = issue(&served.api, served.of.kind, (&mut body, Some(&was))).await?;
     let draft = Draft::new(served.of.kind, body).only_same(served.of.kind.id_field(), was.key().id.as_str());
     let patch = draft.made(issued.fields).patch()?;
-    served.change(was.key(), (if_match(&headers), Action::Merge(patch)), &by).await
+    served.change(&was, (if_match(&headers), Action::Merge(patch)), &by).await
 }
 
 pub async fn enable(State(served): State<Served>, ask: Ask) -> Result<Response, ApiError> {
@@ -108,7 +109,7 @@ pub async fn disable(State(served): State<Served>, ask: Ask) -> Result<Response,
 }
 
 pub async fn delete(State(served): State<Served>, (Found(was), headers, by): Ask) -> Result<StatusCode, ApiError> {
-    served.change(was.key(), (if_match(&headers), Action::Delete), &by).await?;
+    served.change(&was, (if_match(&headers), Action::Delete), &by).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -141,7 +142,8 @@ pub async fn duplicate(
         None => draft,
     };
     let (key, json) = draft.named()?;
-    let made = served.write(Change { key, condition: Condition::None, action: Action::Create(json) }, &by).await?;
+    let made =
+        served.write(Change { key, of: None, condition: Condition::None, action: Action::Create(json) }, &by).await?;
     Ok(answer::created(served.of.path, &made, served.shown(&made)))
 }
 
@@ -174,16 +176,16 @@ impl Served {
     }
 
     async fn set_active(&self, active: bool, (Found(was), headers, by): Ask) -> Result<Response, ApiError> {
-        self.change(was.key(), (if_match(&headers), Action::SetActive(active)), &by).await
+        self.change(&was, (if_match(&headers), Action::SetActive(active)), &by).await
     }
 
     pub(super) async fn change(
         &self,
-        key: Key,
+        was: &Resource,
         (condition, action): (Condition, Action),
         by: &Origin,
     ) -> Result<Response, ApiError> {
-        let made = self.write(Change { key, condition, action }, by).await?;
+        let made = self.write(Change::of(was, condition, action), by).await?;
         Ok(answer::found(&made, self.shown(&made)))
     }
 

@@ -156,14 +156,14 @@ async fn restore(
     let (id, org, missing) = match sought {
         Sought::There(is) => {
             let state = served.state_at(&lifetime(&is), version).await?;
-            return served.change(is.key(), (condition, Action::Restore(state)), &by).await;
+            return served.change(&is, (condition, Action::Restore(state)), &by).await;
         }
         Sought::Missing { id, org, error } => (id, org, error),
     };
     let (key, of) = served.deleted(&id, org.as_ref(), missing).await?;
     let mut state = served.state_at(&of, version).await?;
     let once = issue::reissue(&served.api, key.kind, &mut state).await?;
-    let made = served.write(Change { key, condition, action: Action::Remake(state) }, &by).await?;
+    let made = served.write(Change { key, of: None, condition, action: Action::Remake(state) }, &by).await?;
     let shown = once.into_iter().fold(served.shown(&made), |shown, (name, value)| shown.once(name, value));
     Ok(answer::found(&made, shown))
 }

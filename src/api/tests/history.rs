@@ -161,6 +161,9 @@ async fn a_dead_letter_is_put_back_once() {
     let mut letter = told.api.topics.records(Topic::Dlq, 0).pop().unwrap();
     letter.record.headers.push("tg_redrives", "1");
     assert_eq!(back.record, letter.record, "the same delivery, its attempts counted on");
+    let record = told.api.topics.records(Topic::Audit, 0).pop().unwrap();
+    let entry: Value = serde_json::from_slice(record.record.value.as_deref().unwrap()).unwrap();
+    assert_eq!((&entry["action"], &entry["id"], &entry["orgId"]), (&json!("REDRIVE"), &json!(DEAD), &json!("648")));
     // A second click, before history has met the first.
     assert_error(&told.retry(DEAD).await, 409, "CONFLICT");
     let mut batch = Batch::default();
@@ -288,6 +291,8 @@ async fn nobody_sees_a_payload_without_a_trace() {
 async fn what_cannot_be_written_to_the_audit_is_not_shown() {
     let told = Told::start().await;
     told.api.topics.takes(false);
+    // Nor by whoever asks again.
+    assert_eq!(told.get("events/e%2F1").await.status, 503);
     let answer = told.get("events/e%2F1").await;
     assert_error(&answer, 503, "SERVICE_UNAVAILABLE");
     assert!(

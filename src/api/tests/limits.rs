@@ -222,3 +222,23 @@ async fn a_change_is_written_with_where_it_came_from() {
     let entry: Value = serde_json::from_slice(last.value.as_deref().unwrap()).unwrap();
     assert_eq!((&entry["action"], &entry["address"]), (&json!("DELETE"), &json!("203.0.113.7")));
 }
+
+#[tokio::test]
+async fn a_credential_opens_no_way_around_the_limits_of_what_is_open_or_not_there() {
+    let api = limited().await;
+    let key = api.key_of("648").await;
+    let asked = async |uri: &str| api.from("198.51.100.2", uri, &[("x-api-key", &key)]).await.status.as_u16();
+    for uri in ["/openapi.json", "/api/v1/nothing", "/openapi.json", "/api/v1/nothing", "/openapi.json"] {
+        assert!([200, 404].contains(&asked(uri).await), "{uri}");
+    }
+    assert_eq!((asked("/openapi.json").await, asked("/api/v1/nothing").await), (429, 429));
+    assert_eq!((asked("/health/live").await, asked("/api/v1/lookups").await), (200, 200));
+}
+
+#[tokio::test]
+async fn a_stranger_makes_nobody_read_megabytes() {
+    let api = Api::start().await;
+    let long = format!(r#"{{"email": "{}", "password": "x"}}"#, "a".repeat(20_000));
+    let answer = api.call("POST", "/api/v1/auth/login", &[("content-type", "application/json")], long).await;
+    assert_error(&answer, 413, "PAYLOAD_TOO_LARGE");
+}

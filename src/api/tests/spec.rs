@@ -180,7 +180,9 @@ async fn an_answer_has_the_headers_that_the_document_says_are_there() {
     ];
     for (answer, path, method) in told {
         let status = answer.status.as_str().to_owned();
-        let headers = document["paths"][path][method]["responses"][&status]["headers"].as_object();
+        let told = &document["paths"][path][method]["responses"][&status];
+        let told = told["$ref"].as_str().map_or(told, |to| document.pointer(&to[1..]).unwrap());
+        let headers = told["headers"].as_object();
         let headers = headers.unwrap_or_else(|| panic!("{method} {path}: {status} is not in the document"));
         for name in headers.keys() {
             let always = document["components"]["headers"][name]["required"] == true;

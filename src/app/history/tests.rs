@@ -15,7 +15,7 @@ use crate::history::redrive::{RedriveError, Redrives};
 use crate::history::rows::Batch;
 use crate::history::store::{DeliveryFilter, Page, StoreError};
 use crate::model::ids::{DeliveryId, Offset, Partition};
-use crate::model::record::{Output, Record};
+use crate::model::record::{Headers, Output, Record};
 use crate::model::time::{ManualClock, Timestamp};
 use crate::model::topic::Topic;
 use crate::stream::log::{From, Log};
@@ -260,6 +260,12 @@ fn died(n: usize) -> [Output; 2] {
     [letter, attempt]
 }
 
+/// What is written with a letter.
+fn beside() -> Output {
+    let record = Record { key: None, value: Some("{}".into()), headers: Headers::default() };
+    Output { topic: Topic::Audit, partition: None, record }
+}
+
 impl Scene {
     /// The store as it is now, read by a process that does not follow the log: history is behind from now on.
     async fn frozen(&self) -> Arc<History> {
@@ -293,18 +299,18 @@ async fn a_dead_letter_is_put_back_once_by_all_processes_that_there_ever_are() {
     running.stop().await;
     let history = scene.frozen().await;
     let first = scene.redrives(&history);
-    first.put_back(id(0)).await.unwrap();
-    let twice = first.put_back(id(0)).await;
+    first.put_back(id(0), beside()).await.unwrap();
+    let twice = first.put_back(id(0), beside()).await;
     assert!(matches!(twice, Err(RedriveError::JustNow)), "{twice:?}");
-    first.put_back(id(1)).await.unwrap();
+    first.put_back(id(1), beside()).await.unwrap();
     // Another one, or the same after a restart: history has not read what the first did.
     let second = scene.redrives(&history);
     for n in 0..3 {
-        let behind = second.put_back(id(n)).await;
+        let behind = second.put_back(id(n), beside()).await;
         assert!(matches!(behind, Err(RedriveError::Behind(2))), "{n}: {behind:?}");
     }
     // The seat is the second one's now: what the first remembers is not all any more.
-    let behind = first.put_back(id(2)).await;
+    let behind = first.put_back(id(2), beside()).await;
     assert!(matches!(behind, Err(RedriveError::Behind(2))), "{behind:?}");
     assert_eq!(scene.queued().await, 5);
     drop((first, second, history));
@@ -313,12 +319,30 @@ async fn a_dead_letter_is_put_back_once_by_all_processes_that_there_ever_are() {
     running.count("RETRYING", 2).await;
     let third = Redrives::new(scene.log.clone(), running.history.clone(), DEADLINE);
     for n in 0..2 {
-        let alive = third.put_back(id(n)).await;
+        let alive = third.put_back(id(n), beside()).await;
         assert!(matches!(alive, Err(RedriveError::NotDead(_))), "{n}: {alive:?}");
     }
-    third.put_back(id(2)).await.unwrap();
+    third.put_back(id(2), beside()).await.unwrap();
     running.count("RETRYING", 3).await;
     assert_eq!(scene.queued().await, 6);
+    running.stop().await;
+}
+
+/// `dlq` keeps records for longer than the topics that tell what became of them.
+#[tokio::test]
+async fn a_history_made_anew_of_what_is_left_of_the_log_puts_nothing_back_a_second_time() {
+    let scene = Scene::new().await;
+    let [letter, attempt] = died(0);
+    scene.append([letter].into_iter()).await;
+    let mut running = scene.start(well());
+    running.count("FAILED", 1).await;
+    let redrives = Redrives::new(scene.log.clone(), running.history.clone(), DEADLINE);
+    let alone = redrives.put_back(id(0), beside()).await;
+    assert!(matches!(alone, Err(RedriveError::LetterAlone)), "{alone:?}");
+    scene.append([attempt].into_iter()).await;
+    let read = |at: &Positions| at.iter().any(|((topic, _), next)| *topic == Topic::Attempts && next.0 > 0);
+    tokio::time::timeout(DEADLINE, running.history.positions().wait_for(read)).await.unwrap().unwrap();
+    redrives.put_back(id(0), beside()).await.unwrap();
     running.stop().await;
 }
 
@@ -330,7 +354,7 @@ async fn a_delivery_that_died_again_is_not_put_back_by_its_former_letter() {
     let mut running = scene.start(well());
     running.count("FAILED", 1).await;
     let redrives = Redrives::new(scene.log.clone(), running.history.clone(), DEADLINE);
-    redrives.put_back(id(1)).await.unwrap();
+    redrives.put_back(id(1), beside()).await.unwrap();
     running.count("RETRYING", 1).await;
     let expired = serde_json::json!({"kind": "expired", "deliveryId": id(1), "attempt": 1, "redrives": 1, "outcome": "DEAD",
         "status": "ABANDONED", "startedAt": "2026-11-20T08:15:30.250Z"});
@@ -338,7 +362,7 @@ async fn a_delivery_that_died_again_is_not_put_back_by_its_former_letter() {
     told.record.value = Some(expired.to_string().into());
     scene.append([told].into_iter()).await;
     running.count("ABANDONED", 1).await;
-    let early = redrives.put_back(id(1)).await;
+    let early = redrives.put_back(id(1), beside()).await;
     assert!(matches!(early, Err(RedriveError::NotYet)), "{early:?}");
     let [mut letter, _] = died(1);
     letter.record.headers.push("tg_redrives", "1");
@@ -347,7 +371,7 @@ async fn a_delivery_that_died_again_is_not_put_back_by_its_former_letter() {
         known.iter().filter(|((topic, _), _)| *topic == Topic::Dlq).map(|(_, next)| next.0).sum::<i64>()
     };
     running.history.positions().wait_for(|known| letters(known) == 2).await.unwrap();
-    redrives.put_back(id(1)).await.unwrap();
+    redrives.put_back(id(1), beside()).await.unwrap();
     running.count("RETRYING", 1).await;
     running.stop().await;
 }

@@ -180,7 +180,7 @@ impl<'a> Planner<'a> {
             Some(_) => Action::Replace(json),
             None => Action::Create(json),
         };
-        let change = Change { key: key.clone(), condition: Condition::None, action };
+        let change = Change { key: key.clone(), of: None, condition: Condition::None, action };
         let decision = change.decide(self.basis).map_err(reasons)?;
         self.owners.extend(decision.resource().org().cloned());
         let keyring = self.basis.keyring;

@@ -46,7 +46,7 @@ pub fn process_with(log: &SharedFake, limits: Limits) -> Process {
 }
 
 pub fn create(resource: Resource) -> Change {
-    Change { key: resource.key(), condition: Condition::None, action: Action::Create(resource.to_json()) }
+    Change { key: resource.key(), of: None, condition: Condition::None, action: Action::Create(resource.to_json()) }
 }
 
 pub fn somebody() -> Origin {
@@ -62,7 +62,7 @@ pub fn bills() -> Resource {
 }
 
 pub fn change(key: Key, action: Action) -> Change {
-    Change { key, condition: Condition::None, action }
+    Change { key, of: None, condition: Condition::None, action }
 }
 
 pub fn record(resource: &Resource) -> Record {

@@ -34,7 +34,7 @@ fn key() -> Key {
 }
 
 async fn write(process: &Process, action: Action) -> Result<Resource, WriteError> {
-    process.writer.write(Change { key: key(), condition: Condition::None, action }, &somebody()).await
+    process.writer.write(Change { key: key(), of: None, condition: Condition::None, action }, &somebody()).await
 }
 
 /// What its secrets say, opened.
@@ -150,7 +150,8 @@ async fn what_was_deleted_comes_back_once_and_never_over_what_a_client_believes_
     write(&process, Action::Create(rule(&[]))).await.unwrap();
     let first = earlier(&process, rule(&["hunter2"])).await;
     write(&process, Action::Delete).await.unwrap();
-    let change = Change { key: key(), condition: Condition::Versions(vec![2]), action: Action::Remake(first.clone()) };
+    let change =
+        Change { key: key(), of: None, condition: Condition::Versions(vec![2]), action: Action::Remake(first.clone()) };
     let error = process.writer.write(change, &somebody()).await.unwrap_err();
     assert!(matches!(error, WriteError::Refused { refusal: Refusal::NotFound(_), .. }), "{error}");
     let error = write(&process, Action::Restore(first.clone())).await.unwrap_err();
@@ -177,7 +178,12 @@ async fn one_secret_that_does_not_open_keeps_no_other_from_being_sealed_anew() {
     let named = |id: &str, secrets: &[&str]| {
         let mut rule = rule(secrets);
         rule["id"] = id.into();
-        Change { key: Key::of(Kind::AlertRule, id).unwrap(), condition: Condition::None, action: Action::Create(rule) }
+        Change {
+            key: Key::of(Kind::AlertRule, id).unwrap(),
+            of: None,
+            condition: Condition::None,
+            action: Action::Create(rule),
+        }
     };
     for (key, ids) in [(LOST, 0..3), (OLD, 3..1_203), (NEW, 1_203..1_205)] {
         let process = Process::sealing(&log, ring(key, &[])).await;

@@ -145,12 +145,42 @@ async fn an_organisation_with_integrations_cannot_be_deleted() {
 }
 
 #[tokio::test]
+async fn a_change_that_was_begun_never_falls_on_what_has_the_id_since() {
+    let process = process(&SharedFake::default()).with_org().await;
+    process.write(create(bills())).await.unwrap();
+    let was = process.catalog.snapshot().get(&bills_key()).cloned().unwrap();
+    let late = |action| Change::of(&was, Condition::Versions(vec![1]), action);
+    process.write(change(bills_key(), Action::Delete)).await.unwrap();
+    process.clock.advance(Duration::from_secs(1));
+    let is = process.write(create(bills())).await.unwrap();
+    for action in [Action::Merge(json!({"name": "Mine"})), Action::SetActive(false), Action::Delete] {
+        let error = process.write(late(action)).await.unwrap_err();
+        assert!(matches!(error, WriteError::Refused { refusal: Refusal::NotFound(_), .. }), "{error}");
+    }
+    assert_eq!(process.catalog.snapshot().get(&bills_key()), Some(&is));
+}
+
+#[tokio::test]
+async fn what_is_nested_deeper_than_an_export_can_say_is_refused() {
+    let process = process(&SharedFake::default()).with_org().await;
+    let nested = |depth: usize| (0..depth).fold(json!(1), |inner, _| json!([inner]));
+    let event_type =
+        |depth| json!({"id": "bill", "orgId": "648", "eventType": "bill.created", "sample": nested(depth)});
+    let key = Key::of(Kind::EventType, "bill").unwrap();
+    let error = process.write(change(key.clone(), Action::Create(event_type(120)))).await.unwrap_err();
+    let WriteError::Refused { refusal: Refusal::Invalid(problems), .. } = error else { panic!("{error}") };
+    assert!(problems[0].message.contains("nested deeper than 100"), "{problems:?}");
+    process.write(change(key, Action::Create(event_type(90)))).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_version_that_has_moved_on_is_a_conflict() {
     let process = process(&SharedFake::default()).with_org().await;
     process.write(create(bills())).await.unwrap();
     let with = |versions: &[u64], action| Change {
-        key: bills_key(),
         condition: Condition::Versions(versions.to_vec()),
+        of: None,
+        key: bills_key(),
         action,
     };
     process.write(with(&[7, 1], Action::Replace(bills().to_json()))).await.unwrap();

@@ -76,8 +76,8 @@ proptest! {
 #[test]
 fn a_file_is_what_a_person_would_write() {
     let one = One {
-        kind: "OutboundIntegration".to_owned(),
-        id: "bills".to_owned(),
+        kind: Kind::OutboundIntegration,
+        id: ResourceId::parse("bills").unwrap(),
         spec: json!({"orgId": "648", "name": "Bills: all", "description": "", "labels": {"team": "erp"}, "isActive": true,
             "eventType": ["bill.*"], "targetUrl": "https://erp.example/${env:A}", "timeoutMs": 30000, "orgUnitRid": null}),
     };
@@ -85,4 +85,24 @@ fn a_file_is_what_a_person_would_write() {
         spec:\n  orgId: \"648\"\n  name: \"Bills: all\"\n  labels:\n    team: erp\n  eventType:\n  - bill.*\n  \
         targetUrl: https://erp.example/$${env:A}\n";
     assert_eq!(one.text(Some("../schemas")), expected);
+}
+
+#[test]
+fn no_gateway_says_where_on_this_machine_a_file_is_written() {
+    let read =
+        |kind: &str, id: &str| serde_json::from_value::<One>(json!({"kind": kind, "id": id, "spec": {}})).is_ok();
+    assert!(read("Lookup", "branches"));
+    for (kind, id) in [("/tmp/x", "a"), ("../Lookup", "a"), ("Lookup", "../../a"), ("Lookup", "a/b"), ("Lookup", "")] {
+        assert!(!read(kind, id), "{kind} {id}");
+    }
+}
+
+#[test]
+fn a_character_that_yaml_does_not_print_is_read_from_the_file_all_the_same() {
+    for c in
+        ['\u{7f}', '\u{80}', '\u{85}', '\u{9f}', '\u{2028}', '\u{feff}', '\u{fffe}', '\u{ffff}', '\u{1fffe}', '\u{0}']
+    {
+        let value = json!({"spec": [format!("{c}"), format!("{c}\n"), "\n"]});
+        assert_eq!(files::documents(&yaml(&value)), Some(vec![value.clone()]), "{c:?}");
+    }
 }

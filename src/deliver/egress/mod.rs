@@ -19,7 +19,7 @@ pub use address::{AllowError, EgressAllow, public};
 pub use response::{Body, Response};
 
 use crate::model::delivery::ErrorCategory;
-use resolve::{GuardedResolver, Lookups};
+use resolve::{GuardedResolver, LookupFailed, Lookups};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Below the 5 s after which Node, uvicorn and Apache close an idle connection, lest a request meets the closing.
@@ -67,7 +67,8 @@ pub enum SendError {
     ConnectTimeout(Duration),
     #[error("could not connect: {0}")]
     Connect(String),
-    /// No file descriptor is left to this process: the receiver has no part in it, and nothing was sent.
+    /// No file descriptor was left to this process for as long as an attempt may take: the receiver has no part in it, and
+    /// nothing was sent.
     #[error("no room for another connection on the gateway's side: {0}")]
     NoRoom(String),
     #[error("the connection broke before an answer came: {0}")]
@@ -151,12 +152,12 @@ impl Egress {
             (Wire::Tls, Ok(client)) => client,
             (Wire::Tls, Err(cause)) => return Err(SendError::Connect(cause.clone())),
         };
-        let mut no_room = None;
+        let (mut no_room, mut is_told) = (None, false);
         let sent = tokio::time::timeout(timeout, async {
             loop {
                 match client.execute(request()).await.map_err(|error| explain(&error)) {
                     Err(SendError::NoRoom(why)) => {
-                        if no_room.is_none() {
+                        if !std::mem::replace(&mut is_told, true) {
                             tracing::warn!(
                                 why,
                                 "deliveries wait for room for another connection: raise the limit of open files"
@@ -164,6 +165,8 @@ impl Egress {
                         }
                         no_room = Some(why);
                         tokio::time::sleep(NO_ROOM_PAUSE).await;
+                        // What comes from here on is the next try's own.
+                        no_room = None;
                     }
                     sent => return sent.map(Response::new),
                 }
@@ -200,7 +203,9 @@ fn explain(error: &reqwest::Error) -> SendError {
         if let Some(refused) = inner.downcast_ref::<Refused>() {
             return SendError::Refused(refused.clone());
         }
-        if inner.downcast_ref().and_then(io::Error::raw_os_error).is_some_and(|code| NO_ROOM.contains(&code)) {
+        // A name is looked up through a socket too.
+        let io = inner.downcast_ref().or_else(|| inner.downcast_ref::<LookupFailed>().map(|failed| &*failed.0));
+        if io.and_then(io::Error::raw_os_error).is_some_and(|code| NO_ROOM.contains(&code)) {
             return SendError::NoRoom(inner.to_string());
         }
         cause = inner.source();

@@ -47,7 +47,7 @@ impl Resolve for GuardedResolver {
 
 #[derive(Debug, thiserror::Error)]
 #[error("the host name could not be resolved: {0}")]
-struct LookupFailed(Arc<io::Error>);
+pub(super) struct LookupFailed(pub Arc<io::Error>);
 
 type Found = Result<Arc<[SocketAddr]>, Arc<io::Error>>;
 type Lookup = BoxFuture<'static, Found>;

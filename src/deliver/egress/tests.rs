@@ -47,11 +47,15 @@ fn short_of_room(times: usize) -> Egress {
 }
 
 #[tokio::test]
-async fn want_of_file_descriptors_is_no_fault_of_the_receivers_and_costs_no_attempt() {
+async fn want_of_file_descriptors_is_no_fault_of_the_receivers_and_is_waited_for() {
     let receiver = Receiver::that(Does::Halves("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", "ok")).await;
     assert!(short_of_room(3).send(Wire::Plain, || to(&receiver), WAIT).await.is_ok());
     let ended = short_of_room(usize::MAX).send(Wire::Plain, || to(&receiver), 3 * NO_ROOM_PAUSE).await;
     assert!(matches!(&ended, Err(SendError::NoRoom(why)) if why.contains("os error 24")), "{ended:?}");
+    // Whoever was reached in the end answers for themselves.
+    let silent = Receiver::that(Does::Halves("", "")).await;
+    let ended = short_of_room(1).send(Wire::Plain, || to(&silent), 6 * NO_ROOM_PAUSE).await;
+    assert!(matches!(&ended, Err(SendError::Timeout(_))), "{ended:?}");
 }
 
 #[test]

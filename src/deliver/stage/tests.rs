@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::deliver::testing::{DELIVERY, Does, NOW, OK, Receiver, delivery, integration};
+use crate::model::ids::OrgId;
 use crate::model::time::ManualClock;
 use crate::model::topic::Topic;
 
@@ -166,6 +167,16 @@ fn an_ending_is_told_and_only_an_expired_one_is_a_dead_letter() {
     let outputs = stage(vec![], "").deliver.end(job(&record, 0), Ending::Cancelled);
     assert_eq!(shown(&told(&outputs)), words(["cancelled", "SKIPPED", "CANCELLED", ""]));
     assert_eq!(outputs.len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_for_a_deleted_integration_is_never_sent_to_another_organisations_of_the_same_id() {
+    let receiver = Receiver::that(Does::Halves("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", "ok")).await;
+    let attempted = attempted(&receiver, 2, |one| one.org_id = OrgId::parse("649").unwrap()).await;
+    assert_eq!(attempted.outcome, Outcome::Dead);
+    let value = told(&attempted.outputs);
+    assert_eq!((&value["kind"], &value["orgId"], &value["attempt"]), (&"cancelled".into(), &"648".into(), &1.into()));
+    assert_eq!((value.get("targetUrl"), receiver.connections.load(Ordering::SeqCst)), (None, 0));
 }
 
 #[tokio::test]

@@ -81,7 +81,8 @@ pub(super) fn event(row: &SqliteRow) -> Read<EventRow> {
 
 pub(super) fn delivery(row: &SqliteRow) -> Read<Delivery> {
     let (id, Standing { about, tried, state, rank, created_at, updated_at, .. }) = standing(row)?;
-    Ok(Delivery { id, about, tried, state, redrives: rank.redrives, created_at, updated_at })
+    let (redrives, is_known_by_letter) = (rank.redrives, rank.is_of_a_letter());
+    Ok(Delivery { id, about, tried, state, redrives, is_known_by_letter, created_at, updated_at })
 }
 
 pub(super) fn standing(row: &SqliteRow) -> Read<(DeliveryId, Standing)> {
@@ -123,7 +124,7 @@ pub(super) fn standing(row: &SqliteRow) -> Read<(DeliveryId, Standing)> {
     Ok((id(row, "id")?, standing))
 }
 
-/// Attempts and step are one number in the row: `tables::delivery` puts them together.
+/// Attempts and step are one number in the row: `bind::delivery` puts them together.
 fn rank(row: &SqliteRow) -> Read<Rank> {
     let number: i64 = row.try_get("step")?;
     Ok(Rank {
