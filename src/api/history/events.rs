@@ -36,7 +36,9 @@ pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<J
     let paging = Paging::with_cursor(&mut params);
     params.finish()?;
     let listed = store(&state)?.events(&filter, &paging.asked()).await?;
-    let cursor = |row: &EventRow| Some(Cursor { at: row.at, id: row.id.clone() });
+    // Events of several sources may have one id, and one moment: no two have one place.
+    let cursor =
+        |row: &EventRow| Some(Cursor { at: row.at, id: format!("{}-{}", row.place.partition.0, row.place.offset.0) });
     Ok(Json(paging.answer("events", listed, cursor, Event::of)))
 }
 
@@ -88,7 +90,7 @@ pub async fn one(
     };
     let payload = event.payload.as_deref().filter(|_| who.grant.sees_bodies()).and_then(Payload::of);
     if payload.is_some() {
-        viewed(&state, &by, Viewed { kind: "Event", id: event.id.clone(), org: Some(event.org.clone()) }).await?;
+        viewed(&state, &by, Viewed::event(&event)).await?;
     }
     Ok(Json(Detail {
         payload,

@@ -75,7 +75,7 @@ pub async fn list(
     // One view for a page.
     if let (true, Some(first), Some(last)) = (sees, listed.items.first(), listed.items.last()) {
         let id = if first.place == last.place { name(first) } else { format!("{}..{}", name(first), name(last)) };
-        viewed(&state, &by, Viewed { kind: "Rejected", id, org }).await?;
+        viewed(&state, &by, Viewed { kind: "Rejected", id, org, source: None }).await?;
     }
     Ok(Json(paging.answer("rejected", listed, |_| None, |row| item(row, sees))))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::api::ApiState;
 use crate::api::error::ApiError;
 use crate::catalog::audit::{Deed, Entry, Origin};
-use crate::history::rows::Delivery;
+use crate::history::rows::{Delivery, EventRow};
 use crate::model::time::Timestamp;
 
 /// For so long whoever looks again at the same has seen it once: a page that is loaded anew every second fills no log.
@@ -23,11 +23,18 @@ pub(super) struct Viewed {
     pub kind: &'static str,
     pub id: String,
     pub org: Option<String>,
+    /// Of an event, whose id may be that of another source's too.
+    pub source: Option<String>,
 }
 
 impl Viewed {
     pub fn delivery(delivery: &Delivery) -> Viewed {
-        Viewed { kind: "Delivery", id: delivery.id.to_string(), org: delivery.about.org.clone() }
+        Viewed { kind: "Delivery", id: delivery.id.to_string(), org: delivery.about.org.clone(), source: None }
+    }
+
+    pub fn event(event: &EventRow) -> Viewed {
+        let (org, source) = (Some(event.org.clone()), Some(event.source.clone()));
+        Viewed { kind: "Event", id: event.id.clone(), org, source }
     }
 
     /// What was done with it.
@@ -100,7 +107,7 @@ mod tests {
     fn whoever_reads_a_million_payloads_grows_no_memory_and_each_is_told() {
         let views = Views::default();
         let by = |actor: &str| Origin { actor: actor.to_owned(), address: None, request_id: None };
-        let event = |n: usize| Viewed { kind: "Event", id: n.to_string(), org: None };
+        let event = |n: usize| Viewed { kind: "Event", id: n.to_string(), org: None, source: None };
         let t0 = Timestamp(1_763_712_930_250);
         for n in 0..REMEMBERED + 500 {
             let now = t0.plus(Duration::from_millis(n as u64));

@@ -144,6 +144,27 @@ async fn an_event_tells_its_story_in_order() {
 }
 
 #[tokio::test]
+async fn no_event_is_skipped_by_the_pages_of_a_list_where_sources_share_an_id_and_a_moment() {
+    let told = Told::start().await;
+    for (offset, source) in [(10, "lab"), (11, "till"), (12, "ward")] {
+        let mut event = EVENT;
+        event[3].1 = source;
+        told.happened(Topic::Events, offset, record("648/e/1", "{}", &event)).await;
+    }
+    let (mut sources, mut next) = (Vec::new(), String::new());
+    loop {
+        let page = told.get(&format!("events?limit=1{next}")).await.body;
+        sources.push(page["events"][0]["source"].as_str().unwrap().to_owned());
+        let Some(cursor) = page["nextCursor"].as_str() else { break };
+        next = format!("&cursor={cursor}");
+    }
+    let all = told.get("events").await.body;
+    let expected: Vec<_> = all["events"].as_array().unwrap().iter().map(|e| e["source"].as_str().unwrap()).collect();
+    assert_eq!(sources, expected);
+    assert_eq!(sources.len(), 4);
+}
+
+#[tokio::test]
 async fn a_dead_letter_is_put_back_once() {
     let told = Told::start().await;
     let list = told.get("dlq").await.body;

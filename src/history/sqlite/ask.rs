@@ -98,7 +98,12 @@ impl Asking<'_> {
             Some(kinds) => self.one(&mut list.floor(&conditions, kinds, page), |row| row.try_get(0)).await?,
             None => None,
         };
-        let mut items = self.all(&mut list.page(&conditions, (&sources, floor.flatten()), page), read).await?;
+        let floor = floor.flatten();
+        let mut items = self.all(&mut list.page(&conditions, (&sources, floor), page), read).await?;
+        // A floor lets more than a page through: rows have changed their kinds since it was found.
+        if floor.is_some() && items.len() <= page.limit {
+            items = self.all(&mut list.page(&conditions, (&sources, None), page), read).await?;
+        }
         let has_more = items.len() > page.limit;
         items.truncate(page.limit);
         Ok(Listed { items, total, is_estimate, has_more })

@@ -34,7 +34,7 @@ pub(super) const EVENTS: List = List {
     table: "events",
     at: "at",
     id: "rowid",
-    after: "(SELECT min(rowid) FROM events WHERE id = ? AND at = ?)",
+    after: "(SELECT max(rowid) FROM events WHERE partition || '-' || record = ? AND at = ?)",
     kinds: "status IS NULL AND action IS NULL",
     by_kind: "events_kind",
     ids: &["id = ?", "entity_id = ?", "correlation_id = ?"],
@@ -81,7 +81,7 @@ pub(super) const VERSIONS: List = List { at: "version", ..AUDIT };
 const READ: usize = 5_000;
 /// Rows that may be sorted for one page.
 const SORTED: u64 = 20_000;
-/// Rows of some kinds that are sooner looked at one by one than those of what is few as a rule, which may be many.
+/// Below so many rows of the kinds these lead, and the ids are compared row by row: an id that is rare as a rule may have more.
 pub(super) const FEWER: u64 = 5_000;
 
 /// Rows that are found in one way. A search has several, of which no two find the same row.
