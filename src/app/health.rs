@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::history;
 use super::supervise::Board;
 use crate::api::{Health, Part};
 use crate::catalog::Catalog;
+use crate::history;
 use crate::model::time::Clock;
 use crate::stream::log::Log;
 

@@ -9,13 +9,11 @@ use futures_util::FutureExt as _;
 use super::supervise::Tasks;
 use super::{AppError, Gateway};
 use crate::config::Config;
-use crate::history::History;
 use crate::history::project::Project;
 use crate::history::sqlite::{Claim, Origin, Place, SqliteStore};
 use crate::history::store::{Retention, Store};
+use crate::history::{History, PART};
 
-/// The part of `/health`.
-pub(super) const PART: &str = "history";
 /// Between tries at a store that is away, at first.
 const PAUSE: Duration = Duration::from_secs(1);
 

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::client::{Answer, Api, cause};
+use super::client::{Answer, Api, Reach, cause};
 use super::exit::Exit;
 use super::output::{self, harmless};
 
@@ -23,6 +23,25 @@ pub(super) enum Format {
     Text,
     /// One JSON object a line, as the API gives it
     Json,
+}
+
+/// What every list of them takes.
+#[derive(Args, Debug)]
+pub(super) struct Listing {
+    /// Those of this organization
+    #[arg(long, value_name = "ID")]
+    pub org: Option<String>,
+    /// How to show them
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+    #[command(flatten)]
+    pub reach: Reach,
+}
+
+impl Listing {
+    pub fn query(&self) -> Vec<(&'static str, String)> {
+        self.org.iter().map(|org| ("orgId", org.clone())).collect()
+    }
 }
 
 /// One kind of them.

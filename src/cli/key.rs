@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::admin::{Collection, Format};
+use super::admin::{Collection, Listing};
 use super::client::Reach;
 use super::columns::{self, Colour, Line};
 use super::exit::Exit;
@@ -44,7 +44,7 @@ enum Action {
     /// Make a key and write it to standard output, once
     Create(Create),
     /// Show keys: whose, what for, until when; never the keys themselves
-    List(List),
+    List(Listing),
     /// Delete keys: they are refused from then on
     Revoke(Revoke),
 }
@@ -66,18 +66,6 @@ struct Create {
     /// An id of one's own [default: a UUID]
     #[arg(long)]
     id: Option<String>,
-    #[command(flatten)]
-    reach: Reach,
-}
-
-#[derive(Args, Debug)]
-struct List {
-    /// Those of this organization
-    #[arg(long, value_name = "ID")]
-    org: Option<String>,
-    /// How to show them
-    #[arg(short, long, value_enum, default_value_t = Format::Text)]
-    output: Format,
     #[command(flatten)]
     reach: Reach,
 }
@@ -145,9 +133,8 @@ pub(super) fn run(common: &Common, command: &Key) -> Result<(), Exit> {
     match &command.action {
         Action::Create(new) => create(new, |reach| keys(reach)),
         Action::List(list) => {
-            let query: Vec<_> = list.org.clone().map(|org| ("orgId", org)).into_iter().collect();
             let now = SystemClock.now();
-            runtime()?.block_on(keys(&list.reach)?.show(&query, list.output, |row| line(row, now)))
+            runtime()?.block_on(keys(&list.reach)?.show(&list.query(), list.output, |row| line(row, now)))
         }
         Action::Revoke(revoke) => {
             let keys = keys(&revoke.reach)?;

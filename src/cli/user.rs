@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::admin::{Collection, Format, understood};
+use super::admin::{Collection, Listing, understood};
 use super::client::Reach;
 use super::columns::{self, Colour, Line};
 use super::exit::Exit;
@@ -78,17 +78,11 @@ struct Create {
 
 #[derive(Args, Debug)]
 struct List {
-    /// Those of this organization
-    #[arg(long, value_name = "ID")]
-    org: Option<String>,
     /// Those with this role
     #[arg(long, value_enum, ignore_case = true)]
     role: Option<Role>,
-    /// How to show them
-    #[arg(short, long, value_enum, default_value_t = Format::Text)]
-    output: Format,
     #[command(flatten)]
-    reach: Reach,
+    listing: Listing,
 }
 
 #[derive(Args, Debug)]
@@ -142,11 +136,10 @@ pub(super) fn run(common: &Common, command: &User) -> Result<(), Exit> {
     };
     match &command.action {
         Action::Create(new) => create(&users(&new.reach)?, new),
-        Action::List(list) => {
-            let mut query = Vec::new();
-            query.extend(list.org.clone().map(|org| ("orgId", org)));
-            query.extend(list.role.map(|role| ("role", role.as_str().to_owned())));
-            runtime()?.block_on(users(&list.reach)?.show(&query, list.output, line))
+        Action::List(List { role, listing }) => {
+            let mut query = listing.query();
+            query.extend(role.map(|role| ("role", role.as_str().to_owned())));
+            runtime()?.block_on(users(&listing.reach)?.show(&query, listing.output, line))
         }
         Action::Password(named) => {
             let users = users(&named.reach)?;

@@ -17,3 +17,6 @@ pub mod store;
 mod tests;
 
 pub use handle::History;
+
+/// The part of `/health` that tells of it.
+pub const PART: &str = "history";

@@ -17,12 +17,10 @@ use crate::api::error::{ApiError, Code};
 use crate::api::listing::Page;
 use crate::api::params::Params;
 use crate::catalog::audit::{Deed, Origin};
+use crate::history::PART;
 use crate::history::redrive::{DEAD, RedriveError};
 use crate::history::store::DeliveryFilter;
 use crate::model::delivery::DeliveryStatus;
-
-/// The part of `/health`.
-const HISTORY: &str = "history";
 
 /// How a 409 says that there is nothing to put back, in which it differs from those where nobody can.
 pub const NO_LONGER_DEAD: &str = "is no longer dead";
@@ -125,7 +123,7 @@ fn refusal(state: &ApiState, id: &str, error: &RedriveError) -> ApiError {
             again(format!("delivery `{id}` is not put back now: {error}"))
         }
         RedriveError::Behind(_) => {
-            let ill = state.health.parts().into_iter().find(|part| part.name == HISTORY && !part.ok);
+            let ill = state.health.parts().into_iter().find(|part| part.name == PART && !part.ok);
             let why = ill.map_or_else(String::new, |part| format!(", and it is not kept now: {}", part.detail));
             again(format!("delivery `{id}` is not put back now: {error}{why}"))
         }
