@@ -20,7 +20,6 @@ RULES = [
     # It is described by the schema of its kind.
     r"^resources\[\d+\]\.spec",
     r"^resources\[\d+\]\.id ",
-    r"^channels\[\d+\]\.(url|to) is required for a channel of this type",
     r"^old is not the password",
     r"is another name of",
     r"^endDate is before",

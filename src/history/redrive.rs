@@ -174,13 +174,16 @@ impl Redrives {
     }
 
     async fn sit(&self) -> Result<Held, LogError> {
-        let late = |_| LogError::Unavailable("it did not answer in time".to_owned());
-        let seat = timeout(SEATED_WITHIN, self.log.seat(SEAT)).await.map_err(late)??;
-        let mut ends = BTreeMap::new();
-        for partition in (0..self.log.partitions(Topic::Deliveries).await?).map(Partition) {
-            ends.insert(partition, self.log.end(Topic::Deliveries, partition).await?);
-        }
-        Ok(Held { seat, ends, done: BTreeSet::new() })
+        let sit = async {
+            let seat = self.log.seat(SEAT).await?;
+            let mut ends = BTreeMap::new();
+            for partition in (0..self.log.partitions(Topic::Deliveries).await?).map(Partition) {
+                ends.insert(partition, self.log.end(Topic::Deliveries, partition).await?);
+            }
+            Ok(Held { seat, ends, done: BTreeSet::new() })
+        };
+        let late = |_| Err(LogError::Unavailable("it did not answer in time".to_owned()));
+        timeout(SEATED_WITHIN, sit).await.unwrap_or_else(late)
     }
 
     async fn letter(&self, id: DeliveryId) -> Result<Letter, RedriveError> {

@@ -3,6 +3,7 @@
 //! The same calls make the schema of what is read (`Fields::sketch`): a reader asks for every field whatever the others hold, and
 //! is then asked without any.
 
+mod case;
 mod many;
 mod one;
 mod secret;
@@ -18,6 +19,7 @@ use crate::model::suggest::nearest;
 /// More problems than this are not told: a client mends the first ones first.
 const MAX_PROBLEMS: usize = 100;
 
+pub use case::Case;
 pub use many::{any_text, event_pattern, identifier};
 pub use one::whole;
 pub use secret::{MASK, Secret};

@@ -10,6 +10,8 @@ pub struct Sketch {
     required: Vec<&'static str>,
     /// `(name, alias)`
     aliases: Vec<(&'static str, &'static str)>,
+    /// Of several fields.
+    rules: Vec<Value>,
 }
 
 impl Sketch {
@@ -30,6 +32,10 @@ impl Sketch {
         if let (Some(Value::Object(field)), Value::Object(more)) = (self.properties.get_mut(name), more) {
             field.extend(more);
         }
+    }
+
+    pub fn rule(&mut self, rule: Value) {
+        self.rules.push(rule);
     }
 
     /// A text alone counts as a list of one.
@@ -60,6 +66,9 @@ impl Sketch {
             schema.insert("required".to_owned(), self.required.into());
         }
         schema.insert("additionalProperties".to_owned(), false.into());
+        if !self.rules.is_empty() {
+            schema.insert("allOf".to_owned(), self.rules.into());
+        }
         Value::Object(schema)
     }
 }

@@ -1,8 +1,9 @@
 //! When somebody is told, and where.
 
 use serde::Serialize;
+use serde_json::json;
 
-use crate::catalog::fields::{Fields, Secret, Text};
+use crate::catalog::fields::{Case, Fields, Secret, Text};
 use crate::catalog::kind::Kind;
 use crate::catalog::kinds::head::{Head, about, headed};
 use crate::catalog::kinds::word;
@@ -76,6 +77,11 @@ enum Way {
 }
 
 const WAYS: &[(&str, Way)] = &[("EMAIL", Way::Email), ("WEBHOOK", Way::Webhook), ("SLACK", Way::Slack)];
+const CASES: [Case; 3] = [
+    Case { word: "EMAIL", needs: &["to"], may: &[] },
+    Case { word: "WEBHOOK", needs: &["url"], may: &["secret"] },
+    Case { word: "SLACK", needs: &["secret"], may: &[] },
+];
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct AlertRule {
@@ -167,21 +173,21 @@ fn condition(fields: &mut Fields) -> Option<Condition> {
 
 fn channel(fields: &mut Fields) -> Option<Channel> {
     fields.require("type");
+    fields.cases("type", &CASES);
     let way = fields.choice("type", WAYS);
     let to =
         fields.list("to", (50, || Text::line(254).schema()), |to| Text::line(254).check(to).map(|()| to.to_owned()));
+    fields.refine("to", || json!({"minItems": 1}));
+    if to.as_ref().is_some_and(Vec::is_empty) {
+        fields.wrong("to", "must have an address");
+    }
     let url = fields.url("url");
     let secret = fields.secret("secret");
-    let needed = match way? {
-        Way::Email if to.as_ref().is_none_or(Vec::is_empty) => "to",
-        Way::Webhook if url.is_none() => "url",
-        Way::Slack if secret.is_none() => "secret",
-        Way::Email => return Some(Channel::Email { to: to? }),
-        Way::Webhook => return Some(Channel::Webhook { url: url?.into(), secret }),
-        Way::Slack => return Some(Channel::Slack { url: secret? }),
-    };
-    fields.wrong(needed, "is required for a channel of this type");
-    None
+    Some(match way? {
+        Way::Email => Channel::Email { to: to? },
+        Way::Webhook => Channel::Webhook { url: url?.into(), secret },
+        Way::Slack => Channel::Slack { url: secret? },
+    })
 }
 
 #[derive(Serialize)]
