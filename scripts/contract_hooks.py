@@ -16,7 +16,7 @@ RULES = [
     r"there is no ",
     r"is that of another ",
     r"is taken",
-    r"^payload must be a string where the content type is not JSON",
+    r"^(payload|data) must be a string where the content type is not JSON",
     # It is described by the schema of its kind.
     r"^resources\[\d+\]\.spec",
     r"^resources\[\d+\]\.id ",

@@ -62,9 +62,7 @@ impl IngestError {
             NotAnEvent::BadExtension(_) => {
                 "must have a name of 1-20 of a-z 0-9 and a value that is text without control characters".to_owned()
             }
-            NotAnEvent::BadValue(_) if shape == Shape::Native => "must be a string or a whole number".to_owned(),
-            NotAnEvent::BadValue(_) => "must be a string, a whole number or a boolean".to_owned(),
-            NotAnEvent::NotAString(_) => "must be a string".to_owned(),
+            NotAnEvent::BadValue(_, form) => format!("must be {form}"),
             NotAnEvent::Duplicate(_) => "occurs twice".to_owned(),
             NotAnEvent::NotText(_) => "is not UTF-8".to_owned(),
             NotAnEvent::BadData(why) => (*why).to_owned(),

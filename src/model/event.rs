@@ -21,7 +21,7 @@ use bytes::Bytes;
 pub use attributes::{Attributes, EventHeaders};
 pub use refused::NotAnEvent;
 pub use structured::{
-    MAX_DEPTH, Member, Members, Structured, attribute_text, check_json, is_json, is_structured, payload_of,
+    MAX_DEPTH, Member, Members, Scalar, Structured, attribute_text, check_json, is_json, is_structured, payload_of,
 };
 
 use crate::model::ids::{EntityId, EventId, EventType, Label, OrgId, Rid, Source};

@@ -5,6 +5,8 @@ use serde_json::{Map, Value, json};
 use crate::catalog::fields::{EVENT_TYPE, IDENTIFIER};
 use crate::ingest::normalise::MAX_BATCH;
 
+/// With its padding (RFC 4648, 4).
+const BASE64: &str = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
 const TEXT: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 
 pub fn schemas() -> Map<String, Value> {
@@ -30,11 +32,18 @@ fn text(longest: usize) -> Value {
 fn text_or_number(longest: usize) -> Value {
     let mut schema = text(longest);
     schema["type"] = json!(["string", "integer", "null"]);
-    schema
+    bounded(schema)
 }
 
 fn identifier() -> Value {
-    json!({"type": ["string", "integer", "null"], "pattern": IDENTIFIER})
+    bounded(json!({"type": ["string", "integer", "null"], "pattern": IDENTIFIER}))
+}
+
+/// Whole numbers have 64 bits.
+fn bounded(mut schema: Value) -> Value {
+    schema["minimum"] = i64::MIN.into();
+    schema["maximum"] = i64::MAX.into();
+    schema
 }
 
 fn object(fields: Vec<(&str, Value, &str)>, required: &[&str]) -> Value {
@@ -79,29 +88,39 @@ fn new_batch() -> Value {
 /// CloudEvents 1.0, JSON format.
 fn cloud_event() -> Value {
     let must = |longest: usize| json!({"type": "string", "minLength": 1, "maxLength": longest, "pattern": TEXT});
+    let mut id = text_or_number(256);
+    id["type"] = json!(["string", "integer"]);
     let fields = vec![
         ("specversion", json!({"const": "1.0"}), "The version of CloudEvents."),
-        ("id", must(256), "Its id; a repeat of one is the same event."),
+        ("id", id, "Its id; a repeat of one is the same event."),
         ("type", json!({"type": "string", "pattern": EVENT_TYPE}), "What happened: `patient.created`."),
         ("source", must(256), "Where it comes from."),
         ("orgid", identifier(), "Whose it is, where neither the key nor the URL says."),
-        ("subject", text(256), "What it is about: `Patient/7`."),
+        ("subject", text_or_number(256), "What it is about: `Patient/7`."),
         ("entityrid", identifier(), "The org unit that it is of."),
         (
             "time",
             json!({"type": ["string", "null"], "format": "date-time"}),
             "When it happened; now where it is not said.",
         ),
-        ("correlationid", text(2_048), "What ties it to others."),
-        ("causationid", text(2_048), "The event that caused it."),
+        ("correlationid", text_or_number(2_048), "What ties it to others."),
+        ("causationid", text_or_number(2_048), "The event that caused it."),
         ("namespace", text(2_048), "What its type belongs to, for whoever reads it."),
         ("dataschema", text(2_048), "Where the schema of its payload is."),
         ("datacontenttype", text(2_048), "What its payload is, where it is not JSON."),
         ("data", json!({}), "What receivers are sent: any JSON, of 1 MiB at most."),
+        (
+            "data_base64",
+            json!({"type": ["string", "null"], "contentEncoding": "base64", "pattern": BASE64}),
+            "The same as bytes; in place of `data`.",
+        ),
     ];
     let mut schema = object(fields, &["specversion", "id", "type", "source"]);
-    schema["patternProperties"] = json!({"^[a-z0-9]{1,20}$": {"type": ["string", "integer", "boolean", "null"],
-        "description": "An extension: it is passed on."}});
+    schema["propertyNames"] = json!({"pattern": "^([a-z0-9]{1,20}|data_base64)$"});
+    schema["additionalProperties"] = bounded(json!({"type": ["string", "integer", "boolean", "null"],
+        "pattern": TEXT, "description": "An extension: it is passed on."}));
+    schema["if"] = json!({"properties": {"data_base64": {"type": "string"}}, "required": ["data_base64"]});
+    schema["then"] = json!({"not": {"required": ["data"]}});
     schema["examples"] = json!([cloud_example()]);
     schema
 }

@@ -64,7 +64,9 @@ async fn every_reference_of_the_document_leads_somewhere_and_every_field_is_desc
         }
         match value {
             Value::Object(map) if !at.ends_with("/examples") => {
-                open.extend(map.into_iter().map(|(k, v)| (format!("{at}/{k}"), v)));
+                // A condition has no fields of its own.
+                let parts = map.into_iter().filter(|(name, _)| name != "if");
+                open.extend(parts.map(|(k, v)| (format!("{at}/{k}"), v)));
             }
             Value::Array(list) if !at.ends_with("/examples") => {
                 open.extend(list.into_iter().enumerate().map(|(i, v)| (format!("{at}/{i}"), v)));

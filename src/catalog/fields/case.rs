@@ -26,8 +26,11 @@ impl Case {
     }
 
     fn rule(self, tag: &str, cases: &[Case]) -> Value {
-        let needed = self.needs.iter().map(|name| (*name, json!({"not": {"type": "null"}})));
-        let fields = needed.chain(self.others(cases).map(|name| (name, json!({"type": "null"}))));
+        let is = |text: &str| format!("{text} where `{tag}` is {}.", self.word);
+        let needed = || json!({"not": {"type": "null"}, "description": is("Required")});
+        let out = || json!({"type": "null", "description": is("Left out")});
+        let fields =
+            self.needs.iter().map(|name| (*name, needed())).chain(self.others(cases).map(|name| (name, out())));
         let fields: Map<_, _> = fields.map(|(name, form)| (name.to_owned(), form)).collect();
         json!({
             "if": {"properties": {tag: {"const": self.word}}, "required": [tag]},
@@ -102,7 +105,10 @@ mod tests {
         let schema = Fields::sketch(read);
         let rule = json!({
             "if": {"properties": {"way": {"const": "MAIL"}}, "required": ["way"]},
-            "then": {"required": ["to"], "properties": {"to": {"not": {"type": "null"}}, "url": {"type": "null"}}},
+            "then": {"required": ["to"], "properties": {
+                "to": {"not": {"type": "null"}, "description": "Required where `way` is MAIL."},
+                "url": {"type": "null", "description": "Left out where `way` is MAIL."},
+            }},
         });
         assert_eq!(schema["allOf"][1], rule, "{schema}");
     }

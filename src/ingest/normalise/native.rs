@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
 
 use super::wrong::Wrong;
 use super::{Shape, Taken};
@@ -15,28 +14,28 @@ use crate::model::suggest::nearest;
 /// Unknown fields that one answer names.
 const MAX_NAMED: usize = 10;
 
-/// A field: its name, the CloudEvents attribute that it is, and whether producers may send it as a number.
-const FIELDS: [(&str, &str, bool); 14] = [
-    ("eventType", "type", false),
-    ("id", "id", true),
-    ("orgId", "orgid", true),
-    ("entityRid", "entityrid", true),
-    ("entityId", "subject", true),
-    ("source", "source", false),
-    ("time", "time", false),
-    ("correlationId", "correlationid", true),
-    ("causationId", "causationid", true),
-    ("namespace", "namespace", false),
-    ("dataschema", "dataschema", false),
-    ("contentType", "datacontenttype", false),
-    ("payload", "data", false),
+/// A field: its name, and the CloudEvents attribute that it is.
+const FIELDS: [(&str, &str); 14] = [
+    ("eventType", "type"),
+    ("id", "id"),
+    ("orgId", "orgid"),
+    ("entityRid", "entityrid"),
+    ("entityId", "subject"),
+    ("source", "source"),
+    ("time", "time"),
+    ("correlationId", "correlationid"),
+    ("causationId", "causationid"),
+    ("namespace", "namespace"),
+    ("dataschema", "dataschema"),
+    ("contentType", "datacontenttype"),
+    ("payload", "data"),
     // As the canonical event names it, so that one that was read can be sent again.
-    ("type", "type", false),
+    ("type", "type"),
 ];
 
 /// The name of a CloudEvents attribute in this shape.
 pub(super) fn field(attribute: &str) -> &str {
-    FIELDS.iter().find(|(_, a, _)| *a == attribute).map_or(attribute, |(name, ..)| name)
+    FIELDS.iter().find(|(_, a)| *a == attribute).map_or(attribute, |(name, _)| name)
 }
 
 /// Takes it apart and goes on past what is wrong, so that all of it is told at once.
@@ -53,7 +52,7 @@ fn fields<'a>(body: &Bytes, members: Vec<Member<'a>>, wrong: &mut Wrong) -> Resu
     let mut attributes: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::with_capacity(members.len() + 1);
     let mut data = None;
     for (name, value) in members {
-        let Some((_, attribute, number)) = FIELDS.iter().find(|(field, ..)| *field == name) else { continue };
+        let Some((_, attribute)) = FIELDS.iter().find(|(field, _)| *field == name) else { continue };
         if *attribute == "data" {
             if data.replace(value).is_some() {
                 wrong.take(Err::<(), _>(refused(NotAnEvent::Duplicate(name.into_owned()))))?;
@@ -63,7 +62,7 @@ fn fields<'a>(body: &Bytes, members: Vec<Member<'a>>, wrong: &mut Wrong) -> Resu
         let known = attributes.iter().any(|(known, _)| known == attribute);
         let text = match known {
             true => Err(NotAnEvent::Duplicate(name.clone().into_owned())),
-            false => text_of(&name, value, (attribute, *number)),
+            false => attribute_text(attribute, value),
         };
         if let Some(Some(text)) = wrong.take(text.map_err(refused))? {
             attributes.push((Cow::Borrowed(attribute), text));
@@ -75,25 +74,11 @@ fn fields<'a>(body: &Bytes, members: Vec<Member<'a>>, wrong: &mut Wrong) -> Resu
     Ok(Structured { attributes, payload })
 }
 
-/// The text of a field's value; `None` where it is `null`.
-fn text_of<'a>(
-    name: &str,
-    value: &'a RawValue,
-    (attribute, number): (&'static str, bool),
-) -> Result<Option<Cow<'a, str>>, NotAnEvent> {
-    match value.get().as_bytes().first().copied().unwrap_or_default() {
-        b'"' | b'n' => attribute_text(name, value),
-        b'0'..=b'9' | b'-' if number => attribute_text(name, value),
-        _ if number => Err(NotAnEvent::BadValue(name.to_owned())),
-        _ => Err(NotAnEvent::NotAString(attribute)),
-    }
-}
-
 /// A field that is spelt wrong would be an attribute that is missing, and nobody would notice.
 fn unknown<'m>(members: &'m [Member<'_>]) -> impl Iterator<Item = Problem> + 'm {
-    let unknown = members.iter().filter(|(name, _)| FIELDS.iter().all(|(field, ..)| field != name));
+    let unknown = members.iter().filter(|(name, _)| FIELDS.iter().all(|(field, _)| field != name));
     unknown.take(MAX_NAMED).map(|(name, _)| {
-        let message = match nearest(name, FIELDS.iter().map(|(field, ..)| *field)) {
+        let message = match nearest(name, FIELDS.iter().map(|(field, _)| *field)) {
             Some(field) => format!("is not a known field; did you mean `{field}`?"),
             None => "is not a known field; what is the event's own goes into `payload`".to_owned(),
         };

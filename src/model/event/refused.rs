@@ -1,5 +1,6 @@
 //! Why something is not an event.
 
+use super::structured::Scalar;
 use crate::model::ids::IdError;
 
 /// Why a record or a request holds no event. The message never quotes the payload.
@@ -17,10 +18,8 @@ pub enum NotAnEvent {
     BadExtension(String),
     #[error("`{0}` is not UTF-8")]
     NotText(String),
-    #[error("`{0}` must be a string, a whole number or a boolean")]
-    BadValue(String),
-    #[error("`{0}` must be a string")]
-    NotAString(&'static str),
+    #[error("`{0}` must be {1}")]
+    BadValue(String, Scalar),
     #[error("`{0}` occurs twice")]
     Duplicate(String),
     #[error("more than {0} attributes")]
@@ -59,7 +58,7 @@ impl NotAnEvent {
             NotAnEvent::UnknownSpecversion => "unknown_specversion",
             NotAnEvent::BadExtension(_) => "bad_extension",
             NotAnEvent::NotText(_) => "not_text",
-            NotAnEvent::BadValue(_) | NotAnEvent::NotAString(_) => "bad_attribute",
+            NotAnEvent::BadValue(..) => "bad_attribute",
             NotAnEvent::Duplicate(_) => "duplicate_attribute",
             NotAnEvent::TooManyAttributes(_) => "too_many_attributes",
             NotAnEvent::UnknownFormat(_) => "unknown_format",
@@ -75,14 +74,12 @@ impl NotAnEvent {
     /// The CloudEvents attribute it is about, where it is about one.
     pub fn attribute(&self) -> Option<&str> {
         match self {
-            NotAnEvent::Missing(name) | NotAnEvent::NotAString(name) | NotAnEvent::Bad { attribute: name, .. } => {
-                Some(name)
-            }
+            NotAnEvent::Missing(name) | NotAnEvent::Bad { attribute: name, .. } => Some(name),
             NotAnEvent::BadTime => Some("time"),
             NotAnEvent::UnknownSpecversion => Some("specversion"),
             NotAnEvent::BadExtension(name)
             | NotAnEvent::NotText(name)
-            | NotAnEvent::BadValue(name)
+            | NotAnEvent::BadValue(name, _)
             | NotAnEvent::Duplicate(name) => Some(name),
             NotAnEvent::BadData(_) | NotAnEvent::PayloadTooLarge { .. } => Some("data"),
             _ => None,

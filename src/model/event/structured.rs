@@ -146,15 +146,47 @@ fn decoded(encoded: &RawValue) -> Result<Bytes, NotAnEvent> {
     STANDARD.decode(&*text.0).map(Bytes::from).map_err(|_| BAD)
 }
 
-/// The text of an attribute's JSON value; `null` is an attribute that is not there.
-pub fn attribute_text<'a>(name: &str, value: &'a RawValue) -> Result<Option<Cow<'a, str>>, NotAnEvent> {
-    let json = value.get();
-    let bad = || NotAnEvent::BadValue(shown(name));
+/// What an attribute's JSON value may be (CloudEvents 1.0, JSON format, 2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scalar {
+    Text,
+    /// Ids: producers send `648` and `"648"`.
+    TextOrNumber,
+    /// An extension.
+    Any,
+}
+
+impl Scalar {
+    pub fn of(attribute: &str) -> Scalar {
+        match attribute {
+            "specversion" | "type" | "source" | "time" | "dataschema" | "datacontenttype" | "namespace" => Scalar::Text,
+            "id" | "subject" | "orgid" | "entityrid" | "correlationid" | "causationid" => Scalar::TextOrNumber,
+            _ => Scalar::Any,
+        }
+    }
+}
+
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Scalar::Text => "a string",
+            Scalar::TextOrNumber => "a string or a whole number",
+            Scalar::Any => "a string, a whole number or a boolean",
+        })
+    }
+}
+
+/// The text of an attribute's JSON value; `null` is an attribute that is not there. Whole numbers have 64 bits.
+pub fn attribute_text<'a>(attribute: &str, value: &'a RawValue) -> Result<Option<Cow<'a, str>>, NotAnEvent> {
+    let (json, form) = (value.get(), Scalar::of(attribute));
+    let bad = || NotAnEvent::BadValue(shown(attribute), form);
     match json.as_bytes().first() {
         Some(b'"') => serde_json::from_str::<Text<'a>>(json).map(|t| Some(t.0)).map_err(|_| bad()),
         Some(b'n') => Ok(None),
-        Some(b't' | b'f') => Ok(Some(Cow::Borrowed(json))),
-        Some(b'-' | b'0'..=b'9') if json.parse::<i64>().is_ok() => Ok(Some(Cow::Borrowed(json))),
+        Some(b't' | b'f') if form == Scalar::Any => Ok(Some(Cow::Borrowed(json))),
+        Some(b'-' | b'0'..=b'9') if form != Scalar::Text && json.parse::<i64>().is_ok() => {
+            Ok(Some(Cow::Borrowed(json)))
+        }
         _ => Err(bad()),
     }
 }

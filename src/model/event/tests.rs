@@ -172,6 +172,10 @@ fn a_record_that_is_no_event_is_refused_with_its_reason() {
         (structured(r#"{"data":1,"data_base64":"YQ=="}"#), "bad_data"),
         (structured(r#"{"data_base64":"%"}"#), "bad_data"),
         (structured(r#"{"datacontenttype":"text/plain","data":{}}"#), "bad_data"),
+        // A type of the payload that would be the word `false`.
+        (structured(r#"{"datacontenttype":false,"data":{}}"#), "bad_attribute"),
+        (structured(r#"{"source":7,"data":{}}"#), "bad_attribute"),
+        (structured(r#"{"id":true,"data":{}}"#), "bad_attribute"),
         (structured(&format!(r#"{{"data":{}}}"#, "[".repeat(101) + &"]".repeat(101))), "too_deep"),
     ];
     for (record, reason) in cases {
