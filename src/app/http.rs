@@ -1,6 +1,10 @@
 //! The HTTP server: every wait on a client has an end, so that neither a slow one nor a silent one keeps the process.
 
+mod crowd;
+
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -10,25 +14,44 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use ipnet::Ipv4Net;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::api::Peer;
+use crate::api::{Peer, Proxies};
+use crowd::Crowd;
 
 /// A connection that sends no complete head for so long is closed, between requests too.
 const HEAD_WITHIN: Duration = Duration::from_secs(60);
 /// Connections at once; more wait to be taken.
 const CONNECTIONS: usize = 4_096;
+/// Of one address.
+const OF_ADDRESS: usize = CONNECTIONS / 8;
 /// Requests under way when the process is asked to end are finished within this time.
 const DRAIN_WITHIN: Duration = Duration::from_secs(20);
 /// The pause after a connection could not be taken, for want of file descriptors as a rule.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// Serves until `stop`, then finishes what is under way.
-pub(super) async fn serve(listener: TcpListener, app: Router, stop: CancellationToken) -> io::Result<()> {
+/// Serves until `stop`, then finishes what is under way. Trusted proxies, and whoever is on this machine, hold as many connections
+/// as they like.
+pub(super) async fn serve(
+    listener: TcpListener,
+    (app, trusted): (Router, Arc<Proxies>),
+    stop: CancellationToken,
+) -> io::Result<()> {
+    let own = [Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8).into(), IpAddr::from(Ipv6Addr::LOCALHOST).into()];
+    let uncounted = own.into_iter().chain(trusted.0.iter().copied()).collect();
+    serve_crowd(listener, (app, Crowd::of(OF_ADDRESS, Proxies(uncounted))), stop).await
+}
+
+async fn serve_crowd(
+    listener: TcpListener,
+    (app, mut crowd): (Router, Crowd),
+    stop: CancellationToken,
+) -> io::Result<()> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD_WITHIN / 2);
@@ -40,6 +63,8 @@ pub(super) async fn serve(listener: TcpListener, app: Router, stop: Cancellation
             Some(_) = connections.join_next() => continue,
             accepted = accept(&listener), if connections.len() < CONNECTIONS => accepted,
         };
+        // One that is too many is closed, before anything is read of it.
+        let Some(place) = crowd.admit(peer.0) else { continue };
         let served = app.clone().map_request(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
             request
@@ -47,6 +72,7 @@ pub(super) async fn serve(listener: TcpListener, app: Router, stop: Cancellation
         let service = TowerToHyperService::new(served);
         let (builder, watcher, stop) = (builder.clone(), drain.watcher(), stop.clone());
         connections.spawn(async move {
+            let _place = place;
             // The server's own time for a head begins once it knows which HTTP it is.
             let mut first = [0];
             let spoken = tokio::select! {
@@ -96,10 +122,12 @@ mod tests {
 
     use super::*;
 
-    async fn started(app: Router) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<io::Result<()>>) {
+    type Started = (SocketAddr, CancellationToken, tokio::task::JoinHandle<io::Result<()>>);
+
+    async fn started(app: Router) -> Started {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
-        let server = tokio::spawn(serve(listener, app, stop.clone()));
+        let server = tokio::spawn(serve(listener, (app, Arc::default()), stop.clone()));
         (address, stop, server)
     }
 
@@ -148,6 +176,27 @@ mod tests {
         let mut text = String::new();
         client.read_to_string(&mut text).await.unwrap();
         assert!(text.starts_with("HTTP/1.1 200") && text.ends_with("done"), "{text}");
+        server.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn connections_of_one_address_beyond_its_share_are_closed_and_the_next_ones_taken() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let crowd = Crowd::of(2, Proxies::default());
+        let server = tokio::spawn(serve_crowd(listener, (Router::new(), crowd), stop.clone()));
+        let held = [answered(address).await, answered(address).await];
+        let mut third = TcpStream::connect(address).await.unwrap();
+        assert!(matches!(third.read_u8().await, Err(error) if error.kind() == io::ErrorKind::UnexpectedEof));
+        drop(held);
+        let mut taken = 0;
+        while taken == 0 {
+            // Until the server has seen that the others are gone.
+            let mut next = TcpStream::connect(address).await.unwrap();
+            let _ = next.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+            taken = next.read_u8().await.map_or(0, usize::from);
+        }
+        stop.cancel();
         server.await.unwrap().unwrap();
     }
 

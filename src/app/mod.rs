@@ -370,7 +370,7 @@ impl Gateway {
         if roles.has(Role::Ingest) {
             api::events::routes(&mut door, &Arc::new(ingest));
         }
-        let app = api::router(door, &state);
+        let app = (api::router(door, &state), state.edge.proxies.clone());
         let stop = self.stop.clone();
         tasks.task(async move {
             let served = http::serve(listener, app, stop).await;
