@@ -1,6 +1,7 @@
 //! The HTTP server: every wait on a client has an end, so that neither a slow one nor a silent one keeps the process.
 
 mod crowd;
+mod stuck;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -23,9 +24,12 @@ use tower::ServiceExt as _;
 
 use crate::api::{Peer, Proxies};
 use crowd::Crowd;
+use stuck::{Socket, Waits, Watched};
 
 /// A connection that sends no complete head for so long is closed, between requests too.
 const HEAD_WITHIN: Duration = Duration::from_secs(60);
+/// A connection whose client takes nothing of an answer for so long is closed, within twice the time.
+const TAKEN_WITHIN: Duration = Duration::from_secs(60);
 /// Connections at once; more wait to be taken.
 const CONNECTIONS: usize = 4_096;
 /// Of one address.
@@ -65,11 +69,14 @@ async fn serve_crowd(
         };
         // One that is too many is closed, before anything is read of it.
         let Some(place) = crowd.admit(peer.0) else { continue };
+        let waits = Waits::default();
+        let of_answers = waits.clone();
         let served = app.clone().map_request(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
             request
         });
-        let service = TowerToHyperService::new(served);
+        let watched = served.map_response(move |answer| answer.map(|body| Watched::body(body, &of_answers)));
+        let service = TowerToHyperService::new(watched);
         let (builder, watcher, stop) = (builder.clone(), drain.watcher(), stop.clone());
         connections.spawn(async move {
             let _place = place;
@@ -82,9 +89,14 @@ async fn serve_crowd(
             if !matches!(spoken, Ok(Ok(1..))) {
                 return;
             }
-            let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-            if let Err(error) = watcher.watch(connection).await {
-                tracing::debug!(%error, "a connection ended early");
+            let socket = TokioIo::new(Socket { stream, waits: waits.clone() });
+            let connection = builder.serve_connection_with_upgrades(socket, service).into_owned();
+            let ended = tokio::select! {
+                ended = watcher.watch(connection) => ended.map_err(|error| error.to_string()),
+                () = waits.too_long(TAKEN_WITHIN) => Err("its client takes no answer".to_owned()),
+            };
+            if let Err(why) = ended {
+                tracing::debug!(why, "a connection ended early");
             }
         });
     }
@@ -116,6 +128,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, Peer) {
 mod tests {
     use std::net::SocketAddr;
 
+    use axum::body::{Body, Bytes};
     use axum::routing::get;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::time::{Instant, advance};
@@ -176,6 +189,102 @@ mod tests {
         let mut text = String::new();
         client.read_to_string(&mut text).await.unwrap();
         assert!(text.starts_with("HTTP/1.1 200") && text.ends_with("done"), "{text}");
+        server.await.unwrap().unwrap();
+    }
+
+    /// An answer without an end, and what is cancelled once nobody is sent it any more.
+    fn endless() -> (Router, CancellationToken) {
+        let ended = CancellationToken::new();
+        let guard = Arc::new(std::sync::Mutex::new(Some(ended.clone().drop_guard())));
+        let answer = move || async move {
+            let guard = guard.lock().unwrap().take();
+            let pieces = futures_util::stream::repeat_with(move || {
+                let _ = &guard;
+                Ok::<_, io::Error>(Bytes::from_static(&[b'x'; 32 * 1_024]))
+            });
+            Body::from_stream(pieces)
+        };
+        (Router::new().route("/", get(answer)), ended)
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_its_client_does_not_read_is_held_for_a_while_and_not_for_ever() {
+        let (app, ended) = endless();
+        let (address, stop, server) = started(app).await;
+        let mut client = answered(address).await;
+        tokio::time::pause();
+        let began = Instant::now();
+        timeout(TAKEN_WITHIN * 10, ended.cancelled()).await.expect("it is held for ever");
+        assert!((TAKEN_WITHIN..=TAKEN_WITHIN * 2).contains(&began.elapsed()), "{:?}", began.elapsed());
+        tokio::time::resume();
+        let mut rest = Vec::new();
+        let _ = client.read_to_end(&mut rest).await;
+        stop.cancel();
+        server.await.unwrap().unwrap();
+    }
+
+    /// Answers each PING (RFC 9113, 6.7) until the connection ends.
+    async fn only_pings(client: &mut TcpStream) -> io::Result<()> {
+        loop {
+            let mut head = [0; 9];
+            client.read_exact(&mut head).await?;
+            let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+            client.read_exact(&mut payload).await?;
+            if (head[3], head[4]) == (6, 0) {
+                client.write_all(&[&[0, 0, 8, 6, 1, 0, 0, 0, 0], &payload[..]].concat()).await?;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_gives_an_answer_no_window_does_not_hold_it_for_ever() {
+        let (address, stop, server) = started(Router::new().route("/", get(|| async { "small" }))).await;
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        // No byte may be sent of any answer; then GET http://x/.
+        let settings = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0];
+        let ask = [0, 0, 6, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 0x84, 0x41, 1, b'x'];
+        client.write_all(&[&hello[..], &settings, &ask].concat()).await.unwrap();
+        client.read_u8().await.unwrap();
+        let mut rest = [0; 8];
+        client.read_exact(&mut rest).await.unwrap();
+        let mut settings = vec![0; usize::from(rest[1])];
+        client.read_exact(&mut settings).await.unwrap();
+        tokio::time::pause();
+        let began = Instant::now();
+        let ended = timeout(TAKEN_WITHIN * 10, only_pings(&mut client)).await;
+        assert!(ended.expect("it is held for ever").is_err());
+        assert!((TAKEN_WITHIN..=TAKEN_WITHIN * 2).contains(&began.elapsed()), "{:?}", began.elapsed());
+        tokio::time::resume();
+        stop.cancel();
+        server.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_a_large_answer_slowly_and_a_handler_that_takes_its_time_are_waited_for() {
+        const LARGE: usize = 48 << 20;
+        let release = CancellationToken::new();
+        let gate = release.clone();
+        let answer = move || async move {
+            gate.cancelled().await;
+            vec![b'x'; LARGE]
+        };
+        let (address, stop, server) = started(Router::new().route("/", get(answer))).await;
+        let mut client = asked(address).await;
+        tokio::time::pause();
+        for _ in 0..4 {
+            advance(TAKEN_WITHIN).await;
+        }
+        release.cancel();
+        let (mut taken, mut piece) = (0, vec![0; 4 << 20]);
+        while taken < LARGE {
+            let length = piece.len().min(LARGE - taken);
+            client.read_exact(&mut piece[..length]).await.expect("it was cut off");
+            taken += length;
+            advance(TAKEN_WITHIN / 2).await;
+        }
+        tokio::time::resume();
+        stop.cancel();
         server.await.unwrap().unwrap();
     }
 
