@@ -48,12 +48,11 @@ impl Uses {
         Ok(last)
     }
 
-    /// Writes what was noted every few seconds, and once more at the end.
+    /// Writes what was noted every few seconds.
     pub async fn keep(&self, history: &History, stop: &CancellationToken) {
         while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
             self.flush(history).await;
         }
-        self.flush(history).await;
     }
 
     /// What cannot be written waits for the next time.

@@ -46,7 +46,7 @@ pub(super) fn start(
         },
         pause: PAUSE,
     };
-    let stop = gateway.stop.clone();
+    let stop = gateway.answered.clone();
     tasks.task(async move {
         project.run(stop).await;
         Ok(())

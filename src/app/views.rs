@@ -34,13 +34,13 @@ impl Integrations for CatalogView {
 }
 
 /// The organisations of the newest snapshot, and the log that says whether it is the newest.
-pub(super) struct Organisations {
+pub(super) struct Organizations {
     pub catalog: Arc<Catalog>,
     pub log: Arc<dyn Log>,
 }
 
 #[async_trait]
-impl KnownOrgs for Organisations {
+impl KnownOrgs for Organizations {
     fn knows(&self, org: &OrgId) -> bool {
         self.catalog.snapshot().organization(org).is_some()
     }

@@ -22,7 +22,7 @@ async fn asked(setup: &Setup, (method, path): (Method, &str), key: &str, body: &
 async fn a_script_gets_a_key_that_works_until_it_is_revoked_and_nothing_else_on_standard_output() {
     let _turn = turn::beside().await;
     let setup = Setup::new(&Broker::any().await, "people");
-    let gateway = setup.start().await;
+    let mut gateway = setup.start().await;
     gateway.api().org("648").await;
     let create = ["key", "create", "--org", "648", "--name", "Till", "--scope", "publish,read", "--id", "till"];
     let made = tidegate(&setup, &create, "").await;
@@ -42,6 +42,10 @@ async fn a_script_gets_a_key_that_works_until_it_is_revoked_and_nothing_else_on_
     let listed = tidegate(&setup, &["key", "list", "--org", "648"], "").await;
     assert!(listed.out.starts_with("till ") && listed.out.contains("active") && listed.out.contains("read,publish"));
     assert!(!listed.out.contains(&key[7..]) && !listed.out.contains('\u{1b}'), "{}", listed.out);
+    // What is gathered in memory is written at the end.
+    gateway.terminate();
+    assert_eq!(gateway.ended(LATER).await.code, Some(0));
+    let _again = setup.start().await;
     until("its last use", LATER, async || {
         let json = tidegate(&setup, &["key", "list", "-o", "json"], "").await;
         let row: Value = serde_json::from_str(json.out.trim()).expect("one line of JSON");

@@ -11,10 +11,11 @@ use super::paging::{self, Paging};
 use super::{one_word, span, store};
 use crate::api::ApiState;
 use crate::api::answer::Shown;
-use crate::api::door::Param;
+use crate::api::door::{Access, Answer, Door, Param, get};
 use crate::api::error::ApiError;
 use crate::api::listing::Page;
 use crate::api::params::Params;
+use crate::api::spec::page;
 use crate::catalog::audit::Deed;
 use crate::catalog::diff::{Changed, diff};
 use crate::catalog::kind::Kind;
@@ -57,7 +58,7 @@ pub(super) struct Item {
 }
 
 /// The parameters that `list` reads.
-pub(super) fn params() -> Vec<Param> {
+fn params() -> Vec<Param> {
     let own = [
         Param::org("Of resources of this organization."),
         Param::text("actor", "By this one: `user:ada`, `key:till`, `admin-key`."),
@@ -66,6 +67,18 @@ pub(super) fn params() -> Vec<Param> {
         Param::text("id", "Of the resource with this id."),
     ];
     own.into_iter().chain(super::dates()).chain(paging::params(true)).collect()
+}
+
+pub(super) fn routes(door: &mut Door, state: &ApiState) {
+    let many = get("/api/v1/admin/audit", Access::Manage)
+        .says(
+            "Audit",
+            "Changes of the configuration and views of payloads, newest first: who, what, from where. A page of large resources ends \
+             early: go on with `nextCursor`.",
+        )
+        .params(params())
+        .answers(Answer::json(200, "A page.", page("audit", "AuditEntry")));
+    door.add(many, list, state.clone());
 }
 
 pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<Json<Page<impl Serialize>>, ApiError> {

@@ -8,14 +8,15 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::forms::{self, Entry, Payload, Tried};
-use super::logs::{event_of, filter, listed};
+use super::logs::{self, event_of, filter, listed};
 use super::views::{Viewed, viewed};
-use super::{visible, words};
+use super::{own, visible, words};
 use crate::api::ApiState;
-use crate::api::door::Principal;
+use crate::api::door::{Access, Answer, Door, Param, Principal, form, get, post};
 use crate::api::error::{ApiError, Code};
 use crate::api::listing::Page;
 use crate::api::params::Params;
+use crate::api::spec::page;
 use crate::catalog::audit::{Deed, Origin};
 use crate::history::PART;
 use crate::history::redrive::{DEAD, RedriveError};
@@ -24,6 +25,26 @@ use crate::model::delivery::DeliveryStatus;
 
 /// How a 409 says that there is nothing to put back, in which it differs from those where nobody can.
 pub const NO_LONGER_DEAD: &str = "is no longer dead";
+
+pub(super) fn routes(door: &mut Door, state: &ApiState) {
+    let many = get("/api/v1/dlq", Access::Read)
+        .says("Dead letters", "Deliveries that no retry mends, newest first.")
+        .params([Param::one_of("status", "In this state.", "FAILED, ABANDONED").many()])
+        .params(logs::params())
+        .answers(Answer::json(200, "A page.", page("entries", "Entry")));
+    door.add(many, list, state.clone());
+    let single = get("/api/v1/dlq/{id}", Access::Read)
+        .says("Dead letters", "One dead letter, its payload and its attempts.")
+        .params([own()])
+        .answers(Answer::json(200, "The dead letter.", form("EntryDetail")));
+    door.add(single, one, state.clone());
+    let again = post("/api/v1/dlq/{id}/retry", Access::Write)
+        .says("Dead letters", "Puts a dead letter back, once: the same delivery, its attempts counted on. 503 until history knows what was put back before.")
+        .params([own()])
+        .answers(Answer::json(202, "It will be tried.", form("Redriven")))
+        .fails(&[409]);
+    door.add(again, retry, state.clone());
+}
 
 pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<Json<Page<impl Serialize>>, ApiError> {
     let mut statuses: Vec<DeliveryStatus> = words(&mut params, "status", "FAILED, ABANDONED");

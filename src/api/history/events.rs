@@ -7,20 +7,42 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::forms::{self, Event, Log, Payload};
-use super::paging::Paging;
+use super::paging::{self, Paging};
 use super::views::{Viewed, viewed};
-use super::{span, store};
+use super::{dates, org, own, span, store};
 use crate::api::ApiState;
-use crate::api::door::Principal;
+use crate::api::door::{Access, Answer, Door, Param, Principal, form, get};
 use crate::api::error::{ApiError, Code};
 use crate::api::listing::Page;
 use crate::api::params::Params;
+use crate::api::spec::page;
 use crate::catalog::audit::Origin;
 use crate::history::rows::{Attempt, Delivery, EventRow, Kind, Rejected, Skip};
 use crate::history::store::{Cursor, EventFilter, EventKey, Store};
 use crate::model::delivery::DeliveryStatus;
 use crate::model::problem::Problem;
 use crate::model::time::Timestamp;
+
+pub(super) fn routes(door: &mut Door, state: &ApiState) {
+    let many = get("/api/v1/events", Access::Read)
+        .says("Events", "Events that came in, newest first.")
+        .params([
+            org(),
+            Param::text("type", "Of this event type."),
+            Param::text("entityId", "About this entity."),
+            Param::text("correlationId", "With this correlation id."),
+            Param::text("search", "Whose id, entity id or correlation id is this."),
+        ])
+        .params(dates())
+        .params(paging::params(true))
+        .answers(Answer::json(200, "A page.", page("events", "Event")));
+    door.add(many, list, state.clone());
+    let single = get("/api/v1/events/{id}", Access::Read)
+        .says("Events", "One event, its payload, its deliveries and all that happened to it.")
+        .params([own(), Param::text("source", "Its source, where an id is not enough.")])
+        .answers(Answer::json(200, "The event.", form("EventDetail")));
+    door.add(single, one, state.clone());
+}
 
 pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<Json<Page<impl Serialize>>, ApiError> {
     let (since, until) = span(&mut params);

@@ -10,12 +10,13 @@ use serde_json::{Map, Value};
 use super::forms::{self, Log, OUTBOUND, Payload, Tried};
 use super::paging::{self, Paging};
 use super::views::{Viewed, viewed};
-use super::{one_word, span, store, visible, words};
+use super::{one_word, org, own, span, store, visible, words};
 use crate::api::ApiState;
-use crate::api::door::{Param, Principal};
+use crate::api::door::{Access, Answer, Door, Param, Principal, form, get};
 use crate::api::error::ApiError;
 use crate::api::listing::Page;
 use crate::api::params::Params;
+use crate::api::spec::page;
 use crate::catalog::audit::Origin;
 use crate::history::rows::{Attempt, Delivery, EventRow};
 use crate::history::store::{Cursor, DeliveryFilter, EventKey, Store};
@@ -23,7 +24,7 @@ use crate::model::delivery::DeliveryStatus;
 use crate::model::event::JSON;
 use crate::model::integration::OutboundIntegration;
 
-pub(super) const STATUSES: &str = "PENDING, RETRYING, SUCCESS, FAILED, ABANDONED, SKIPPED, CANCELLED, DISCARDED";
+const STATUSES: &str = "PENDING, RETRYING, SUCCESS, FAILED, ABANDONED, SKIPPED, CANCELLED, DISCARDED";
 const CATEGORIES: &str = "TRANSFORM, AUTH, SIGNING, BLOCKED, NETWORK, TIMEOUT, HTTP_3XX, HTTP_4XX, HTTP_5XX, RATE_LIMITED, \
                           CIRCUIT_OPEN, EXPIRED";
 
@@ -31,7 +32,7 @@ const CATEGORIES: &str = "TRANSFORM, AUTH, SIGNING, BLOCKED, NETWORK, TIMEOUT, H
 pub(super) fn params() -> Vec<Param> {
     let own = [
         Param::one_of("direction", "Only OUTBOUND yet.", OUTBOUND),
-        Param::org("Those of this organization."),
+        org(),
         Param::text("integrationId", "Those of this integration."),
         Param::text("eventType", "Those of events of this type."),
         Param::text("eventId", "Those of this event."),
@@ -70,6 +71,22 @@ pub(super) fn filter(params: &mut Params) -> DeliveryFilter {
 
 fn cursor(one: &Delivery) -> Option<Cursor> {
     Some(Cursor { at: one.created_at, id: one.id.to_string() })
+}
+
+pub(super) fn routes(door: &mut Door, state: &ApiState) {
+    let many = get("/api/v1/logs", Access::Read)
+        .says("Deliveries", "Deliveries, newest first.")
+        .params([
+            Param::one_of("status", "In this state; several may be given, or one text with commas.", STATUSES).many()
+        ])
+        .params(params())
+        .answers(Answer::json(200, "A page.", page("logs", "Log")));
+    door.add(many, list, state.clone());
+    let single = get("/api/v1/logs/{id}", Access::Read)
+        .says("Deliveries", "One delivery, its attempts, what was sent and what was answered.")
+        .params([own()])
+        .answers(Answer::json(200, "The delivery.", form("LogDetail")));
+    door.add(single, one, state.clone());
 }
 
 pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<Json<Page<impl Serialize>>, ApiError> {

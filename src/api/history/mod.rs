@@ -18,10 +18,9 @@ pub use dlq::NO_LONGER_DEAD;
 pub use views::Views;
 
 use crate::api::ApiState;
-use crate::api::door::{Access, Answer, Door, Param, form, get, post};
+use crate::api::door::{Door, Param};
 use crate::api::error::{ApiError, Code};
 use crate::api::params::Params;
-use crate::api::spec::page;
 use crate::history::facts::from_word;
 use crate::history::rows::Delivery;
 use crate::history::store::{Store, StoreError};
@@ -33,80 +32,21 @@ const AGAIN: u32 = 5;
 const DAY_MS: i64 = 24 * 3_600 * 1_000;
 
 pub(super) fn routes(door: &mut Door, state: &ApiState) {
-    let org = || Param::org("Those of this organization.");
-    let own = || Param::org("The organization that it has to belong to.");
+    events::routes(door, state);
+    logs::routes(door, state);
+    dlq::routes(door, state);
+    rejected::routes(door, state);
+    audit::routes(door, state);
+}
 
-    let list = get("/api/v1/events", Access::Read)
-        .says("Events", "Events that came in, newest first.")
-        .params([
-            org(),
-            Param::text("type", "Of this event type."),
-            Param::text("entityId", "About this entity."),
-            Param::text("correlationId", "With this correlation id."),
-            Param::text("search", "Whose id, entity id or correlation id is this."),
-        ])
-        .params(dates())
-        .params(paging::params(true))
-        .answers(Answer::json(200, "A page.", page("events", "Event")));
-    door.add(list, events::list, state.clone());
-    let one = get("/api/v1/events/{id}", Access::Read)
-        .says("Events", "One event, its payload, its deliveries and all that happened to it.")
-        .params([own(), Param::text("source", "Its source, where an id is not enough.")])
-        .answers(Answer::json(200, "The event.", form("EventDetail")));
-    door.add(one, events::one, state.clone());
+/// The parameter that keeps others' rows out of a list.
+fn org() -> Param {
+    Param::org("Those of this organization.")
+}
 
-    let list = get("/api/v1/logs", Access::Read)
-        .says("Deliveries", "Deliveries, newest first.")
-        .params([Param::one_of(
-            "status",
-            "In this state; several may be given, or one text with commas.",
-            logs::STATUSES,
-        )
-        .many()])
-        .params(logs::params())
-        .answers(Answer::json(200, "A page.", page("logs", "Log")));
-    door.add(list, logs::list, state.clone());
-    let one = get("/api/v1/logs/{id}", Access::Read)
-        .says("Deliveries", "One delivery, its attempts, what was sent and what was answered.")
-        .params([own()])
-        .answers(Answer::json(200, "The delivery.", form("LogDetail")));
-    door.add(one, logs::one, state.clone());
-
-    let list = get("/api/v1/dlq", Access::Read)
-        .says("Dead letters", "Deliveries that no retry mends, newest first.")
-        .params([Param::one_of("status", "In this state.", "FAILED, ABANDONED").many()])
-        .params(logs::params())
-        .answers(Answer::json(200, "A page.", page("entries", "Entry")));
-    door.add(list, dlq::list, state.clone());
-    let one = get("/api/v1/dlq/{id}", Access::Read)
-        .says("Dead letters", "One dead letter, its payload and its attempts.")
-        .params([own()])
-        .answers(Answer::json(200, "The dead letter.", form("EntryDetail")));
-    door.add(one, dlq::one, state.clone());
-    let retry = post("/api/v1/dlq/{id}/retry", Access::Write)
-        .says("Dead letters", "Puts a dead letter back, once: the same delivery, its attempts counted on. 503 until history knows what was put back before.")
-        .params([own()])
-        .answers(Answer::json(202, "It will be tried.", form("Redriven")))
-        .fails(&[409]);
-    door.add(retry, dlq::retry, state.clone());
-
-    let list = get("/api/v1/rejected", Access::Read)
-        .says("Rejected", "Records that were not understood, newest first, and why.")
-        .params([org(), Param::text("stage", "Rejected by this stage."), Param::text("reason", "For this reason.")])
-        .params(dates())
-        .params(paging::params(false))
-        .answers(Answer::json(200, "A page.", page("rejected", "RejectedRecord")));
-    door.add(list, rejected::list, state.clone());
-
-    let list = get("/api/v1/admin/audit", Access::Manage)
-        .says(
-            "Audit",
-            "Changes of the configuration and views of payloads, newest first: who, what, from where. A page of large resources ends \
-             early: go on with `nextCursor`.",
-        )
-        .params(audit::params())
-        .answers(Answer::json(200, "A page.", page("audit", "AuditEntry")));
-    door.add(list, audit::list, state.clone());
+/// The same for one row.
+fn own() -> Param {
+    Param::org("The organization that it has to belong to.")
 }
 
 /// The parameters that `span` reads.

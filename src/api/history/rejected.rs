@@ -7,14 +7,15 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::paging::Paging;
+use super::paging::{self, Paging};
 use super::views::{Viewed, viewed};
-use super::{span, store};
+use super::{dates, org, span, store};
 use crate::api::ApiState;
-use crate::api::door::Principal;
+use crate::api::door::{Access, Answer, Door, Param, Principal, get};
 use crate::api::error::ApiError;
 use crate::api::listing::Page;
 use crate::api::params::Params;
+use crate::api::spec::page;
 use crate::catalog::audit::Origin;
 use crate::history::rows::Rejected;
 use crate::history::store::RejectedFilter;
@@ -57,6 +58,16 @@ pub(super) struct Item {
     payload_truncated: bool,
     /// When.
     rejected_at: Timestamp,
+}
+
+pub(super) fn routes(door: &mut Door, state: &ApiState) {
+    let many = get("/api/v1/rejected", Access::Read)
+        .says("Rejected", "Records that were not understood, newest first, and why.")
+        .params([org(), Param::text("stage", "Rejected by this stage."), Param::text("reason", "For this reason.")])
+        .params(dates())
+        .params(paging::params(false))
+        .answers(Answer::json(200, "A page.", page("rejected", "RejectedRecord")));
+    door.add(many, list, state.clone());
 }
 
 pub async fn list(

@@ -38,6 +38,27 @@ pub const COLLECTIONS: [Collection; 10] = [
     collection(Kind::AlertRule, "/api/v1/admin/alerts", "alertRules"),
 ];
 
+impl Collection {
+    fn spoken(&self) -> Spoken {
+        let (kind, one) = (self.kind, format!("{}/{{id}}", self.path));
+        Spoken { kind, tag: kind.name(), noun: kind.noun(), one }
+    }
+}
+
+/// A kind as its routes name it.
+struct Spoken {
+    kind: Kind,
+    tag: &'static str,
+    noun: &'static str,
+    /// The path of one resource.
+    one: String,
+}
+
+/// An answer with the whole resource.
+fn whole(kind: Kind, status: u16, about: &'static str) -> Answer {
+    Answer::json(status, about, form(kind.name()))
+}
+
 /// The state of the routes of one collection.
 #[derive(Clone)]
 struct Served {
@@ -48,7 +69,7 @@ struct Served {
 /// The routes of all collections.
 pub fn routes(door: &mut Door, api: &ApiState) {
     for of in &COLLECTIONS {
-        collection_routes(door, Served { api: api.clone(), of });
+        of_collection(door, &Served { api: api.clone(), of });
     }
 }
 
@@ -66,55 +87,80 @@ fn access(of: &Collection) -> (Access, Access) {
     }
 }
 
-fn collection_routes(door: &mut Door, served: Served) {
-    let Collection { kind, path, items } = *served.of;
-    let (noun, tag, one) = (kind.noun(), kind.name(), format!("{path}/{{id}}"));
+fn of_collection(door: &mut Door, served: &Served) {
     let (reads, changes) = access(served.of);
-    let org = || org_of(kind);
-    let whole = |status, about| Answer::json(status, about, form(kind.name()));
+    of_all(door, served, (reads, changes));
+    of_one(door, served, (reads, changes));
+    of_copies(door, served, changes);
+    versions::routes(door, served, (reads, changes));
+    if served.of.kind.can_be_disabled() {
+        of_switches(door, served, changes);
+    }
+}
 
+/// The routes of the whole collection.
+fn of_all(door: &mut Door, served: &Served, (reads, changes): (Access, Access)) {
+    let Collection { path, items, .. } = *served.of;
+    let Spoken { kind, tag, noun, .. } = served.of.spoken();
     let list = get(path, reads)
         .says(tag, format!("A page of {noun}s, by id."))
         .params(listing::params())
         .params(filter::params(kind))
         .from_snapshot()
-        .answers(Answer::json(200, "A page.", page(items, kind.name())));
+        .answers(Answer::json(200, "A page.", page(items, tag)));
     door.add(list, handlers::list, served.clone());
     let create = post(path, changes)
         .says(tag, format!("Makes one {noun}."))
-        .params(org())
+        .params(org_of(kind))
         .body(form(&bodies::new(kind)))
         .gives(kind.id_field())
-        .answers(Answer::json(201, "Made, with its defaults.", issue::told(kind).unwrap_or_else(|| form(kind.name()))))
+        .answers(Answer::json(201, "Made, with its defaults.", issue::told(kind).unwrap_or_else(|| form(tag))))
         .fails(&[409]);
     door.add(create, handlers::create, served.clone());
-    let read = get(&one, reads)
-        .says(tag, format!("One {noun}."))
-        .params(org())
-        .from_snapshot()
-        .answers(whole(200, "As it is."));
+    let many = post(format!("{path}/bulk"), changes)
+        .says(tag, format!("Changes many {noun}s at once: all or none."))
+        .params(org_of(kind))
+        .body(bulk::schema(kind))
+        .example(bulk::example(kind))
+        .answers(Answer::json(200, "How many.", bulk::answer()))
+        .fails(&[409]);
+    door.add(many, bulk::bulk, served.clone());
+}
+
+/// The routes of one resource.
+fn of_one(door: &mut Door, served: &Served, (reads, changes): (Access, Access)) {
+    let Spoken { kind, tag, noun, one } = served.of.spoken();
+    let read = get(&one, reads).says(tag, format!("One {noun}.")).params(org_of(kind)).from_snapshot().answers(whole(
+        kind,
+        200,
+        "As it is.",
+    ));
     door.add(read, handlers::one, served.clone());
     let replace = put(&one, changes)
         .says(tag, format!("Replaces one {noun}: what is left out gets its default; a secret sent as `***` stays."))
-        .params(org())
+        .params(org_of(kind))
         .body(form(&bodies::replacement(kind)))
-        .answers(whole(200, "As it is now."))
+        .answers(whole(kind, 200, "As it is now."))
         .fails(&[409]);
     door.add(replace, handlers::replace, served.clone());
     let merge = patch(&one, changes)
         .says(tag, format!("Changes fields of one {noun} (RFC 7396): `null` brings a default back."))
-        .params(org())
+        .params(org_of(kind))
         .body(form(&bodies::changes(kind)))
         .media(&["application/merge-patch+json", "application/json"])
-        .answers(whole(200, "As it is now."))
+        .answers(whole(kind, 200, "As it is now."))
         .fails(&[409]);
     door.add(merge, handlers::merge, served.clone());
     let gone = delete(&one, changes)
         .says(tag, format!("Deletes one {noun} that nothing refers to."))
-        .params(org())
+        .params(org_of(kind))
         .answers(Answer::nothing(204, "Gone."))
         .fails(&[409]);
     door.add(gone, handlers::delete, served.clone());
+}
+
+fn of_copies(door: &mut Door, served: &Served, changes: Access) {
+    let Spoken { kind, tag, noun, one } = served.of.spoken();
     let copy = post(format!("{one}/duplicate"), changes)
         .says(
             tag,
@@ -122,33 +168,26 @@ fn collection_routes(door: &mut Door, served: Served) {
                 "Copies one {noun} under another id, disabled where it can be; the body changes fields of the copy."
             ),
         )
-        .params(org())
+        .params(org_of(kind))
         .may_have_body(form(&bodies::copy(kind)))
-        .answers(whole(201, "The copy."))
+        .answers(whole(kind, 201, "The copy."))
         .gives(kind.id_field())
         .fails(&[409]);
     // What nobody sees is not given to another.
     if kind.hidden().is_empty() {
         door.add(copy, handlers::duplicate, served.clone());
     }
-    let many = post(format!("{path}/bulk"), changes)
-        .says(tag, format!("Changes many {noun}s at once: all or none."))
-        .params(org())
-        .body(bulk::schema(kind))
-        .example(bulk::example(kind))
-        .answers(Answer::json(200, "How many.", bulk::answer()))
-        .fails(&[409]);
-    door.add(many, bulk::bulk, served.clone());
-    versions::routes(door, &served, (reads, changes));
-    if kind.can_be_disabled() {
-        let switch = |word: &str, about: &str| {
-            post(format!("{one}/{word}"), changes)
-                .says(tag, format!("{about} one {noun}."))
-                .params(org())
-                .answers(whole(200, "As it is now."))
-                .fails(&[409])
-        };
-        door.add(switch("enable", "Enables"), handlers::enable, served.clone());
-        door.add(switch("disable", "Disables"), handlers::disable, served);
-    }
+}
+
+fn of_switches(door: &mut Door, served: &Served, changes: Access) {
+    let Spoken { kind, tag, noun, one } = served.of.spoken();
+    let switch = |word: &str, about: &str| {
+        post(format!("{one}/{word}"), changes)
+            .says(tag, format!("{about} one {noun}."))
+            .params(org_of(kind))
+            .answers(whole(kind, 200, "As it is now."))
+            .fails(&[409])
+    };
+    door.add(switch("enable", "Enables"), handlers::enable, served.clone());
+    door.add(switch("disable", "Disables"), handlers::disable, served.clone());
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::found::{Found, Sought};
-use super::{Served, issue};
+use super::{Served, Spoken, issue};
 use crate::api::answer::{self, Shown};
 use crate::api::conditions::if_match;
 use crate::api::door::{Access, Answer, Door, form, get, post};
@@ -60,8 +60,7 @@ pub(in crate::api) fn schemas(all: &mut SchemaGenerator) {
 
 /// `reads` and `changes` are those of the collection.
 pub(super) fn routes(door: &mut Door, served: &Served, (reads, changes): (Access, Access)) {
-    let (kind, one) = (served.of.kind, format!("{}/{{id}}", served.of.path));
-    let (noun, tag) = (kind.noun(), kind.name());
+    let Spoken { kind, tag, noun, one } = served.of.spoken();
     let list = get(format!("{one}/versions"), reads)
         .says(tag, format!("What one {noun} was, newest first, as far back as history keeps the audit."))
         .params(super::org_of(kind))
@@ -71,7 +70,7 @@ pub(super) fn routes(door: &mut Door, served: &Served, (reads, changes): (Access
     let read = get(format!("{one}/versions/{{version}}"), reads)
         .says(tag, format!("One {noun} as it was at a version."))
         .params(super::org_of(kind))
-        .answers(Answer::json(200, "As it was.", form(kind.name())));
+        .answers(Answer::json(200, "As it was.", form(tag)));
     door.add(read, version, served.clone());
     let back = post(format!("{one}/restore"), changes)
         .says(
@@ -85,7 +84,7 @@ pub(super) fn routes(door: &mut Door, served: &Served, (reads, changes): (Access
         .params(super::org_of(kind))
         .body(schema())
         .example(json!({"version": 1}))
-        .answers(Answer::json(200, "As it is now.", issue::told(kind).unwrap_or_else(|| form(kind.name()))))
+        .answers(Answer::json(200, "As it is now.", issue::told(kind).unwrap_or_else(|| form(tag))))
         .fails(&[409]);
     door.add(back, restore, served.clone());
 }

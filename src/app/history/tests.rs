@@ -238,8 +238,8 @@ async fn a_history_that_is_still_being_opened_is_told() {
     let scene = Scene::new().await;
     let stop = CancellationToken::new();
     let mut tasks = Tasks::new(stop.clone());
-    let gateway =
-        Gateway { log: scene.log.clone(), clock: scene.clock.clone(), catalog: Arc::default(), stop: stop.clone() };
+    let (log, clock, answered) = (scene.log.clone(), scene.clock.clone(), stop.clone());
+    let gateway = Gateway { log, clock, catalog: Arc::default(), stop: stop.clone(), answered };
     let config = Config { data_dir: scene.dir.path().to_owned(), ..Config::default() };
     // Nothing of it has run yet.
     let history = start(&gateway, &mut tasks, (&config, Origin::from("embedded"))).unwrap();

@@ -41,11 +41,11 @@ impl Fields {
     pub fn id<T, E: Display>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, E>) -> Option<T> {
         // What an identifier may not hold, ids of other forms may.
         let schema = || match [parse("a/b").is_err(), parse("a*").is_err()] {
-            [true, _] => id_of(IDENTIFIER),
-            [false, true] => id_of(EVENT_TYPE),
-            _ => text_or_number(&Text::line(256)),
+            [true, _] => json!({"type": "string", "pattern": IDENTIFIER}),
+            [false, true] => json!({"type": "string", "pattern": EVENT_TYPE}),
+            _ => Text::line(256).schema(),
         };
-        if self.sketched(name, schema) {
+        if self.sketched(name, || or_number(schema())) {
             return None;
         }
         self.read(name, |value| match value {
@@ -140,15 +140,12 @@ pub fn whole(number: &Number) -> Option<i128> {
     }
 }
 
-fn text_or_number(form: &Text) -> Value {
-    let mut schema = form.schema();
-    schema["type"] = json!(["string", "integer"]);
-    schema
-}
-
 /// A number is its digits: what JSON readers take for a whole number.
-fn id_of(pattern: &str) -> Value {
-    json!({"type": ["string", "integer"], "pattern": pattern, "minimum": i64::MIN, "maximum": u64::MAX})
+fn or_number(mut text: Value) -> Value {
+    text["type"] = json!(["string", "integer"]);
+    text["minimum"] = json!(i64::MIN);
+    text["maximum"] = json!(u64::MAX);
+    text
 }
 
 /// A URL that requests may go to. An error reads on after the name of the field.
