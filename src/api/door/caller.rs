@@ -22,7 +22,7 @@ use crate::catalog::resource::Body;
 use crate::catalog::{Catalog, Snapshot};
 use crate::model::time::Clock;
 
-const API_KEY: &str = "x-api-key";
+pub(super) const API_KEY: &str = "x-api-key";
 /// By which people, and programs that look for lost secrets, know a key when they see one.
 pub const KEY_BEGINS: &str = "tg_";
 
@@ -87,6 +87,7 @@ pub async fn identify(State(known): State<Known>, mut request: Request, next: Ne
     }
     request.extensions_mut().insert(client);
     request.extensions_mut().insert(known.limits);
+    request.extensions_mut().insert(known.credentials);
     request.extensions_mut().insert(Caller(caller));
     answered(next.run(request).await, standing)
 }

@@ -288,6 +288,61 @@ async fn an_account_from_before_there_were_epochs_goes_on_as_it_is() {
     }
 }
 
+/// A body that its sender takes their time for, and the other end of it.
+fn slow() -> (Body, tokio::sync::mpsc::Sender<Result<String, std::io::Error>>) {
+    let (sender, rest) = tokio::sync::mpsc::channel(1);
+    let rest = futures_util::stream::unfold(rest, |mut rest| async move { Some((rest.recv().await?, rest)) });
+    (Body::from_stream(rest), sender)
+}
+
+#[tokio::test]
+async fn who_is_put_out_while_their_body_comes_does_nothing_with_it() {
+    let cases = [
+        ("POST", "/api/v1/events", EVENT.to_owned()),
+        (
+            "POST",
+            INTEGRATIONS,
+            json!({"id": "other", "name": "O", "eventType": ["*"], "targetUrl": "https://x.example"}).to_string(),
+        ),
+        ("POST", "/api/v1/admin/catalog/apply", json!({"resources": []}).to_string()),
+    ];
+    for (method, uri, body) in cases {
+        for is_put_out in [true, false] {
+            let api = Api::with_ada().await;
+            let boss = json!({"id": "boss", "email": "boss@x.example", "role": "ADMIN", "password": PASSWORD});
+            assert_eq!(api.post(USERS, boss).await.status, 201);
+            let email = if uri.ends_with("apply") { "boss@x.example" } else { "ada@clinic.example" };
+            let bearer = format!("Bearer {}", api.token(email, PASSWORD).await);
+            tokio::time::pause();
+            let (begun, rest) = slow();
+            let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+            let records = api.log.0.written().len();
+            let meanwhile = async {
+                let (first, last) = body.split_at(5);
+                rest.send(Ok(first.to_owned())).await.unwrap();
+                rest.send(Ok(String::new())).await.unwrap();
+                rest.reserve().await.unwrap();
+                tokio::time::advance(Duration::from_secs(2)).await;
+                if is_put_out {
+                    for user in ["ada", "boss"] {
+                        assert_eq!(api.post(&format!("{USERS}/{user}/disable"), json!({})).await.status, 200);
+                    }
+                }
+                rest.send(Ok(last.to_owned())).await.unwrap();
+                drop(rest);
+            };
+            let (answer, ()) = tokio::join!(api.call(method, uri, &headers, begun), meanwhile);
+            match is_put_out {
+                true => assert_error(&answer, 401, "UNAUTHORIZED"),
+                false => assert!(answer.status.is_success(), "{uri}: {}", answer.body),
+            }
+            tokio::time::resume();
+            let done = api.log.0.written().len() - records - if is_put_out { 2 } else { 0 };
+            assert_eq!(done, usize::from(!is_put_out && uri == INTEGRATIONS), "{uri}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_new_password_ends_the_other_sessions_and_wants_the_old_one() {
     let api = Api::with_ada().await;
