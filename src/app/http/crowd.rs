@@ -14,18 +14,20 @@ use crate::telemetry::metrics::CONNECTIONS_REFUSED;
 /// How often what is refused is logged; the metric counts all of it.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
+type Counts = Arc<Mutex<HashMap<IpAddr, usize>>>;
+
 /// The connections of each address. Behind a trusted proxy are many clients: its own are not counted.
 #[derive(Debug)]
 pub(super) struct Crowd {
     most: usize,
     trusted: Proxies,
-    counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    counts: Counts,
     told: Option<Instant>,
 }
 
 /// One connection's place, given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Place(Option<(IpAddr, Arc<Mutex<HashMap<IpAddr, usize>>>)>);
+pub(super) struct Place(Option<(IpAddr, Counts)>);
 
 impl Crowd {
     /// Each address may hold `most` connections.
