@@ -11,6 +11,7 @@ use crate::api::auth::password;
 use crate::catalog::audit::Origin;
 use crate::catalog::change::{Action, Change, Condition, Refusal};
 use crate::catalog::kind::{Key, Kind};
+use crate::catalog::kinds::User;
 use crate::catalog::{Catalog, WriteError, Writer};
 use crate::config::Config;
 
@@ -66,7 +67,7 @@ impl FirstAdmin {
         let Some(clear) = self.password.clone().or(made_up.clone()) else { return Ok(None) };
         let hash = means.auth.passwords.hash(clear).await.map_err(|error| error.message)?;
         let user = json!({"id": ID, "email": self.email, "name": "First administrator", "role": "ADMIN",
-            "passwordHash": hash});
+            "passwordHash": hash, "epoch": User::new_epoch()});
         let key = Key::of(Kind::User, ID).ok_or("the id of the first administrator is none")?;
         let change = Change { key, of: None, condition: Condition::None, action: Action::Create(user) };
         let by = Origin { actor: "first-start".to_owned(), address: None, request_id: None };

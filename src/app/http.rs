@@ -1,6 +1,11 @@
 //! The HTTP server: every wait on a client has an end, so that neither a slow one nor a silent one keeps the process.
 
+mod crowd;
+mod stuck;
+
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -10,25 +15,47 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use ipnet::Ipv4Net;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::api::Peer;
+use crate::api::{Peer, Proxies};
+use crowd::Crowd;
+use stuck::{Socket, Waits, Watched};
 
 /// A connection that sends no complete head for so long is closed, between requests too.
 const HEAD_WITHIN: Duration = Duration::from_secs(60);
+/// A connection whose client takes nothing of an answer for so long is closed, within twice the time.
+const TAKEN_WITHIN: Duration = Duration::from_secs(60);
 /// Connections at once; more wait to be taken.
 const CONNECTIONS: usize = 4_096;
+/// Of one address.
+const OF_ADDRESS: usize = CONNECTIONS / 8;
 /// Requests under way when the process is asked to end are finished within this time.
 const DRAIN_WITHIN: Duration = Duration::from_secs(20);
 /// The pause after a connection could not be taken, for want of file descriptors as a rule.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// Serves until `stop`, then finishes what is under way.
-pub(super) async fn serve(listener: TcpListener, app: Router, stop: CancellationToken) -> io::Result<()> {
+/// Serves until `stop`, then finishes what is under way. Trusted proxies, and whoever is on this machine, hold as many connections
+/// as they like.
+pub(super) async fn serve(
+    listener: TcpListener,
+    (app, trusted): (Router, Arc<Proxies>),
+    stop: CancellationToken,
+) -> io::Result<()> {
+    let own = [Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8).into(), IpAddr::from(Ipv6Addr::LOCALHOST).into()];
+    let uncounted = own.into_iter().chain(trusted.0.iter().copied()).collect();
+    serve_crowd(listener, (app, Crowd::of(OF_ADDRESS, Proxies(uncounted))), stop).await
+}
+
+async fn serve_crowd(
+    listener: TcpListener,
+    (app, mut crowd): (Router, Crowd),
+    stop: CancellationToken,
+) -> io::Result<()> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD_WITHIN / 2);
@@ -40,13 +67,19 @@ pub(super) async fn serve(listener: TcpListener, app: Router, stop: Cancellation
             Some(_) = connections.join_next() => continue,
             accepted = accept(&listener), if connections.len() < CONNECTIONS => accepted,
         };
+        // One that is too many is closed, before anything is read of it.
+        let Some(place) = crowd.admit(peer.0) else { continue };
+        let waits = Waits::default();
+        let of_answers = waits.clone();
         let served = app.clone().map_request(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
             request
         });
-        let service = TowerToHyperService::new(served);
+        let watched = served.map_response(move |answer| answer.map(|body| Watched::body(body, &of_answers)));
+        let service = TowerToHyperService::new(watched);
         let (builder, watcher, stop) = (builder.clone(), drain.watcher(), stop.clone());
         connections.spawn(async move {
+            let _place = place;
             // The server's own time for a head begins once it knows which HTTP it is.
             let mut first = [0];
             let spoken = tokio::select! {
@@ -56,9 +89,14 @@ pub(super) async fn serve(listener: TcpListener, app: Router, stop: Cancellation
             if !matches!(spoken, Ok(Ok(1..))) {
                 return;
             }
-            let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-            if let Err(error) = watcher.watch(connection).await {
-                tracing::debug!(%error, "a connection ended early");
+            let socket = TokioIo::new(Socket { stream, waits: waits.clone() });
+            let connection = builder.serve_connection_with_upgrades(socket, service).into_owned();
+            let ended = tokio::select! {
+                ended = watcher.watch(connection) => ended.map_err(|error| error.to_string()),
+                () = waits.too_long(TAKEN_WITHIN) => Err("its client takes no answer".to_owned()),
+            };
+            if let Err(why) = ended {
+                tracing::debug!(why, "a connection ended early");
             }
         });
     }
@@ -90,16 +128,19 @@ async fn accept(listener: &TcpListener) -> (TcpStream, Peer) {
 mod tests {
     use std::net::SocketAddr;
 
+    use axum::body::{Body, Bytes};
     use axum::routing::get;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::time::{Instant, advance};
 
     use super::*;
 
-    async fn started(app: Router) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<io::Result<()>>) {
+    type Started = (SocketAddr, CancellationToken, tokio::task::JoinHandle<io::Result<()>>);
+
+    async fn started(app: Router) -> Started {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
-        let server = tokio::spawn(serve(listener, app, stop.clone()));
+        let server = tokio::spawn(serve(listener, (app, Arc::default()), stop.clone()));
         (address, stop, server)
     }
 
@@ -148,6 +189,123 @@ mod tests {
         let mut text = String::new();
         client.read_to_string(&mut text).await.unwrap();
         assert!(text.starts_with("HTTP/1.1 200") && text.ends_with("done"), "{text}");
+        server.await.unwrap().unwrap();
+    }
+
+    /// An answer without an end, and what is cancelled once nobody is sent it any more.
+    fn endless() -> (Router, CancellationToken) {
+        let ended = CancellationToken::new();
+        let guard = Arc::new(std::sync::Mutex::new(Some(ended.clone().drop_guard())));
+        let answer = move || async move {
+            let guard = guard.lock().unwrap().take();
+            let pieces = futures_util::stream::repeat_with(move || {
+                let _ = &guard;
+                Ok::<_, io::Error>(Bytes::from_static(&[b'x'; 32 * 1_024]))
+            });
+            Body::from_stream(pieces)
+        };
+        (Router::new().route("/", get(answer)), ended)
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_its_client_does_not_read_is_held_for_a_while_and_not_for_ever() {
+        let (app, ended) = endless();
+        let (address, stop, server) = started(app).await;
+        let mut client = answered(address).await;
+        tokio::time::pause();
+        let began = Instant::now();
+        timeout(TAKEN_WITHIN * 10, ended.cancelled()).await.expect("it is held for ever");
+        assert!((TAKEN_WITHIN..=TAKEN_WITHIN * 2).contains(&began.elapsed()), "{:?}", began.elapsed());
+        tokio::time::resume();
+        let mut rest = Vec::new();
+        let _ = client.read_to_end(&mut rest).await;
+        stop.cancel();
+        server.await.unwrap().unwrap();
+    }
+
+    /// Answers each PING (RFC 9113, 6.7) until the connection ends.
+    async fn only_pings(client: &mut TcpStream) -> io::Result<()> {
+        loop {
+            let mut head = [0; 9];
+            client.read_exact(&mut head).await?;
+            let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+            client.read_exact(&mut payload).await?;
+            if (head[3], head[4]) == (6, 0) {
+                client.write_all(&[&[0, 0, 8, 6, 1, 0, 0, 0, 0], &payload[..]].concat()).await?;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_gives_an_answer_no_window_does_not_hold_it_for_ever() {
+        let (address, stop, server) = started(Router::new().route("/", get(|| async { "small" }))).await;
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        // No byte may be sent of any answer; then GET http://x/.
+        let settings = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0];
+        let ask = [0, 0, 6, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 0x84, 0x41, 1, b'x'];
+        client.write_all(&[&hello[..], &settings, &ask].concat()).await.unwrap();
+        client.read_u8().await.unwrap();
+        let mut rest = [0; 8];
+        client.read_exact(&mut rest).await.unwrap();
+        let mut settings = vec![0; usize::from(rest[1])];
+        client.read_exact(&mut settings).await.unwrap();
+        tokio::time::pause();
+        let began = Instant::now();
+        let ended = timeout(TAKEN_WITHIN * 10, only_pings(&mut client)).await;
+        assert!(ended.expect("it is held for ever").is_err());
+        assert!((TAKEN_WITHIN..=TAKEN_WITHIN * 2).contains(&began.elapsed()), "{:?}", began.elapsed());
+        tokio::time::resume();
+        stop.cancel();
+        server.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_a_large_answer_slowly_and_a_handler_that_takes_its_time_are_waited_for() {
+        const LARGE: usize = 48 << 20;
+        let release = CancellationToken::new();
+        let gate = release.clone();
+        let answer = move || async move {
+            gate.cancelled().await;
+            vec![b'x'; LARGE]
+        };
+        let (address, stop, server) = started(Router::new().route("/", get(answer))).await;
+        let mut client = asked(address).await;
+        tokio::time::pause();
+        for _ in 0..4 {
+            advance(TAKEN_WITHIN).await;
+        }
+        release.cancel();
+        let (mut taken, mut piece) = (0, vec![0; 4 << 20]);
+        while taken < LARGE {
+            let length = piece.len().min(LARGE - taken);
+            client.read_exact(&mut piece[..length]).await.expect("it was cut off");
+            taken += length;
+            advance(TAKEN_WITHIN / 2).await;
+        }
+        tokio::time::resume();
+        stop.cancel();
+        server.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn connections_of_one_address_beyond_its_share_are_closed_and_the_next_ones_taken() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let crowd = Crowd::of(2, Proxies::default());
+        let server = tokio::spawn(serve_crowd(listener, (Router::new(), crowd), stop.clone()));
+        let held = [answered(address).await, answered(address).await];
+        let mut third = TcpStream::connect(address).await.unwrap();
+        assert!(matches!(third.read_u8().await, Err(error) if error.kind() == io::ErrorKind::UnexpectedEof));
+        drop(held);
+        let mut taken = 0;
+        while taken == 0 {
+            // Until the server has seen that the others are gone.
+            let mut next = TcpStream::connect(address).await.unwrap();
+            let _ = next.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+            taken = next.read_u8().await.map_or(0, usize::from);
+        }
+        stop.cancel();
         server.await.unwrap().unwrap();
     }
 

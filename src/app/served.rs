@@ -44,7 +44,7 @@ impl Served<'_> {
     pub fn start(self, gateway: &Gateway, tasks: &mut Tasks, listener: TcpListener) -> Result<(), AppError> {
         let uses = Arc::new(Uses::default());
         let state = self.state(gateway, tasks, uses.clone())?;
-        let app = self.app(gateway, &state);
+        let app = (self.app(gateway, &state), state.edge.proxies.clone());
         self.make_first_admin(gateway, tasks, &state);
         let (stop, kept, history) = (gateway.stop.clone(), uses.clone(), self.history.clone());
         tasks.task(async move {

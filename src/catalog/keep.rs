@@ -18,9 +18,7 @@ pub fn keep(json: &mut Value, was: &Resource) {
             }
         }
     }
-    for path in kind.secrets() {
-        unmask(json, &was, path);
-    }
+    fill(kind, json, &was);
 }
 
 /// Takes the secrets out of an answer, and the fields that nobody sees.
@@ -80,8 +78,7 @@ fn newly(ring: &Keyring, owner: Owner, clear: &str) -> Result<Option<String>, St
 }
 
 /// Prepares an earlier version to take the place of `was`. Hidden fields stay as they are: a password that was changed does not
-/// come back. Secrets come back where they still open; else the present one stays, in a list only where the element is otherwise
-/// the same, for a secret must not go where it was not meant to.
+/// come back. Secrets come back where they still open; else the present one stays, as if the client had sent `***`.
 ///
 /// # Errors
 /// The secrets that neither open nor have a present one in their place.
@@ -105,7 +102,9 @@ pub fn revive(was: &Resource, json: &mut Value, keyring: Option<&Keyring>) -> Re
                 *secret = MASK.into();
             }
         });
-        refill(json, &present, path);
+    }
+    fill(kind, json, &present);
+    for path in kind.secrets() {
         each(json, path, &mut |secret| {
             if secret.as_str() == Some(MASK) {
                 let why = "of that version cannot be opened any more, and there is none now in its place: read the version, \
@@ -117,23 +116,68 @@ pub fn revive(was: &Resource, json: &mut Value, keyring: Option<&Keyring>) -> Re
     if lost.is_empty() { Ok(()) } else { Err(lost) }
 }
 
-/// Puts what is there now in the place of each mask, in lists into elements that are otherwise the same.
-fn refill(json: &mut Value, was: &Value, path: &str) {
-    let Some((list, rest)) = path.split_once("[].") else { return unmask(json, was, path) };
-    let place = format!("/{}", list.replace('.', "/"));
-    let (Some(Value::Array(new)), Some(Value::Array(old))) = (json.pointer_mut(&place), was.pointer(&place)) else {
+/// Puts what is there now in the place of each mask. A secret of an element of a list is for what the rest of the element says
+/// (`channels[].url`): it goes where all of that is the same, wherever in the list, and nowhere else. Masks that find none stay,
+/// and no resource is read with one.
+fn fill(kind: Kind, json: &mut Value, was: &Value) {
+    if kind.secrets().is_empty() {
         return;
-    };
-    let bare = |element: &Value| {
-        let mut element = element.clone();
-        each(&mut element, rest, &mut |secret| *secret = MASK.into());
-        element
-    };
-    for (new, old) in new.iter_mut().zip(old) {
-        if bare(new) == bare(old) {
-            refill(new, old, rest);
+    }
+    let (new_bare, old_bare) = (bare(kind, as_written(kind, json)), bare(kind, was.clone()));
+    for path in kind.secrets() {
+        let Some((list, rest)) = path.split_once("[].") else {
+            unmask(json, was, path);
+            continue;
+        };
+        let place = format!("/{}", list.replace('.', "/"));
+        let at = |json| Value::pointer(json, &place).and_then(Value::as_array);
+        let (Some(old), Some(new_bare), Some(old_bare)) = (at(was), at(&new_bare), at(&old_bare)) else { continue };
+        let Some(Value::Array(new)) = json.pointer_mut(&place) else { continue };
+        let masked: Vec<bool> = new.iter_mut().map(|element| is_masked(element, rest)).collect();
+        for (to, from) in pairs((&masked, new_bare), old_bare) {
+            unmask(&mut new[to], &old[from], rest);
         }
     }
+}
+
+/// As its record would hold it, so that what is the same is seen however a client writes it.
+fn as_written(kind: Kind, json: &Value) -> Value {
+    let mut whole = json.clone();
+    for path in kind.secrets() {
+        each(&mut whole, path, &mut |secret| *secret = "any".into());
+    }
+    kind.read(whole).map_or_else(|_| json.clone(), |resource| resource.to_json())
+}
+
+fn bare(kind: Kind, mut json: Value) -> Value {
+    for path in kind.secrets() {
+        each(&mut json, path, &mut |secret| *secret = MASK.into());
+    }
+    json
+}
+
+fn is_masked(element: &mut Value, path: &str) -> bool {
+    let mut found = false;
+    each(element, path, &mut |secret| found |= secret == MASK);
+    found
+}
+
+/// Which masked element is which of the old ones: of several that are the same but for their secrets, each its own where all
+/// are still there, in their order, or where nothing moved. Else it cannot be known.
+fn pairs((masked, new): (&[bool], &[Value]), old: &[Value]) -> Vec<(usize, usize)> {
+    let mut pairs = Vec::new();
+    let is_masked = |at: usize| masked.get(at) == Some(&true);
+    for (to, element) in new.iter().enumerate().filter(|(at, _)| is_masked(*at)) {
+        let wanted = (0..new.len()).filter(|at| is_masked(*at) && new[*at] == *element);
+        let there: Vec<usize> = (0..old.len()).filter(|at| old[*at] == *element).collect();
+        let (turn, count) = wanted.fold((0, 0), |(turn, count), at| (turn + usize::from(at < to), count + 1));
+        if count == there.len() {
+            pairs.push((to, there[turn]));
+        } else if new.len() == old.len() && there.contains(&to) {
+            pairs.push((to, to));
+        }
+    }
+    pairs
 }
 
 /// The JSON form with every secret in clear that opens: never to be shown, only to be compared.
@@ -189,7 +233,7 @@ pub fn each(json: &mut Value, path: &str, with: &mut impl FnMut(&mut Value)) {
     }
 }
 
-/// Puts what was there in the place of each mask. Elements of lists are known by their place.
+/// Puts what was there in the place of each mask of what is otherwise the same.
 fn unmask(json: &mut Value, was: &Value, path: &str) {
     let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
     let (name, many) = first.strip_suffix("[]").map_or((first, false), |name| (name, true));

@@ -11,7 +11,7 @@ use super::ConfigError;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Http {
-    /// Networks and addresses of proxies whose `X-Forwarded-For` is believed.
+    /// Networks and addresses of proxies whose `X-Forwarded-For` is believed, and whose connections are not counted.
     pub trusted_proxies: Vec<String>,
     /// Origins whose pages may use the API from a browser: `https://console.example`.
     pub cors_origins: Vec<String>,

@@ -18,6 +18,7 @@ pub const WINDOW_FILL: &str = "tidegate_window_fill";
 pub const IN_FLIGHT: &str = "tidegate_deliveries_in_flight";
 pub const TRANSACTION_SECONDS: &str = "tidegate_transaction_seconds";
 pub const HTTP_REQUEST_SECONDS: &str = "tidegate_http_request_seconds";
+pub const CONNECTIONS_REFUSED: &str = "tidegate_http_connections_refused_total";
 pub const CATALOG_POSITION: &str = "tidegate_catalog_position";
 pub const CATALOG_UNREADABLE: &str = "tidegate_catalog_unreadable_total";
 pub const LOG_SKIPPED: &str = "tidegate_log_skipped_records_total";
@@ -81,6 +82,10 @@ fn describe() {
         HTTP_REQUEST_SECONDS,
         Unit::Seconds,
         "Time of a request to the API, by route, method and status"
+    );
+    describe_counter!(
+        CONNECTIONS_REFUSED,
+        "Connections that were closed because their address holds as many as one may"
     );
     describe_gauge!(CATALOG_POSITION, "Offset of the catalog that this process has reached");
     describe_counter!(CATALOG_UNREADABLE, "Catalog records that could not be read and were passed over");

@@ -141,7 +141,9 @@ impl<K: Eq + Hash + Clone> Table<K> {
 
     fn wait(&self, key: &K, now: Timestamp) -> Duration {
         let Some(tries) = self.tries.get(key) else { return Duration::ZERO };
-        tries.last.plus(pause(tries.count, self.free)).since(now)
+        let pause = pause(tries.count, self.free);
+        // A clock that was set back makes nobody wait for as long as it was.
+        tries.last.plus(pause).since(now).min(pause)
     }
 
     fn count(&mut self, key: K, now: Timestamp) {
@@ -225,6 +227,22 @@ mod tests {
             assert_eq!(failures.begin("ada@x.example", address(1), T0), Ok(()));
             failures.was_right("ada@x.example", address(1), T0);
         }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_locks_nobody_out() {
+        let (failures, later) = (Failures::default(), T0.plus(Duration::from_secs(3_600)));
+        assert_eq!(failures.begin("ada@x.example", address(1), later), Ok(()));
+        failures.was_right("ada@x.example", address(1), later);
+        assert_eq!(failures.begin("ada@x.example", address(1), T0), Ok(()));
+        for _ in 0..5 {
+            assert_eq!(failures.begin("bob@x.example", address(2), later), Ok(()));
+        }
+        assert_eq!(
+            failures.begin("bob@x.example", address(2), T0),
+            Err(Duration::from_secs(1)),
+            "who guesses waits on"
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::forms::{Login, NewPassword, Person, Session};
 use super::password as passwords;
+use super::token::Token;
 use crate::api::ApiState;
 use crate::api::door::{ClientAddress, Principal};
 use crate::api::error::{ApiError, Code};
@@ -69,7 +70,9 @@ fn wait(wait: Duration) -> ApiError {
 
 pub async fn refresh(State(state): State<ApiState>, params: Params, who: Principal) -> Result<Json<Session>, ApiError> {
     params.none()?;
-    session(&state, &account(&state, &who)?, state.credentials.clock.now())
+    let user = user_of(&account(&state, &who)?).ok_or_else(gone)?;
+    // Of the login that the token comes of: one that was revoked since it was looked at leaves nothing behind that counts.
+    issued(&state, (&user, &who.token.ok_or_else(gone)?), state.credentials.clock.now())
 }
 
 pub async fn me(State(state): State<ApiState>, params: Params, who: Principal) -> Result<Json<Person>, ApiError> {
@@ -132,14 +135,18 @@ async fn change(
 fn session(state: &ApiState, resource: &Resource, now: Timestamp) -> Result<Json<Session>, ApiError> {
     let user = user_of(resource).ok_or_else(gone)?;
     let from = user.tokens_count_from(resource.revision.created_at);
-    let issued = state.credentials.tokens.issue(&user.id, from, now);
+    issued(state, (&user, &Token { user: resource.key(), from, epoch: user.epoch.clone() }), now)
+}
+
+fn issued(state: &ApiState, (user, token): (&User, &Token), now: Timestamp) -> Result<Json<Session>, ApiError> {
+    let issued = state.credentials.tokens.issue(token, now);
     let issued = issued.ok_or_else(|| ApiError::unavailable("no token can be made now; try again in a moment"))?;
-    Ok(Json(Session::of(issued, &user)))
+    Ok(Json(Session::of(issued, user)))
 }
 
 /// The account of who asks, as it is now.
 fn account(state: &ApiState, who: &Principal) -> Result<Resource, ApiError> {
-    let found = who.user.as_ref().and_then(|key| state.catalog.snapshot().get(key).cloned());
+    let found = who.token.as_ref().and_then(|token| state.catalog.snapshot().get(&token.user).cloned());
     found.ok_or_else(gone)
 }
 

@@ -13,7 +13,7 @@ use crate::api::door::{Access, Answer, Door, form, get, post};
 use failures::Failures;
 pub(super) use forms::schemas;
 use password::Passwords;
-pub use token::Tokens;
+pub use token::{Token, Tokens};
 
 /// What the routes of people work with. One for each process: what it counts, other processes do not know.
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ pub(super) fn routes(door: &mut Door, state: &ApiState) {
         .fails(&[401, 429]);
     door.add(login, handlers::login, state.clone());
     let refresh = post("/api/v1/auth/refresh", Access::Session)
-        .says(tag, "Gives a token that lasts seven days from now; the one that asks stays as it is.")
+        .says(tag, "Gives a token that lasts seven days from now; the one that asks stays as it is. What ends the one ends the other.")
         .answers(Answer::json(200, "A new token.", form("Session")));
     door.add(refresh, handlers::refresh, state.clone());
     let logout = post("/api/v1/auth/logout", Access::Session)

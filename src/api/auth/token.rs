@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::kind::{Key, Kind};
 use crate::catalog::seal::{NotAKey, derive};
-use crate::model::ids::ResourceId;
 use crate::model::time::Timestamp;
 
 /// How long a token is good for.
@@ -37,15 +36,20 @@ struct Claims {
     iat: i64,
     /// Seconds.
     exp: i64,
-    /// Since when tokens of the user counted as this one was made, in milliseconds.
+    /// Since when tokens of the user counted as the login was made that this one comes of, in milliseconds.
     from: i64,
+    /// Which of the accounts that had the id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    epoch: Option<String>,
 }
 
 /// What a token says that is one of ours and is not over.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     pub user: Key,
     pub from: Timestamp,
+    /// `None`: of an account from before they had one.
+    pub epoch: Option<String>,
 }
 
 /// A new token, and when it is over.
@@ -72,11 +76,12 @@ impl Tokens {
         Ok(Tokens { sign: EncodingKey::from_secret(&own), read, rules })
     }
 
-    /// `from`: since when tokens of the user count. `None` only where the machine cannot sign.
-    pub fn issue(&self, user: &ResourceId, from: Timestamp, now: Timestamp) -> Option<Issued> {
+    /// `None` only where the machine cannot sign.
+    pub fn issue(&self, Token { user, from, epoch }: &Token, now: Timestamp) -> Option<Issued> {
         // Whole seconds, as the token has them.
         let exp = now.plus(LASTS).0.div_euclid(1_000);
-        let claims = Claims { sub: user.to_string(), iat: now.0.div_euclid(1_000), exp, from: from.0 };
+        let (sub, iat) = (user.id.to_string(), now.0.div_euclid(1_000));
+        let claims = Claims { sub, iat, exp, from: from.0, epoch: epoch.clone() };
         let token = encode(&Header::new(Algorithm::HS256), &claims, &self.sign).ok()?;
         Some(Issued { token, expires_at: Timestamp(exp.saturating_mul(1_000)) })
     }
@@ -90,7 +95,7 @@ impl Tokens {
             return Err(EXPIRED);
         }
         let user = Key::of(Kind::User, &claims.sub).ok_or(INVALID)?;
-        Ok(Token { user, from: Timestamp(claims.from) })
+        Ok(Token { user, from: Timestamp(claims.from), epoch: claims.epoch })
     }
 }
 
@@ -106,15 +111,19 @@ mod tests {
     const TWO: &str = "YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXowMTIzNDU=";
     const NOW: Timestamp = Timestamp(1_763_712_930_250);
 
+    fn of_ada() -> Token {
+        Token { user: Key::of(Kind::User, "ada").unwrap(), from: Timestamp(7), epoch: Some("e".to_owned()) }
+    }
+
     fn issued(tokens: &Tokens) -> Issued {
-        tokens.issue(&ResourceId::parse("ada").unwrap(), Timestamp(7), NOW).unwrap()
+        tokens.issue(&of_ada(), NOW).unwrap()
     }
 
     #[test]
     fn a_token_is_good_for_seven_days_and_under_a_key_that_was_turned() {
         let one = Tokens::of(ONE, &[]).unwrap();
         let Issued { token, expires_at } = issued(&one);
-        let expected = Ok(Token { user: Key::of(Kind::User, "ada").unwrap(), from: Timestamp(7) });
+        let expected = Ok(of_ada());
         assert_eq!(expires_at, Timestamp(1_763_712_930_000).plus(LASTS));
         assert_eq!(one.read(&token, Timestamp(expires_at.0 - 1)), expected);
         assert_eq!(one.read(&token, expires_at), Err(EXPIRED));

@@ -20,12 +20,12 @@ use crate::model::items::{Items, Malformed};
 use crate::model::problem::{Problem, not_json};
 
 /// Of a body, and of one resource in it.
-const MOST_BYTES: usize = 512 * 1_024 * 1_024;
+pub(super) const MOST_BYTES: usize = 512 * 1_024 * 1_024;
 const RESOURCE_BYTES: usize = 1_024 * 1_024;
 /// Resources in one.
 const MOST: usize = 1_000_000;
 /// From the first byte of a body to its last: the largest at 1 MiB/s.
-const WITHIN: Duration = Duration::from_secs(512);
+pub(super) const WITHIN: Duration = Duration::from_secs(512);
 /// More is not told: who mends the first ones sees the rest the next time.
 const MAX_PROBLEMS: usize = 100;
 

@@ -1,6 +1,7 @@
 //! `/api/v1/admin/catalog`: the whole configuration at once, out as `export` and in as `apply`.
 
 mod ask;
+mod turns;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::model::ids::{Offset, ResourceId};
 use crate::model::problem::Problem;
 use crate::model::time::Timestamp;
 use ask::Ask;
+use turns::{Turn, Turns};
 
 const APPLY: &str = "/api/v1/admin/catalog/apply";
 const EXPORT: &str = "/api/v1/admin/catalog/export";
@@ -43,13 +45,14 @@ pub(super) fn routes(door: &mut Door, api: &ApiState) {
     let apply = post(APPLY, Access::Admin)
         .says(
             TAG,
-            "Makes the catalog hold these resources as they are, in one transaction, or says what that would change.",
+            "Makes the catalog hold these resources as they are, in one transaction, or says what that would change. A process \
+             does two of these at a time: 503 where none of them ends within 10 s.",
         )
         .body(ask::body())
         .example(json!({"resources": [{"kind": "Organization", "id": "648", "spec": {"name": "City Clinic"}}], "dryRun": true}))
         .answers(Answer::json(200, "What is, or would be, done.", answer()))
         .fails(&[409]);
-    door.add(apply, run, api.clone());
+    door.add(apply, run, (api.clone(), Turns::default()));
     let kinds: Vec<&str> = Kind::configuration().map(Kind::name).collect();
     let export = get(EXPORT, Access::Admin)
         .says(TAG, "All resources as `apply` takes them, secrets sealed; users and API keys are none of them.")
@@ -96,27 +99,28 @@ struct Shown {
     diff: Vec<Changed>,
 }
 
-async fn run(State(api): State<ApiState>, params: Params, by: Origin, request: Request) -> Result<Response, ApiError> {
+async fn run(
+    State((api, turns)): State<(ApiState, Turns)>,
+    params: Params,
+    by: Origin,
+    request: Request,
+) -> Result<Response, ApiError> {
     params.finish()?;
-    let headers = request.headers().clone();
+    let (request, turn) = turns.take(request).await?;
     let ask = Arc::new(Ask::read(request, &api.default_retry()).await?);
-    // The body may have taken minutes, and who sends it may have been put out meanwhile.
-    if !api.credentials.principal(&headers)?.grant.may(Access::Admin) {
-        return Err(ApiError::new(Code::Forbidden, "this credential is no administrator's any more"));
-    }
     for _ in 0..TRIES {
         let snapshot = api.snapshot()?;
         if let Some(planned) = ask.expected.filter(|expected| snapshot.changed() > *expected) {
             return Err(WriteError::Moved { planned, actual: snapshot.changed() }.into());
         }
-        let plan = planned(&api, &ask, &snapshot).await?;
+        let plan = planned(&api, (&ask, &turn), &snapshot).await?;
         // A plan that cannot be carried out is none.
         api.writer.takes(plan.changes())?;
         if ask.dry_run {
-            return Ok(told(&api, plan, false, snapshot.changed()));
+            return Ok(told(&api, (plan, turn), false, snapshot.changed()));
         }
         match write(&api, &plan, snapshot.changed(), &by).await {
-            Ok(()) => return Ok(told(&api, plan, true, api.snapshot()?.changed())),
+            Ok(()) => return Ok(told(&api, (plan, turn), true, api.snapshot()?.changed())),
             Err(WriteError::Moved { .. }) if ask.expected.is_none() => {}
             Err(error) => return Err(error.into()),
         }
@@ -125,9 +129,12 @@ async fn run(State(api): State<ApiState>, params: Params, by: Origin, request: R
 }
 
 /// On a thread of its own kind: a large plan takes seconds of computing.
-async fn planned(api: &ApiState, ask: &Arc<Ask>, snapshot: &Arc<Snapshot>) -> Result<Plan, ApiError> {
+async fn planned(api: &ApiState, (ask, turn): (&Arc<Ask>, &Turn), snapshot: &Arc<Snapshot>) -> Result<Plan, ApiError> {
     let (api, ask, snapshot) = (api.clone(), Arc::clone(ask), Arc::clone(snapshot));
+    let turn = Arc::clone(turn);
     let planning = tokio::task::spawn_blocking(move || {
+        // It goes on where its client has gone, and the memory with it.
+        let _turn = turn;
         // Nothing is dated by a plan.
         let basis = Basis { snapshot: &snapshot, now: Timestamp::default(), keyring: api.writer.keyring() };
         apply::plan(&ask.desired, ask.prune, basis)
@@ -153,13 +160,11 @@ async fn write(api: &ApiState, plan: &Plan, planned: Offset, by: &Origin) -> Res
     }
 }
 
-fn told(api: &ApiState, plan: Plan, applied: bool, position: Offset) -> Response {
+fn told(api: &ApiState, (plan, turn): (Plan, Turn), applied: bool, position: Offset) -> Response {
     let writer = Arc::clone(&api.writer);
-    let shown = move |step: apply::Step| Shown {
-        action: step.verb,
-        kind: step.key.kind.name(),
-        diff: step.diff(writer.keyring()),
-        id: step.key.id,
+    let shown = move |step: apply::Step| {
+        let _turn = &turn;
+        Shown { action: step.verb, kind: step.key.kind.name(), diff: step.diff(writer.keyring()), id: step.key.id }
     };
     let rest = [("applied", applied.into()), ("position", position.0.into())];
     let rest = rest.map(|(name, value): (&str, Value)| (name.to_owned(), value));

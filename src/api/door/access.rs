@@ -1,6 +1,6 @@
 //! Who may use what: a table of roles against what a route asks for.
 
-use crate::catalog::kind::Key;
+use crate::api::auth::Token;
 use crate::catalog::kinds::{Role, Scope};
 use crate::model::ids::OrgId;
 
@@ -110,13 +110,13 @@ pub struct Principal {
     pub grant: Grant,
     /// `None`: not bound to an organisation.
     pub org: Option<OrgId>,
-    /// The person who has logged in, where it is one.
-    pub user: Option<Key>,
+    /// That of the person who has logged in, where it is one.
+    pub token: Option<Token>,
 }
 
 impl Principal {
     pub fn with_the_admin_key() -> Principal {
-        Principal { actor: "admin-key".to_owned(), grant: Grant::AdminKey, org: None, user: None }
+        Principal { actor: "admin-key".to_owned(), grant: Grant::AdminKey, org: None, token: None }
     }
 }
 

@@ -31,7 +31,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ClientAddress {
 pub struct Proxies(pub Vec<IpNet>);
 
 impl Proxies {
-    fn trusts(&self, address: IpAddr) -> bool {
+    pub fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|net| net.contains(&address))
     }
 

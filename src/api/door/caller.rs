@@ -22,7 +22,7 @@ use crate::catalog::resource::Body;
 use crate::catalog::{Catalog, Snapshot};
 use crate::model::time::Clock;
 
-const API_KEY: &str = "x-api-key";
+pub(super) const API_KEY: &str = "x-api-key";
 /// By which people, and programs that look for lost secrets, know a key when they see one.
 pub const KEY_BEGINS: &str = "tg_";
 
@@ -87,6 +87,7 @@ pub async fn identify(State(known): State<Known>, mut request: Request, next: Ne
     }
     request.extensions_mut().insert(client);
     request.extensions_mut().insert(known.limits);
+    request.extensions_mut().insert(known.credentials);
     request.extensions_mut().insert(Caller(caller));
     answered(next.run(request).await, standing)
 }
@@ -152,7 +153,7 @@ impl Credentials {
         }
         self.uses.note(own, now);
         let grant = Grant::Key(Scopes::of(&key.scopes));
-        Ok(Principal { actor: format!("key:{}", key.head.id), grant, org: Some(key.head.org_id.clone()), user: None })
+        Ok(Principal { actor: format!("key:{}", key.head.id), grant, org: Some(key.head.org_id.clone()), token: None })
     }
 
     /// The token says who it is; all else is as the catalog has it now.
@@ -166,12 +167,16 @@ impl Credentials {
         if !user.is_active {
             return Err(unauthorized("the account of this token is disabled"));
         }
+        // Clocks of processes differ: an account may be older, by its own, than a token of one that had its id before.
+        if token.epoch != user.epoch {
+            return Err(unauthorized("the token is of an account that is not there any more; log in again"));
+        }
         // What a newer catalog has given out, this one may not have read yet.
         if token.from < user.tokens_count_from(resource.revision.created_at) {
             return Err(unauthorized("the token was revoked; log in again"));
         }
         let (actor, grant) = (format!("user:{}", user.id), Grant::User(user.role));
-        Ok(Principal { actor, grant, org: user.org_id.clone(), user: Some(token.user) })
+        Ok(Principal { actor, grant, org: user.org_id.clone(), token: Some(token) })
     }
 }
 

@@ -11,6 +11,7 @@ use crate::api::door::access::{Access, Principal};
 use crate::api::door::address::ClientAddress;
 use crate::api::door::caller::Caller;
 use crate::api::door::route::Budget;
+use crate::api::door::trust::Lost;
 use crate::api::error::{ApiError, Code};
 use crate::api::limits::{Limits, Meter, Standing, Subject};
 use crate::api::observe::RequestId;
@@ -55,8 +56,10 @@ pub async fn check(State(rule): State<Rule>, mut request: Request, next: Next) -
     let ClientAddress(address) = request.extensions().get().copied().unwrap_or_default();
     request.extensions_mut().insert(Origin { actor: principal.actor.clone(), address, request_id });
     request.extensions_mut().insert(meter);
+    let (mut request, lost) = Lost::watching(request, &principal);
     request.extensions_mut().insert(principal);
-    answered(next.run(request).await, standing)
+    let answer = next.run(request).await;
+    answered(lost.take().map_or(answer, ApiError::into_response), standing)
 }
 
 /// # Errors

@@ -6,6 +6,7 @@ mod caller;
 mod guard;
 mod openapi;
 mod route;
+mod trust;
 
 pub use access::{Access, Principal};
 pub use address::{ClientAddress, Peer, Proxies, network};

@@ -10,6 +10,7 @@ use crate::api::auth::password;
 use crate::api::door::{KEY_BEGINS, hex};
 use crate::api::error::ApiError;
 use crate::catalog::kind::Kind;
+use crate::catalog::kinds::User;
 use crate::catalog::resource::Resource;
 use crate::model::problem::Problem;
 
@@ -36,7 +37,13 @@ pub async fn issue(
     (body, was): (&mut Value, Option<&Resource>),
 ) -> Result<Issued, ApiError> {
     match (kind, was) {
-        (Kind::User, _) => account(api, body).await,
+        (Kind::User, was) => {
+            let mut issued = account(api, body).await?;
+            if was.is_none() {
+                issued.fields.insert("epoch".to_owned(), User::new_epoch().into());
+            }
+            Ok(issued)
+        }
         (Kind::ApiKey, None) => key(),
         _ => Ok(Issued::default()),
     }

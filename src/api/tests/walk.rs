@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use super::history::{Told, record};
 use super::*;
+use crate::api::auth::Token;
 use crate::api::door::Access;
 use crate::api::resources::COLLECTIONS;
-use crate::catalog::kind::Kind;
+use crate::catalog::kind::{Key, Kind};
 use crate::catalog::schema::example;
-use crate::model::ids::ResourceId;
 use crate::model::time::Clock as _;
 use crate::model::topic::Topic;
 
@@ -192,7 +192,9 @@ async fn callers(api: &Api) -> Vec<Caller> {
     let none = format!("Bearer eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{claims}.");
     // As ours are, for as long, and for an account that is there.
     let other = Tokens::of("YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXowMTIzNDU=", &[]).unwrap();
-    let forged = other.issue(&ResourceId::parse("boss").unwrap(), api.clock.now(), api.clock.now()).unwrap().token;
+    let epoch = api.epoch_of("boss");
+    let boss = Token { user: Key::of(Kind::User, "boss").unwrap(), from: api.clock.now(), epoch };
+    let forged = other.issue(&boss, api.clock.now()).unwrap().token;
     let scoped =
         |id: &'static str, scopes: Value| async move { ("x-api-key", key(api, id, json!({"scopes": scopes})).await) };
     vec![

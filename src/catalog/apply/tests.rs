@@ -206,8 +206,12 @@ fn a_secret_is_compared_and_never_shown() {
     let plan = planned(&[org("a"), alert("a", "s3cret")], false, &Snapshot::default()).unwrap();
     let told = format!("{:?}", plan.steps.iter().map(|step| step.diff(Some(&ring()))).collect::<Vec<_>>());
     assert!(!told.contains("s3cret"), "{told}");
-    let faults = planned(&[org("a"), alert("a", "***")], false, &Snapshot::default()).unwrap_err();
-    assert_eq!(faults[0].problem.path, "spec.channels[0].secret");
+    let moved = json!({"type": "WEBHOOK", "url": "https://elsewhere.example", "secret": "***"});
+    let moved = json!({"orgId": "a", "name": "Lost", "condition": {"type": "DEAD_LETTERS"}, "channels": [moved]});
+    for (file, there) in [(alert("a", "***"), Snapshot::default()), (desired("AlertRule", "lost", moved), there)] {
+        let faults = planned(&[org("a"), file], false, &there).unwrap_err();
+        assert_eq!(faults[0].problem.path, "spec.channels[0].secret");
+    }
 }
 
 #[test]

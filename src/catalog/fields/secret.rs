@@ -6,7 +6,8 @@ use serde::{Serialize, Serializer};
 
 use crate::catalog::seal::Keyring;
 
-/// What stands for a secret wherever one is read. Sent back, it means the one that is there.
+/// What stands for a secret wherever one is read. Sent back, it means the one that is there; in an element of a list, the
+/// one of the element that is otherwise the same.
 pub const MASK: &str = "***";
 /// A secret: in clear on its way from a client to the seal, sealed everywhere else.
 #[derive(Clone, PartialEq, Eq)]
@@ -16,7 +17,10 @@ impl Secret {
     /// A secret in clear (1 to 4,096 bytes), or sealed.
     pub(super) fn parse(text: &str) -> Result<Secret, String> {
         if text == MASK {
-            return Err(format!("is `{MASK}`, which stands for a secret that is there already, and there is none"));
+            return Err(format!(
+                "is `{MASK}`, which stands for a secret that is there already: there is none here, or it is not clear which \
+                 is meant; send the secret again"
+            ));
         }
         let longest = if Keyring::is_sealed(text) { 8_192 } else { 4_096 };
         if text.is_empty() || text.len() > longest {

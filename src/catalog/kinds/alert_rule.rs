@@ -106,7 +106,12 @@ impl Spec for AlertRule {
         ("channels[].type", "Which way."),
         ("channels[].to", "Addresses (`EMAIL`)."),
         ("channels[].url", "Where it is posted to (`WEBHOOK`)."),
-        ("channels[].secret", "What it is signed with (`WEBHOOK`), or the address of an incoming webhook (`SLACK`)."),
+        (
+            "channels[].secret",
+            "What it is signed with (`WEBHOOK`), or the address of an incoming webhook (`SLACK`). `***` keeps the one of the \
+             channel that is there with the same other fields, wherever in the list; where there is none, or it is not clear \
+             which of several, the secret is to be sent again (400)."
+        ),
     ];
     const EXAMPLE: &'static str = r#"{"id": "many-failures", "orgId": "648", "name": "Many failures",
         "condition": {"type": "ERROR_RATE", "threshold": 10, "windowSeconds": 300},

@@ -1,6 +1,7 @@
 //! A person with a password.
 
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::catalog::fields::{Fields, Text};
 use crate::catalog::kind::Kind;
@@ -45,9 +46,17 @@ pub struct User {
     pub password_hash: Option<String>,
     /// Tokens that were given out before are not valid any more.
     pub tokens_from: Timestamp,
+    /// Made up with the account, and in each of its tokens: no token outlives its account into the next one of the same id.
+    /// `None`: the account is from before there was one.
+    pub epoch: Option<String>,
 }
 
 impl User {
+    /// What nobody made up before.
+    pub fn new_epoch() -> String {
+        Uuid::new_v4().to_string()
+    }
+
     /// Since when tokens of the account count: those from before were revoked, or are of another who had the same id.
     pub fn tokens_count_from(&self, created_at: Timestamp) -> Timestamp {
         self.tokens_from.max(created_at)
@@ -81,10 +90,11 @@ impl Spec for User {
         ("labels", "Names and values by which lists are filtered."),
         ("passwordHash", "Their password as argon2id in PHC form. Never shown."),
         ("tokensFrom", "Tokens that were given out before this moment are not valid any more."),
+        ("epoch", "Which of the accounts that had the id, one after the other, it is."),
     ];
     const EXAMPLE: &'static str =
         r#"{"id": "ada", "email": "ada@clinic.example", "name": "Ada Example", "role": "USER", "orgId": "648"}"#;
-    const HIDDEN: &'static [&'static str] = &["passwordHash", "tokensFrom"];
+    const HIDDEN: &'static [&'static str] = &["passwordHash", "tokensFrom", "epoch"];
 
     const TOLD: Option<(&'static str, &'static str)> = Some((
         "lastLoginAt",
@@ -114,6 +124,7 @@ impl Spec for User {
             labels: fields.labels(),
             password_hash: fields.text("passwordHash", &Text::line(512)),
             tokens_from: fields.time("tokensFrom").unwrap_or_default(),
+            epoch: fields.text("epoch", &Text::line(64)),
             // Last: what is not read would be taken for unknown.
             id: id?,
             email: email?,
@@ -134,6 +145,7 @@ impl Spec for User {
             labels: &self.labels,
             password_hash: self.password_hash.as_deref(),
             tokens_from: self.tokens_from,
+            epoch: self.epoch.as_deref(),
         }
     }
 
@@ -190,4 +202,5 @@ struct Form<'a> {
     labels: &'a Labels,
     password_hash: Option<&'a str>,
     tokens_from: Timestamp,
+    epoch: Option<&'a str>,
 }

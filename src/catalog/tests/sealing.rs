@@ -42,8 +42,8 @@ fn opened(resource: &Resource, ring: &Keyring) -> Vec<String> {
     let org = OrgId::parse("648").unwrap();
     let owner = Owner { kind: Kind::AlertRule, org: Some(&org) };
     let json = resource.to_json();
-    let channels = json["channels"].as_array().unwrap().iter();
-    channels.map(|channel| ring.open(owner, channel["secret"].as_str().unwrap()).unwrap()).collect()
+    let secrets = json["channels"].as_array().unwrap().iter().filter_map(|channel| channel["secret"].as_str());
+    secrets.map(|secret| ring.open(owner, secret).unwrap()).collect()
 }
 
 #[tokio::test]
@@ -66,6 +66,74 @@ async fn a_secret_is_nowhere_in_the_log_in_clear_nor_in_what_is_shown() {
     mask(Kind::AlertRule, &mut shown);
     assert_eq!(shown["channels"][0]["secret"], "***");
     assert!(!format!("{made:?}").contains("sealed:"));
+}
+
+fn hook(host: &str, secret: &str) -> Value {
+    json!({"type": "WEBHOOK", "url": format!("https://{host}.example"), "secret": secret})
+}
+
+fn slack(secret: &str) -> Value {
+    json!({"type": "SLACK", "secret": secret})
+}
+
+fn told_by(channels: Value) -> Value {
+    let mut rule = rule(&[]);
+    rule["channels"] = channels;
+    rule
+}
+
+#[tokio::test]
+async fn a_secret_in_a_list_goes_where_it_went_before_and_nowhere_else() {
+    let ring = ring(OLD, &[]);
+    let process = Process::sealing(&SharedFake::default(), ring.clone()).await;
+    let ring = ring.unwrap();
+    let mail = json!({"type": "EMAIL", "to": ["ops@clinic.example"]});
+    let old = json!([hook("a", "one"), mail, hook("b", "two"), slack("three"), slack("four")]);
+    write(&process, Action::Create(told_by(old.clone()))).await.unwrap();
+    let mask = "***";
+    // What is sent, and what is kept, or where it is not known which secret is meant.
+    let cases: [(Value, Result<&[&str], &str>); 13] = [
+        (json!([hook("b", mask), hook("a", mask)]), Ok(&["two", "one"])),
+        (json!([mail, hook("b", mask), slack("new"), hook("a", mask)]), Ok(&["two", "new", "one"])),
+        (json!([{"type": "WEBHOOK", "url": "HTTPS://A.example/", "secret": mask, "to": null}]), Ok(&["one"])),
+        (json!([slack(mask), hook("a", mask), slack(mask)]), Ok(&["three", "one", "four"])),
+        (
+            json!([hook("a", mask), mail, hook("b", mask), slack("new"), slack(mask)]),
+            Ok(&["one", "two", "new", "four"]),
+        ),
+        (json!([hook("a", mask), hook("c", mask)]), Err("channels[1].secret")),
+        (json!([hook("c", mask), mail, hook("b", mask), slack(mask), slack(mask)]), Err("channels[0].secret")),
+        (json!([slack(mask), mail, hook("b", mask), slack(mask), slack(mask)]), Err("channels[0].secret")),
+        (json!([hook("a", mask), hook("a", mask)]), Err("channels[0].secret")),
+        (json!([hook("a", "new"), hook("b", "newer")]), Ok(&["new", "newer"])),
+        (
+            json!([{"type": "WEBHOOK", "url": "https://a.example", "secret": mask, "to": ["x@clinic.example"]}]),
+            Ok(&["one"]),
+        ),
+        // One of two is gone, and nothing says which.
+        (json!([slack(mask)]), Err("channels[0].secret")),
+        (json!([mail, {"type": "EMAIL", "to": ["x@clinic.example"], "secret": mask}]), Err("channels[1].secret")),
+    ];
+    for (channels, expected) in cases {
+        write(&process, Action::Replace(told_by(old.clone()))).await.unwrap();
+        for action in [Action::Replace(told_by(channels.clone())), Action::Merge(json!({"channels": channels}))] {
+            let made = write(&process, action).await;
+            match (made, expected) {
+                (Ok(made), Ok(secrets)) => {
+                    assert_eq!(opened(&made, &ring), secrets, "{channels}");
+                    write(&process, Action::Replace(told_by(old.clone()))).await.unwrap();
+                }
+                (Err(WriteError::Refused { refusal: Refusal::Invalid(problems), .. }), Err(path)) => {
+                    let first = &problems[0];
+                    assert!(
+                        first.path == path && first.message.contains("send the secret again"),
+                        "{channels}: {first:?}"
+                    );
+                }
+                (made, expected) => panic!("{channels}: {made:?}, not {expected:?}"),
+            }
+        }
+    }
 }
 
 #[tokio::test]
