@@ -165,9 +165,7 @@ impl Gateway {
         let details = answer.words().details;
         let faults: Vec<Fault> = details.as_array().into_iter().flatten().filter_map(fault).collect();
         match answer.status.as_u16() {
-            400 if !faults.is_empty() => {
-                Failed::Wrong(faults.into_iter().map(|fault| self.found.place(fault)).collect()).tell(NOTHING)
-            }
+            400 if !faults.is_empty() => Failed::Wrong(self.found.placed(faults)).tell(NOTHING),
             409 => Exit::Failed(format!("nothing was changed{}; run it again for a new plan", answer.said())),
             _ => self.api.refusal(answer, "api"),
         }

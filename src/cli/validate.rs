@@ -42,7 +42,7 @@ pub(super) fn run(command: &Validate) -> Result<(), Exit> {
     output::print(&format!(
         "{} in {}: all well\n",
         counted(found.desired.len(), "resource"),
-        counted(found.files, "file")
+        counted(found.files(), "file")
     ))
 }
 

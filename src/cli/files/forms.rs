@@ -13,27 +13,31 @@ use crate::model::suggest::nearest;
 
 const FIELDS: [&str; 4] = ["kind", "id", "spec", "$schema"];
 
-/// The resources in a text, each with what it is.
-pub(super) fn resources(file: &Arc<str>, text: &str, json: bool) -> Result<Vec<(Node, Key)>, Vec<Wrong>> {
-    let documents = if json { of_json(text) } else { of_yaml(text) };
+/// Shows the resources in a text as they are read, each with what it is; nothing of them is kept here. Answers what is wrong.
+pub(super) fn resources(file: &Arc<str>, text: &str, json: bool, mut see: impl FnMut(Node, Key)) -> Vec<Wrong> {
     let at = |line, message| Wrong { file: Arc::clone(file), line, of: None, path: String::new(), message };
-    let documents = documents.map_err(|(line, message)| vec![at(Some(line), message)])?;
-    let (mut found, mut wrong) = (Vec::new(), Vec::new());
-    for document in documents {
-        for node in parts(document) {
-            match key(&node) {
-                Ok(key) => found.push((node, key)),
-                Err(problems) => wrong.extend(problems.into_iter().map(|(path, message)| {
-                    let line = node.line_of(&path);
-                    Wrong { path, ..at(line, message) }
-                })),
-            }
-        }
-    }
-    if wrong.is_empty() { Ok(found) } else { Err(wrong) }
+    let mut wrong = Vec::new();
+    let read = each(text, json, |node| match key(&node) {
+        Ok(key) => see(node, key),
+        Err(problems) => wrong.extend(problems.into_iter().map(|(path, message)| {
+            let line = node.line_of(&path);
+            Wrong { path, ..at(line, message) }
+        })),
+    });
+    wrong.extend(read.err().map(|(line, message)| at(Some(line), message)));
+    wrong
 }
 
-pub(super) fn of_yaml(text: &str) -> Result<Vec<Node>, (u64, String)> {
+/// Shows what a text has in the place of resources, one after the other.
+pub(super) fn each(text: &str, json: bool, mut see: impl FnMut(Node)) -> Result<(), (u64, String)> {
+    if json {
+        return of_json(text).map(|node| parts(node, &mut see));
+    }
+    of_yaml(text, |document| parts(document, &mut see))
+}
+
+/// Shows the documents of a text, each before the next one is read: a file of 100,000 has no place in memory as trees.
+pub(super) fn of_yaml(text: &str, mut see: impl FnMut(Node)) -> Result<(), (u64, String)> {
     // As much as the file has: it is the user's own.
     let options = serde_saphyr::options! {
         budget: None,
@@ -41,41 +45,47 @@ pub(super) fn of_yaml(text: &str) -> Result<Vec<Node>, (u64, String)> {
         duplicate_keys: DuplicateKeyPolicy::Error,
         with_snippet: false,
     };
-    match serde_saphyr::from_multiple_with_options::<Spanned<Tree>>(text, options) {
-        Ok(documents) => Ok(documents.into_iter().map(Node::from).collect()),
-        Err(error) => {
-            let error = error.without_snippet();
-            let line = error.location().map_or(1, |at| at.line());
-            let said = error.to_string();
-            let what = said.split(" at line ").next().unwrap_or_default();
-            Err((line, format!("is not YAML: {what}")))
-        }
+    let mut bytes = text.as_bytes();
+    for document in serde_saphyr::read_with_options::<_, Spanned<Tree>>(&mut bytes, options) {
+        see(document.map(Node::from).map_err(fault)?);
     }
+    Ok(())
+}
+
+fn fault(error: serde_saphyr::Error) -> (u64, String) {
+    let error = error.without_snippet();
+    let line = error.location().map_or(1, |at| at.line());
+    let said = error.to_string();
+    let what = said.split(" at line ").next().unwrap_or_default();
+    (line, format!("is not YAML: {what}"))
 }
 
 /// JSON is YAML too, which tells the lines; what JSON says is as JSON has it.
-fn of_json(text: &str) -> Result<Vec<Node>, (u64, String)> {
+fn of_json(text: &str) -> Result<Node, (u64, String)> {
     let value: Value =
         serde_json::from_str(text).map_err(|e| (e.line() as u64, format!("is not JSON: {}", json_fault(&e))))?;
-    let with_lines = of_yaml(text).ok().filter(|nodes| nodes.len() == 1 && nodes[0].to_json() == value);
-    Ok(with_lines.unwrap_or_else(|| vec![Node::without_lines(value)]))
+    let mut with_lines = Vec::new();
+    let read = of_yaml(text, |node| with_lines.push(node));
+    let same = with_lines.pop().filter(|node| read.is_ok() && with_lines.is_empty() && node.to_json() == value);
+    Ok(same.unwrap_or_else(|| Node::without_lines(value)))
 }
 
-/// The resources that a document holds.
-fn parts(document: Node) -> Vec<Node> {
+/// Shows the resources that a document holds.
+fn parts(document: Node, see: &mut impl FnMut(Node)) {
     match document.tree {
-        Tree::Plain(Value::Null) => Vec::new(),
-        Tree::List(items) => items.into_iter().flat_map(parts).collect(),
+        Tree::Plain(Value::Null) => {}
+        Tree::List(items) => items.into_iter().for_each(|item| parts(item, see)),
         Tree::Fields(mut fields) if fields.iter().any(|(name, _)| name == "resources") => {
-            let at = fields.iter().position(|(name, _)| name == "resources");
-            at.map(|at| parts(fields.swap_remove(at).1)).unwrap_or_default()
+            if let Some(at) = fields.iter().position(|(name, _)| name == "resources") {
+                parts(fields.swap_remove(at).1, see);
+            }
         }
-        tree => vec![Node { line: document.line, tree }],
+        tree => see(Node { line: document.line, tree }),
     }
 }
 
 /// Which resource it is, else what is wrong, by its path.
-fn key(node: &Node) -> Result<Key, Vec<(String, String)>> {
+pub(super) fn key(node: &Node) -> Result<Key, Vec<(String, String)>> {
     let Tree::Fields(fields) = &node.tree else {
         return Err(vec![(String::new(), "must be a resource: `kind`, `id` and `spec`".to_owned())]);
     };

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::*;
 
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -38,7 +40,7 @@ fn every_form_of_a_file_is_read_and_what_is_no_resource_passed_over() {
     let read = read(&[found.path().to_owned()]).unwrap_or_else(|_| panic!("{:?}", told(found.path())));
     let keys: Vec<_> = read.desired.iter().map(|one| one.key.to_string()).collect();
     assert_eq!(keys, ["Organization/648", "OrgUnit/ward", "Template/t", "EventType/e"]);
-    assert_eq!((read.files, told(found.path())), (3, vec![]));
+    assert_eq!((read.files(), told(found.path())), (3, vec![]));
 }
 
 #[test]
@@ -122,4 +124,40 @@ fn a_folder_without_a_file_is_no_success() {
     let empty = folder(&[("README.md", "")]);
     assert!(matches!(read(&[empty.path().to_owned()]), Err(Failed::Exit(Exit::Usage(_)))));
     assert!(matches!(read(&[empty.path().join("gone.yaml")]), Err(Failed::Exit(Exit::Usage(_)))));
+}
+
+#[test]
+fn what_is_there_twice_is_told_with_the_other_place_and_a_file_that_is_named_twice_is_read_once() {
+    let found = folder(&[("a.yaml", &format!("# first\n{CLINIC}")), ("b/c.yaml", &format!("---\n---\n{CLINIC}"))]);
+    assert_eq!(
+        told(found.path()),
+        [format!(
+            "b/c.yaml:4: Organization/648: id organization `648` is there twice: first in {}:3",
+            found.path().join("a.yaml").display()
+        )
+        .replace(&format!("{}/", found.path().display()), "")]
+    );
+    let path = found.path().join("a.yaml");
+    let twice = read(&[path.clone(), found.path().join("b/../a.yaml"), path]).unwrap_or_else(|_| panic!("read"));
+    assert_eq!((twice.files(), twice.desired.len(), twice.wrong()), (1, 1, vec![]));
+}
+
+#[test]
+fn a_line_is_that_of_its_own_file_among_many_and_none_where_the_file_was_changed_since() {
+    let unit = |id: usize, name: &str| format!("---\nkind: OrgUnit\nid: u{id}\nspec:\n  orgId: 648\n  {name}: U\n");
+    let names = |n: usize| if n == 1_500 { "nmae" } else { "name" };
+    let first = (0..1_000).map(|n| unit(n, names(n))).collect::<String>();
+    let second = (1_000..2_000).map(|n| unit(n, names(n))).collect::<String>();
+    let found = folder(&[("a.yaml", CLINIC), ("b.yaml", &first), ("c.yaml", &second)]);
+    let all = read(&[found.path().to_owned()]).unwrap_or_else(|_| panic!("read"));
+    let places = |all: &Resources| {
+        let lines =
+            all.wrong().into_iter().map(|wrong| (wrong.file.rsplit('/').next().unwrap().to_owned(), wrong.line));
+        lines.collect::<Vec<_>>()
+    };
+    assert_eq!(places(&all), [("c.yaml".to_owned(), Some(3_005)), ("c.yaml".to_owned(), Some(3_006))]);
+    std::fs::write(found.path().join("c.yaml"), &first).unwrap();
+    assert_eq!(places(&all), [("c.yaml".to_owned(), None), ("c.yaml".to_owned(), None)]);
+    std::fs::remove_file(found.path().join("c.yaml")).unwrap();
+    assert_eq!(places(&all)[0].1, None);
 }
