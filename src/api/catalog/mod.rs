@@ -4,7 +4,6 @@ mod ask;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -17,7 +16,7 @@ use crate::api::error::{ApiError, Code};
 use crate::api::params::Params;
 use crate::api::streamed::listed;
 use crate::catalog::Snapshot;
-use crate::catalog::apply::{self, Fault, Plan, Verb};
+use crate::catalog::apply::{self, Desired, Fault, Plan, Verb};
 use crate::catalog::audit::Origin;
 use crate::catalog::change::Basis;
 use crate::catalog::diff::Changed;
@@ -36,8 +35,6 @@ const TAG: &str = "Catalog";
 const AT_ONCE: usize = 256;
 /// How often a plan is made anew where others write meanwhile.
 const TRIES: usize = 5;
-/// For the snapshot to hold what was written before.
-const CURRENT_WITHIN: Duration = Duration::from_secs(5);
 
 pub(super) fn routes(door: &mut Door, api: &ApiState) {
     let apply = post(APPLY, Access::Admin)
@@ -99,25 +96,31 @@ struct Shown {
 async fn run(State(api): State<ApiState>, params: Params, by: Origin, request: Request) -> Result<Response, ApiError> {
     params.finish()?;
     let headers = request.headers().clone();
-    let ask = Arc::new(Ask::read(request, &api.default_retry()).await?);
+    let Ask { desired, prune, dry_run, expected } = Ask::read(request, &api.default_retry()).await?;
+    let mut desired = Some(Arc::new(desired));
     // The body may have taken minutes, and who sends it may have been put out meanwhile.
     if !api.credentials.principal(&headers)?.grant.may(Access::Admin) {
         return Err(ApiError::new(Code::Forbidden, "this credential is no administrator's any more"));
     }
+    // A plan over what was there once says that nothing is to be done where something is.
+    api.writer.see_everything().await.map_err(WriteError::from)?;
     for _ in 0..TRIES {
         let snapshot = api.snapshot()?;
-        if let Some(planned) = ask.expected.filter(|expected| snapshot.changed() > *expected) {
+        if let Some(planned) = expected.filter(|expected| snapshot.changed() > *expected) {
             return Err(WriteError::Moved { planned, actual: snapshot.changed() }.into());
         }
-        let plan = planned(&api, &ask, &snapshot).await?;
+        // Many of them take room, which the write needs: where nothing is planned anew they are let go.
+        let once = dry_run || expected.is_some();
+        let Some(these) = (if once { desired.take() } else { desired.clone() }) else { break };
+        let plan = planned(&api, (these, prune), &snapshot).await?;
         // A plan that cannot be carried out is none.
         api.writer.takes(plan.changes())?;
-        if ask.dry_run {
+        if dry_run {
             return Ok(told(&api, plan, false, snapshot.changed()));
         }
         match write(&api, &plan, snapshot.changed(), &by).await {
             Ok(()) => return Ok(told(&api, plan, true, api.snapshot()?.changed())),
-            Err(WriteError::Moved { .. }) if ask.expected.is_none() => {}
+            Err(WriteError::Moved { .. }) if expected.is_none() => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -125,12 +128,16 @@ async fn run(State(api): State<ApiState>, params: Params, by: Origin, request: R
 }
 
 /// On a thread of its own kind: a large plan takes seconds of computing.
-async fn planned(api: &ApiState, ask: &Arc<Ask>, snapshot: &Arc<Snapshot>) -> Result<Plan, ApiError> {
-    let (api, ask, snapshot) = (api.clone(), Arc::clone(ask), Arc::clone(snapshot));
+async fn planned(
+    api: &ApiState,
+    (desired, prune): (Arc<Vec<Desired>>, bool),
+    snapshot: &Arc<Snapshot>,
+) -> Result<Plan, ApiError> {
+    let (api, snapshot) = (api.clone(), Arc::clone(snapshot));
     let planning = tokio::task::spawn_blocking(move || {
         // Nothing is dated by a plan.
         let basis = Basis { snapshot: &snapshot, now: Timestamp::default(), keyring: api.writer.keyring() };
-        apply::plan(&ask.desired, ask.prune, basis)
+        apply::plan(&desired, prune, basis)
     });
     match planning.await {
         Ok(plan) => plan.map_err(|faults| ApiError::invalid(faults.into_iter().map(problem).collect())),
@@ -146,7 +153,7 @@ async fn write(api: &ApiState, plan: &Plan, planned: Offset, by: &Origin) -> Res
     if plan.changes() > 0 {
         return api.writer.write_planned(plan, planned, by).await;
     }
-    api.catalog.catch_up(&*api.log, CURRENT_WITHIN).await?;
+    api.writer.see_everything().await?;
     match api.catalog.snapshot().changed() {
         actual if actual > planned => Err(WriteError::Moved { planned, actual }),
         _ => Ok(()),
