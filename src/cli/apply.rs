@@ -89,6 +89,7 @@ pub(super) fn run(common: &Common, command: &Apply) -> Result<(), Exit> {
     if !wrong.is_empty() {
         return Err(Failed::Wrong(wrong).tell(NOTHING));
     }
+    found.note_where_nothing_is();
     let found = Arc::new(found);
     let gateway = Gateway { api: command.reach.api(&config)?, found: Arc::clone(&found), prune: command.prune };
     until_ended(async {

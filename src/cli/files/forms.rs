@@ -5,8 +5,9 @@ use std::sync::Arc;
 use serde_json::Value;
 use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
-use super::Wrong;
+use super::source::decoded;
 use super::tree::{Node, Tree};
+use super::{Wrong, json};
 use crate::catalog::{Key, Kind};
 use crate::model::problem::json_fault;
 use crate::model::suggest::nearest;
@@ -14,22 +15,33 @@ use crate::model::suggest::nearest;
 const FIELDS: [&str; 4] = ["kind", "id", "spec", "$schema"];
 
 /// Shows the resources in a text as they are read, each with what it is; nothing of them is kept here. Answers what is wrong.
-pub(super) fn resources(file: &Arc<str>, text: &str, json: bool, mut see: impl FnMut(Node, Key)) -> Vec<Wrong> {
+pub(super) fn resources(file: &Arc<str>, bytes: &[u8], json: bool, mut see: impl FnMut(Node, Key)) -> Vec<Wrong> {
     let at = |line, message| Wrong { file: Arc::clone(file), line, of: None, path: String::new(), message };
     let mut wrong = Vec::new();
-    let read = each(text, json, |node| match key(&node) {
+    let told = |node: &Node, problems: Vec<(String, String)>| {
+        let one = |(path, message): (String, String)| Wrong { line: node.line_of(&path), path, ..at(None, message) };
+        problems.into_iter().map(one).collect::<Vec<_>>()
+    };
+    let mut one = |node: Node| match key(&node) {
         Ok(key) => see(node, key),
-        Err(problems) => wrong.extend(problems.into_iter().map(|(path, message)| {
-            let line = node.line_of(&path);
-            Wrong { path, ..at(line, message) }
-        })),
+        Err(problems) => wrong.extend(told(&node, problems)),
+    };
+    let read = decoded(bytes).and_then(|text| match json && !text.contains("${") {
+        true => json::each(text, &mut |value| one(Node::without_lines(value))),
+        false => each(bytes, json, &mut one),
     });
+    if json && !wrong.is_empty() {
+        // Where they stand is worth a second look.
+        wrong.clear();
+        let _ = each(bytes, json, |node| wrong.extend(key(&node).err().into_iter().flat_map(|of| told(&node, of))));
+    }
     wrong.extend(read.err().map(|(line, message)| at(Some(line), message)));
     wrong
 }
 
-/// Shows what a text has in the place of resources, one after the other.
-pub(super) fn each(text: &str, json: bool, mut see: impl FnMut(Node)) -> Result<(), (u64, String)> {
+/// Shows what a file has in the place of resources, one after the other, with the lines of all.
+pub(super) fn each(bytes: &[u8], json: bool, mut see: impl FnMut(Node)) -> Result<(), (u64, String)> {
+    let text = decoded(bytes)?;
     if json {
         return of_json(text).map(|node| parts(node, &mut see));
     }
@@ -57,8 +69,24 @@ fn fault(error: serde_saphyr::Error) -> (u64, String) {
     let line = error.location().map_or(1, |at| at.line());
     let said = error.to_string();
     let what = said.split(" at line ").next().unwrap_or_default();
-    (line, format!("is not YAML: {what}"))
+    if let Some(name) = what.strip_prefix("duplicate mapping key: ") {
+        let name = name.split(", set ").next().unwrap_or(name);
+        return (line, format!("is not YAML: the field `{name}` is there twice"));
+    }
+    let hint = HINTS.iter().find(|(of, _)| what.contains(of)).map_or("", |(_, hint)| hint);
+    (line, format!("is not YAML: {what}{hint}"))
 }
+
+/// What people do who are told that.
+const HINTS: [(&str, &str); 4] = [
+    (
+        "mapping values are not allowed",
+        "; indent it as the fields beside it, and put a text with `: ` in it into quotes",
+    ),
+    ("tabs disallowed", "; indent with spaces"),
+    ("multiline quoted scalar", "; is a quote missing above?"),
+    ("alias replay limit", "; what its anchors (`&`, `*`) come to is too much"),
+];
 
 /// JSON is YAML too, which tells the lines; what JSON says is as JSON has it.
 fn of_json(text: &str) -> Result<Node, (u64, String)> {

@@ -2,6 +2,7 @@
 
 mod fill;
 mod forms;
+mod json;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -73,10 +74,10 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Resources, Failed> {
     let mut wrong = Vec::new();
     for path in source::listed(paths)? {
         let source = Source::of(path, all.desired.len())?;
-        let (file, text) = (source.name(), source.text()?);
+        let (file, bytes) = (source.name(), source.bytes()?);
         let fill = Fill::of(source.folder());
-        wrong.extend(forms::resources(&file, &text, source.is_json(), |node, key| all.add((node, key), &file, &fill)));
-        drop(text);
+        wrong.extend(forms::resources(&file, &bytes, source.is_json(), |node, key| all.add((node, key), &file, &fill)));
+        drop(bytes);
         all.sources.push(source);
     }
     if wrong.is_empty() { Ok(all) } else { Err(Failed::Wrong(wrong)) }
@@ -146,6 +147,14 @@ impl Resources {
             self.filled.insert(self.desired.len(), filled);
         }
         self.desired.push(Desired::new(key, &spec));
+    }
+
+    /// A file without a resource is no fault, and seldom what somebody meant.
+    pub(super) fn note_where_nothing_is(&self) {
+        let ends = self.sources.iter().skip(1).map(|next| next.first).chain([self.desired.len()]);
+        for (source, _) in self.sources.iter().zip(ends).filter(|(source, end)| source.first == *end).take(SHOWN) {
+            eprintln!("note: {} holds no resource", source.name());
+        }
     }
 
     /// How many files.
@@ -239,9 +248,9 @@ impl Resources {
                 continue;
             }
             // A file that cannot be read any more, or was changed meanwhile, has no lines to be told.
-            let Ok(text) = source.text() else { continue };
+            let Ok(bytes) = source.bytes() else { continue };
             let mut at = source.first;
-            let _ = forms::each(&text, source.is_json(), |node| {
+            let _ = forms::each(&bytes, source.is_json(), |node| {
                 if let Some(paths) = wanted.get(&at)
                     && self.desired.get(at).is_some_and(|one| forms::key(&node).is_ok_and(|key| key == one.key))
                 {

@@ -19,7 +19,7 @@ const STDIN: &str = "-";
 pub(super) struct Source {
     path: PathBuf,
     /// Standard input is there once.
-    kept: Option<String>,
+    kept: Option<Vec<u8>>,
     /// The place of its first resource among all.
     pub first: usize,
 }
@@ -45,10 +45,13 @@ impl Source {
         self.path.extension().is_some_and(|ending| ending == "json")
     }
 
-    pub fn text(&self) -> Result<Cow<'_, str>, Exit> {
+    /// Where it cannot be read at all, the command cannot be used so.
+    pub fn bytes(&self) -> Result<Cow<'_, [u8]>, Exit> {
         match &self.kept {
-            Some(text) => Ok(Cow::Borrowed(text)),
-            None => text(&self.path).map(Cow::Owned),
+            Some(bytes) => Ok(Cow::Borrowed(bytes)),
+            None => std::fs::read(&self.path)
+                .map(Cow::Owned)
+                .map_err(|e| Exit::Usage(format!("{}: {e}", self.path.display()))),
         }
     }
 }
@@ -95,13 +98,21 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), (PathBuf, std::io
     Ok(())
 }
 
-fn text(path: &Path) -> Result<String, Exit> {
-    let read = std::fs::read(path).map_err(|e| Exit::Usage(format!("{}: {e}", path.display())))?;
-    String::from_utf8(read).map_err(|_| Exit::Usage(format!("{}: it is not UTF-8", path.display())))
+/// Bytes as text.
+///
+/// # Errors
+/// The line of what is no UTF-8, and what is wrong with it.
+pub(super) fn decoded(bytes: &[u8]) -> Result<&str, (u64, String)> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let at = error.valid_up_to();
+        let line = 1 + bytes[..at].iter().filter(|byte| **byte == b'\n').count() as u64;
+        let byte = bytes.get(at).copied().unwrap_or_default();
+        (line, format!("is not UTF-8 (byte 0x{byte:02x}): save it as UTF-8, which editors name among encodings"))
+    })
 }
 
-fn stdin() -> Result<String, Exit> {
-    let mut text = String::new();
-    std::io::stdin().lock().read_to_string(&mut text).map_err(|e| Exit::Usage(format!("standard input: {e}")))?;
-    Ok(text)
+fn stdin() -> Result<Vec<u8>, Exit> {
+    let mut bytes = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut bytes).map_err(|e| Exit::Usage(format!("standard input: {e}")))?;
+    Ok(bytes)
 }
