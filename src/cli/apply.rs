@@ -142,13 +142,16 @@ impl Gateway {
             let answer = answer.whole().await.map_err(|error| self.api.unreachable(&cause(&error)))?;
             return Err(self.refusal(&answer));
         }
+        let answer = self.api.of_a_gateway(answer)?;
         let misread =
             |why: &str| Exit::Failed(format!("it was {done}, but the gateway's answer is not understood: {why}"));
         let rest = answer.items("plan", |step| {
             let step = serde_json::from_slice(step).map_err(|error| misread(&error.to_string()))?;
             see(step)
         });
-        rest.await?["position"].as_u64().ok_or_else(|| misread("it has no position"))
+        // It answers so once all of it is written.
+        let rest = rest.await.map_err(|exit| if planned.is_some() { exit.and("; it was applied") } else { exit });
+        rest?["position"].as_u64().ok_or_else(|| misread("it has no position"))
     }
 
     /// The request up to its resources.
