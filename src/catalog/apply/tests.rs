@@ -190,39 +190,6 @@ fn units_that_are_each_below_the_other_are_not_left_out_in_silence() {
     assert_eq!(told(&faults.unwrap_err()).len(), 2);
 }
 
-/// Units that are each a part of the one before.
-fn chain(name: &str, below: Option<&str>, length: usize) -> Vec<Desired> {
-    let id = |n: usize| format!("{name}{n:02}");
-    let above = |n: usize| if n == 1 { below.map(str::to_owned) } else { Some(id(n - 1)) };
-    (1..=length).map(|n| ward("a", &id(n), above(n).as_deref())).collect()
-}
-
-#[test]
-fn a_unit_that_moves_does_not_take_the_units_below_it_too_deep() {
-    let all = [vec![org("a")], chain("x", None, 10), chain("y", None, 7)].concat();
-    let there = applied(&all, false, &Snapshot::default());
-    let below = |above: &str| planned(&[ward("a", "y01", Some(above))], false, &there);
-    assert!(below("x09").is_ok(), "16 levels are allowed");
-    let deepest = "Some(0) spec.parentRid must not be so deep: org unit `y07`, 6 levels below this one, would be on level 17 of 16 at most";
-    assert_eq!(told(&below("x10").unwrap_err()), [deepest]);
-    // Above the unit that is written: nothing below it is written at all.
-    let under = planned(&[ward("a", "x01", Some("top")), ward("a", "top", Some("y07"))], false, &there).unwrap_err();
-    assert!(told(&under)[0].contains("`x10`, 9 levels below"), "{:?}", told(&under));
-    // Where the deep ones go elsewhere in the same write, or the unit stays where it is, nothing is in the way.
-    let away = [ward("a", "y01", Some("x10")), ward("a", "y07", None)];
-    assert!(planned(&away, false, &there).is_ok());
-    let turned = planned(&[ward("a", "x01", Some("x10"))], false, &there).unwrap_err();
-    assert!(told(&turned)[0].contains("must not be a unit below this one"), "{:?}", told(&turned));
-}
-
-#[test]
-fn a_chain_that_is_too_long_is_told_of_what_is_too_deep_and_not_of_all_above_it() {
-    let all = [vec![org("a")], chain("x", None, 18)].concat();
-    let faults = planned(&all, false, &Snapshot::default()).unwrap_err();
-    let at: Vec<_> = faults.iter().map(|fault| fault.at.unwrap()).collect();
-    assert_eq!(at, [17, 18], "{:?}", told(&faults));
-}
-
 #[test]
 fn a_secret_is_compared_and_never_shown() {
     let there = applied(&[org("a"), alert("a", "s3cret")], false, &Snapshot::default());

@@ -9,8 +9,7 @@ use crate::catalog::apply::{Desired, plan};
 use crate::catalog::change::{Action, Basis, Change, Condition, Refusal};
 use crate::catalog::fake::{Fault, SharedFake};
 use crate::catalog::kind::{Key, Kind};
-use crate::catalog::resource::Resource;
-use crate::catalog::samples::{integration, organization, unit};
+use crate::catalog::samples::{integration, organization};
 use crate::catalog::writer::{Limits, WriteError};
 use crate::model::time::Timestamp;
 
@@ -159,44 +158,6 @@ async fn a_change_that_was_begun_never_falls_on_what_has_the_id_since() {
         assert!(matches!(error, WriteError::Refused { refusal: Refusal::NotFound(_), .. }), "{error}");
     }
     assert_eq!(process.catalog.snapshot().get(&bills_key()), Some(&is));
-}
-
-#[tokio::test]
-async fn no_way_to_move_a_unit_takes_those_below_it_too_deep() {
-    let process = process(&SharedFake::default()).with_org().await;
-    let key = |rid: &str| Key::of(Kind::OrgUnit, rid).unwrap();
-    let made = async |rid: &str, parent: Option<&str>| {
-        process.write(create(unit("648", rid, parent).into())).await.unwrap();
-    };
-    for n in 1..=10 {
-        let above = (n > 1).then(|| format!("a{}", n - 1));
-        made(&format!("a{n}"), above.as_deref()).await;
-    }
-    // While it was below a10 there was nothing below it.
-    made("b1", Some("a10")).await;
-    let deep = process.catalog.snapshot().get(&key("b1")).unwrap().to_json();
-    process.write(change(key("b1"), Action::Merge(json!({"parentRid": null})))).await.unwrap();
-    for n in 2..=7 {
-        made(&format!("b{n}"), Some(&format!("b{}", n - 1))).await;
-    }
-    let whole = |parent: &str| Resource::from(unit("648", "b1", Some(parent))).to_json();
-    for action in [Action::Merge(json!({"parentRid": "a10"})), Action::Replace(whole("a10")), Action::Restore(deep)] {
-        let told = format!("{action:?}");
-        let error = process.write(change(key("b1"), action)).await.unwrap_err();
-        let WriteError::Refused { refusal: Refusal::Invalid(problems), .. } = error else { panic!("{told}: {error}") };
-        assert_eq!(problems[0].path, "parentRid");
-        assert!(problems[0].message.contains("org unit `b7`, 6 levels below this one"), "{told}: {problems:?}");
-    }
-    let moved = process.write(change(key("b1"), Action::Merge(json!({"parentRid": "a9"})))).await.unwrap();
-    assert_eq!(moved.to_json()["parentRid"], "a9");
-    // In one write: what moves it down and what takes the deep ones away.
-    let changes = [
-        change(key("b1"), Action::Merge(json!({"parentRid": "a10"}))),
-        change(key("b7"), Action::Merge(json!({"parentRid": null}))),
-    ];
-    let (alone, both) = (&changes[..1], &changes[..]);
-    assert!(process.writer.write_all(alone, &somebody()).await.is_err());
-    process.writer.write_all(both, &somebody()).await.unwrap();
 }
 
 #[tokio::test]

@@ -140,7 +140,11 @@ pub(super) fn key(node: &Node) -> Result<Key, Vec<(String, String)>> {
     });
     let key = kind.zip(id).and_then(|(kind, id)| Key::of(kind, &id));
     if node.get("id").is_some() && kind.is_some() && key.is_none() {
-        wrong.push(("id".to_owned(), "must be 1-128 of A-Z a-z 0-9 . _ : -".to_owned()));
+        let quotes = match node.get("id").map(|id| &id.tree) {
+            Some(Tree::Plain(_)) => "; what is a number, a yes or nothing to YAML is a text in quotes only",
+            _ => "",
+        };
+        wrong.push(("id".to_owned(), format!("must be 1-128 of A-Z a-z 0-9 . _ : -{quotes}")));
     }
     match key {
         Some(key) if wrong.is_empty() => Ok(key),

@@ -105,7 +105,7 @@ fn a_file_in_another_encoding_is_told_with_the_line_beside_all_else() {
 fn what_is_wrong_is_told_with_file_line_path_and_reason() {
     let hook = |spec: &str| format!("{CLINIC}---\nkind: OutboundIntegration\nid: bills\nspec:\n  orgId: 648\n{spec}");
     let good = "  name: B\n  eventType: [a]\n  targetUrl: https://a.example\n";
-    let cases: [(String, &[&str]); 18] = [
+    let cases: [(String, &[&str]); 20] = [
         (
             "kind: Organisation\nid: a\nspec: {}\n".into(),
             &["a.yaml:1: kind `Organisation` is not known; did you mean `Organization`?"],
@@ -113,6 +113,14 @@ fn what_is_wrong_is_told_with_file_line_path_and_reason() {
         ("kind: User\nid: a\nspec: {}\n".into(), &["a.yaml:1: kind must be one of Organization, OrgUnit,"]),
         ("kind: Organization\nspec: {name: A}\n".into(), &["a.yaml:1: id is required"]),
         ("kind: Organization\nid: a/b\nspec: {name: A}\n".into(), &["a.yaml:2: id must be 1-128"]),
+        (
+            "kind: Organization\nid: 007\nspec: {name: A}\n".into(),
+            &["a.yaml:2: id must be 1-128 of A-Z a-z 0-9 . _ : -; what is a number"],
+        ),
+        (
+            "kind: Organization\nid: true\nspec: {name: A}\n".into(),
+            &["a.yaml:2: id must be 1-128 of A-Z a-z 0-9 . _ : -; what"],
+        ),
         ("kind: Organization\nid: a\nname: A\nspec: {name: A}\n".into(), &["a.yaml:3: name belongs into the spec"]),
         ("a\n".into(), &["a.yaml:1: must be a resource: `kind`, `id` and `spec`"]),
         ("kind: Organization\nid: a\nspec: [\n".into(), &["a.yaml:3: is not YAML: unclosed bracket"]),
