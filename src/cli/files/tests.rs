@@ -45,7 +45,7 @@ fn every_form_of_a_file_is_read_and_what_is_no_resource_passed_over() {
 
 /// A few lines that come to a hundred million values.
 fn bomb() -> String {
-    let tens = |of: &str| vec![of; 10].join(", ");
+    let tens = |of: &str| [of; 10].join(", ");
     let row = |n: u32| format!("l{n}: &l{n} [{}]\n", tens(&format!("*l{}", n - 1)));
     format!("l0: &l0 [{}]\n{}", tens("x"), (1..8).map(row).collect::<String>())
 }
