@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::catalog::kind::{Key, Kind};
+use crate::catalog::kinds::check_below;
 use crate::catalog::resource::{Resource, Revision, Succession};
 use crate::catalog::seal::Keyring;
 use crate::catalog::snapshot::Snapshot;
@@ -161,7 +162,7 @@ pub fn decide(changes: &[Change], basis: Basis) -> Result<Vec<Decision>, (usize,
         decisions.push(decision);
     }
     for (at, (change, decision)) in changes.iter().zip(&decisions).enumerate() {
-        change.fits(decision, &after).map_err(|refusal| (at, refusal))?;
+        change.fits(decision, (basis.snapshot, &after)).map_err(|refusal| (at, refusal))?;
     }
     Ok(decisions)
 }
@@ -226,13 +227,13 @@ impl Change {
 
     /// Does what it comes to fit the catalog as it is after all changes? Of a resource that is changed again, or was written by
     /// older rules and is not written anew, nothing is asked.
-    fn fits(&self, decision: &Decision, after: &Snapshot) -> Result<(), Refusal> {
+    fn fits(&self, decision: &Decision, (before, after): (&Snapshot, &Snapshot)) -> Result<(), Refusal> {
         let last = after.get(&self.key);
         match decision {
             Decision::Put { is, .. }
                 if self.action.is_written() && last.is_some_and(|last| last.revision == is.revision) =>
             {
-                let problems = is.check(after);
+                let problems = misfits(is, before, after);
                 if problems.is_empty() { Ok(()) } else { Err(Refusal::Invalid(problems)) }
             }
             Decision::Remove(_) if last.is_none() => {
@@ -279,6 +280,12 @@ impl Change {
         }
         if problems.is_empty() { Ok(is) } else { Err(Refusal::Invalid(problems)) }
     }
+}
+
+/// What keeps a resource that is written from its place in the catalog as it is after all changes.
+pub(super) fn misfits(is: &Resource, before: &Snapshot, after: &Snapshot) -> Vec<Problem> {
+    let problems = is.check(after);
+    if problems.is_empty() { check_below(is, before, after) } else { problems }
 }
 
 fn is_deeper(json: &Value, than: usize) -> bool {

@@ -25,6 +25,8 @@ pub enum Fault {
     UnknownButWritten,
     UnknownAndLost,
     Unavailable,
+    /// After so long, of which it tells nothing.
+    Late(Duration, SeatError),
     TooLarge,
     /// The log goes away, and the call is never answered.
     NeverAnswered,
@@ -174,6 +176,10 @@ impl Seat for FakeSeat {
             }
             Some(Fault::UnknownAndLost) => return Err(LogError::UnknownOutcome("lost".into()).into()),
             Some(Fault::Unavailable) => return Err(LogError::Unavailable("not now".into()).into()),
+            Some(Fault::Late(after, error)) => {
+                let _ = tokio::time::timeout(after, std::future::pending::<()>()).await;
+                return Err(error);
+            }
             Some(Fault::TooLarge) => return Err(LogError::TooLarge { topic: Topic::Catalog, bytes: 1 }.into()),
             Some(Fault::UnknownButWritten) => {
                 self.log.foreign(records);

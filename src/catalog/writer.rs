@@ -175,7 +175,10 @@ impl Writer {
     }
 
     /// The snapshot holds what was written anywhere before this call.
-    pub(super) async fn see_everything(&self) -> Result<(), LogError> {
+    ///
+    /// # Errors
+    /// Where the log does not answer, or the snapshot does not get there in time.
+    pub async fn see_everything(&self) -> Result<(), LogError> {
         self.answers().await?;
         self.catalog.catch_up(&*self.log, self.limits.patience).await
     }

@@ -89,6 +89,7 @@ pub(super) fn run(common: &Common, command: &Apply) -> Result<(), Exit> {
     if !wrong.is_empty() {
         return Err(Failed::Wrong(wrong).tell(NOTHING));
     }
+    found.note_where_nothing_is();
     let found = Arc::new(found);
     let gateway = Gateway { api: command.reach.api(&config)?, found: Arc::clone(&found), prune: command.prune };
     until_ended(async {
@@ -141,13 +142,16 @@ impl Gateway {
             let answer = answer.whole().await.map_err(|error| self.api.unreachable(&cause(&error)))?;
             return Err(self.refusal(&answer));
         }
+        let answer = self.api.of_a_gateway(answer)?;
         let misread =
             |why: &str| Exit::Failed(format!("it was {done}, but the gateway's answer is not understood: {why}"));
         let rest = answer.items("plan", |step| {
             let step = serde_json::from_slice(step).map_err(|error| misread(&error.to_string()))?;
             see(step)
         });
-        rest.await?["position"].as_u64().ok_or_else(|| misread("it has no position"))
+        // It answers so once all of it is written.
+        let rest = rest.await.map_err(|exit| if planned.is_some() { exit.and("; it was applied") } else { exit });
+        rest?["position"].as_u64().ok_or_else(|| misread("it has no position"))
     }
 
     /// The request up to its resources.
@@ -165,9 +169,7 @@ impl Gateway {
         let details = answer.words().details;
         let faults: Vec<Fault> = details.as_array().into_iter().flatten().filter_map(fault).collect();
         match answer.status.as_u16() {
-            400 if !faults.is_empty() => {
-                Failed::Wrong(faults.into_iter().map(|fault| self.found.place(fault)).collect()).tell(NOTHING)
-            }
+            400 if !faults.is_empty() => Failed::Wrong(self.found.placed(faults)).tell(NOTHING),
             409 => Exit::Failed(format!("nothing was changed{}; run it again for a new plan", answer.said())),
             _ => self.api.refusal(answer, "api"),
         }

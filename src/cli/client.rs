@@ -216,6 +216,19 @@ impl Api {
         request.send().await.map(Coming).map_err(|error| self.unreachable(&cause(&error)))
     }
 
+    /// An answer with 200 that is a gateway's: something else may answer there, and well.
+    pub fn of_a_gateway(&self, coming: Coming) -> Result<Coming, Exit> {
+        let is_json = |kind: &HeaderValue| kind.as_bytes().starts_with(b"application/json");
+        if coming.0.headers().get(CONTENT_TYPE).is_some_and(is_json) {
+            return Ok(coming);
+        }
+        Err(Exit::Usage(format!(
+            "what answers at {} is no gateway: it answered {} and no JSON; name another address with --api or TIDEGATE_API",
+            self.address,
+            coming.status()
+        )))
+    }
+
     /// Whatever is answered; silence ends the command.
     pub async fn ask(&self, url: Url) -> Result<Answer, Exit> {
         self.send(Method::GET, url, None).await.map_err(|error| self.unreachable(&cause(&error)))
@@ -350,6 +363,18 @@ mod tests {
             assert_eq!(is, code, "{status}: {exit}");
             assert!(exit.to_string().contains(said), "{status}: {exit}");
         }
+    }
+
+    #[test]
+    fn what_answers_well_and_is_no_gateway_is_told_as_that() {
+        let api = Api::new("http://127.0.0.1:1", Key::of_a_test()).unwrap();
+        let answer = |kind: &str| {
+            let answer = http::Response::builder().header(CONTENT_TYPE, kind).body("<html>");
+            Coming(reqwest::Response::from(answer.unwrap()))
+        };
+        let told = api.of_a_gateway(answer("text/html")).err().map(|exit| exit.to_string()).unwrap_or_default();
+        assert!(told.contains("http://127.0.0.1:1/ is no gateway: it answered 200 OK and no JSON"), "{told}");
+        assert!(api.of_a_gateway(answer("application/json; charset=utf-8")).is_ok());
     }
 
     #[test]

@@ -94,6 +94,7 @@ pub(super) fn run(common: &Common, command: &Export) -> Result<(), Exit> {
             let answer = answer.whole().await.map_err(|error| api.unreachable(&cause(&error)))?;
             return Err(api.refusal(&answer, "api"));
         }
+        let answer = api.of_a_gateway(answer)?;
         let mut written = Written::new(command)?;
         let read = |one: &[u8]| {
             serde_json::from_slice::<One>(one)

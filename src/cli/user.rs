@@ -1,9 +1,10 @@
 //! `tidegate user`.
 
+mod prompt;
+
 use std::io::{self, BufRead as _, IsTerminal as _};
 
 use clap::{Args, Subcommand, ValueEnum};
-use console::Term;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
@@ -208,22 +209,12 @@ fn line(account: &Account) -> String {
 
 /// Asked for twice on a terminal, which does not show it; else the first line of standard input.
 fn ask_password(whose: &str) -> Result<String, Exit> {
-    let given = if io::stdin().is_terminal() { asked(whose)? } else { piped(io::stdin().lock())? };
+    if io::stdin().is_terminal() {
+        return prompt::asked(whose);
+    }
+    let given = piped(io::stdin().lock())?;
     password::check(&given).map_err(|wrong| Exit::usage(format!("the password {wrong}")))?;
     Ok(given)
-}
-
-fn asked(whose: &str) -> Result<String, Exit> {
-    if !output::can_ask() {
-        return Err(Exit::usage("there is no terminal to ask for the password on: give it on standard input"));
-    }
-    let term = Term::stderr();
-    let ask = |question: String| term.write_str(&question).and_then(|()| term.read_secure_line()).map_err(Exit::failed);
-    let first = ask(format!("Password for {}, 12 characters or more: ", output::one_line(whose)))?;
-    match ask("The same again: ".to_owned())? == first {
-        true => Ok(first),
-        false => Err(Exit::usage("these are two different passwords; nothing was changed")),
-    }
 }
 
 fn piped(input: impl io::BufRead) -> Result<String, Exit> {

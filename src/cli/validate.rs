@@ -38,11 +38,12 @@ pub(super) fn run(command: &Validate) -> Result<(), Exit> {
     if !wrong.is_empty() {
         return Err(told(Failed::Wrong(wrong)));
     }
+    found.note_where_nothing_is();
     note(&found);
     output::print(&format!(
         "{} in {}: all well\n",
         counted(found.desired.len(), "resource"),
-        counted(found.files, "file")
+        counted(found.files(), "file")
     ))
 }
 

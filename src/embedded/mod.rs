@@ -93,6 +93,7 @@ impl EmbeddedLog {
             readers: opened.readers,
             failing: Mutex::default(),
             broken: AtomicBool::new(false),
+            large: Mutex::default(),
         });
         let (sender, queue) = mpsc::channel(QUEUE);
         let requests = Requests(sender);

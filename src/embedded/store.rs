@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::{FutureExt as _, TryStreamExt as _};
 use sqlx::Row as _;
 use sqlx::sqlite::SqlitePool;
+use tokio::time::Instant;
 
 use super::queries::{not_older, stretch};
 use super::request::{Request, Requests};
@@ -33,7 +34,14 @@ pub(super) struct Store {
     pub(super) failing: Mutex<Option<LogError>>,
     /// A part of the engine has panicked.
     pub(super) broken: AtomicBool,
+    /// Until when the transaction that is being written may take, where it is a large one.
+    pub(super) large: Mutex<Option<Instant>>,
 }
+
+/// Of a transaction; more is large.
+const LARGE: usize = 4 << 20;
+/// Bytes of it in a second, on a disk that is slow but works.
+const SLOW: u32 = 4 << 20;
 
 impl Store {
     pub(super) fn fault(&self, error: &sqlx::Error) -> LogError {
@@ -84,8 +92,27 @@ impl Store {
             }
             requests.settle().await
         };
-        let slow = |_| LogError::Unavailable(format!("the disk has not answered in {PING:?}"));
-        tokio::time::timeout(PING, asked).await.map_err(slow)?
+        match tokio::time::timeout(PING, asked).await {
+            Ok(answer) => answer,
+            Err(_) if self.is_at_something_large() => Ok(()),
+            Err(_) => Err(LogError::Unavailable(format!("the disk has not answered in {PING:?}"))),
+        }
+    }
+
+    /// A transaction of so many bytes begins. While it may be written still, who asks is not told that the disk is away: whoever
+    /// waits for that transaction would not know what became of it.
+    pub(super) fn begins(&self, bytes: usize) {
+        let share = u32::try_from(bytes).unwrap_or(u32::MAX) / SLOW;
+        let until = (bytes > LARGE).then(|| Instant::now() + PING + Duration::from_secs(share.into()));
+        *self.large.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
+    pub(super) fn ended(&self) {
+        *self.large.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn is_at_something_large(&self) -> bool {
+        self.large.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|until| Instant::now() < until)
     }
 
     pub(super) fn fits(&self, topic: Topic, record: &Record) -> Result<(), LogError> {

@@ -261,3 +261,22 @@ async fn rows_of_another_writer_are_told_and_not_tried_against_for_ever() {
         "{failed:?}"
     );
 }
+
+#[tokio::test]
+async fn a_log_that_writes_much_at_once_is_not_taken_for_one_that_is_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path(), clock()).await.unwrap();
+    let (sender, _never_read) = mpsc::channel(4);
+    let busy = Requests(sender);
+    tokio::time::pause();
+    assert!(log.store.ping(&busy).await.is_err(), "a disk that hangs is told");
+    log.store.begins(200 << 20);
+    assert!(log.store.ping(&busy).await.is_ok());
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert!(log.store.ping(&busy).await.is_err(), "it has had its time");
+    log.store.begins(200 << 20);
+    log.store.ended();
+    assert!(log.store.ping(&busy).await.is_err());
+    log.store.begins(1 << 20);
+    assert!(log.store.ping(&busy).await.is_err(), "a small one takes no time");
+}

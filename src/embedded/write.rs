@@ -73,7 +73,9 @@ impl Writer {
                 (records, bytes) = (records + size.0, bytes + size.1);
                 requests.push(next);
             }
+            self.store.begins(bytes);
             self.write(requests).await;
+            self.store.ended();
         }
         // The readers may be there still: then closing alone would leave all of it in the write-ahead log.
         let checkpoint = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut self.connection).await.map(drop);

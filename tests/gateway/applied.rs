@@ -10,6 +10,7 @@ use crate::support::api::Api;
 use crate::support::broker::Broker;
 use crate::support::command::tidegate;
 use crate::support::gateway::Setup;
+use crate::support::terminal::Terminal;
 use crate::support::{LATER, scratch, turn, unique, until};
 
 /// What the gateway holds, as the API exports it, secrets sealed.
@@ -127,4 +128,27 @@ async fn no_process_ever_answers_with_half_an_apply() {
     let (applied, ()) = tokio::join!(applied, watched);
     assert_eq!(applied.body["applied"], json!(true));
     assert!(seen.iter().all(|seen| [0, MANY].contains(seen)), "{seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_is_asked_about_on_a_terminal_and_only_a_yes_carries_it_out() {
+    let _turn = turn::beside().await;
+    let setup = Setup::new(&Broker::any().await, "asked");
+    let _gateway = setup.start().await;
+    let apply = "tidegate apply -f topologies/examples/healthcare; echo ended $?; stty -a";
+    for (said, code) in [("n\r", 1), ("\r", 1), ("\u{4}", 1), ("yes\r", 0), ("", 0)] {
+        let mut terminal = Terminal::of(&setup, apply);
+        if said.is_empty() {
+            terminal.shows("nothing to change: 22 unchanged").await;
+        } else {
+            terminal.shows("\u{1b}[32m+ create").await;
+            terminal.shows("Make these 22 changes? [y/N] ").await;
+            terminal.types(said).await;
+            terminal.shows(if code == 0 { "applied" } else { "nothing was changed" }).await;
+        }
+        terminal.shows(&format!("ended {code}")).await;
+        terminal.shows(" echo ").await;
+        let there = catalog(&setup).await.as_array().map(Vec::len);
+        assert_eq!(there, Some(if code == 0 { 22 } else { 0 }), "{said:?}");
+    }
 }

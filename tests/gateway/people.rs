@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::support::broker::Broker;
 use crate::support::command::tidegate;
 use crate::support::gateway::Setup;
+use crate::support::terminal::Terminal;
 use crate::support::{LATER, SOON, turn, until};
 
 const PASSWORD: &str = "correct horse battery";
@@ -96,5 +97,44 @@ async fn an_account_is_made_with_a_password_that_only_a_pipe_has_seen() {
     assert!(listed.out.contains("USER") && listed.out.lines().count() == 1, "{}", listed.out);
     let nobody = tidegate(&setup, &["user", "disable", "bob@clinic.example"], "").await;
     assert!(nobody.code == Some(1) && nobody.err.contains("user list"), "{}", nobody.err);
+    drop(gateway);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_is_typed_unseen_twice_and_ctrl_c_leaves_a_terminal_that_shows_what_is_typed() {
+    let _turn = turn::beside().await;
+    let setup = Setup::new(&Broker::any().await, "typed");
+    let gateway = setup.start().await;
+    gateway.api().org("648").await;
+    let create = "tidegate user create ada@clinic.example --role user --org 648; echo ended $?; stty -a";
+    for key in ["\u{3}", "half of it\u{3}", "\u{4}"] {
+        let mut terminal = Terminal::of(&setup, create);
+        terminal.shows("12 characters or more: ").await;
+        terminal.types(key).await;
+        terminal.shows("nothing was changed").await;
+        terminal.shows("ended 1").await;
+        terminal.shows(" echo ").await;
+        assert!(!terminal.shown.contains("half of it"), "{}", terminal.shown);
+    }
+    let mut terminal = Terminal::of(&setup, create);
+    for (question, typed) in [
+        ("12 characters or more: ", "short\r"),
+        ("12 to 256 characters long; once more", ""),
+        ("12 characters or more: ", &format!("{PASSWORD}\r")),
+        ("The same again: ", "another long one\r"),
+        ("two different passwords; once more", ""),
+        ("12 characters or more: ", &format!("{PASSWORD}\r")),
+        ("The same again: ", &format!("{PASSWORD}\r")),
+        ("ada@clinic.example", ""),
+        ("ended 0", ""),
+        (" echo ", ""),
+    ] {
+        terminal.shows(question).await;
+        terminal.types(typed).await;
+    }
+    let told = |secret: &str| terminal.shown.contains(secret);
+    assert!(!told(PASSWORD) && !told("another long one") && !told("short"), "{}", terminal.shown);
+    let body = json!({"email": "ada@clinic.example", "password": PASSWORD});
+    assert_eq!(asked(&setup, (Method::POST, "auth/login"), "", &body).await, 200);
     drop(gateway);
 }

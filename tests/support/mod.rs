@@ -10,6 +10,7 @@ pub mod ledger;
 pub mod load;
 pub mod receiver;
 pub mod story;
+pub mod terminal;
 pub mod topics;
 pub mod turn;
 

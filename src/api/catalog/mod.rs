@@ -5,7 +5,6 @@ mod turns;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -18,7 +17,7 @@ use crate::api::error::{ApiError, Code};
 use crate::api::params::Params;
 use crate::api::streamed::listed;
 use crate::catalog::Snapshot;
-use crate::catalog::apply::{self, Fault, Plan, Verb};
+use crate::catalog::apply::{self, Desired, Fault, Plan, Verb};
 use crate::catalog::audit::Origin;
 use crate::catalog::change::Basis;
 use crate::catalog::diff::Changed;
@@ -38,8 +37,6 @@ const TAG: &str = "Catalog";
 const AT_ONCE: usize = 256;
 /// How often a plan is made anew where others write meanwhile.
 const TRIES: usize = 5;
-/// For the snapshot to hold what was written before.
-const CURRENT_WITHIN: Duration = Duration::from_secs(5);
 
 pub(super) fn routes(door: &mut Door, api: &ApiState) {
     let apply = post(APPLY, Access::Admin)
@@ -107,21 +104,27 @@ async fn run(
 ) -> Result<Response, ApiError> {
     params.finish()?;
     let (request, turn) = turns.take(request).await?;
-    let ask = Arc::new(Ask::read(request, &api.default_retry()).await?);
+    let Ask { desired, prune, dry_run, expected } = Ask::read(request, &api.default_retry()).await?;
+    let mut desired = Some(Arc::new(desired));
+    // A plan over what was there once says that nothing is to be done where something is.
+    api.writer.see_everything().await.map_err(WriteError::from)?;
     for _ in 0..TRIES {
         let snapshot = api.snapshot()?;
-        if let Some(planned) = ask.expected.filter(|expected| snapshot.changed() > *expected) {
+        if let Some(planned) = expected.filter(|expected| snapshot.changed() > *expected) {
             return Err(WriteError::Moved { planned, actual: snapshot.changed() }.into());
         }
-        let plan = planned(&api, (&ask, &turn), &snapshot).await?;
+        // Many of them take room, which the write needs: where nothing is planned anew they are let go.
+        let once = dry_run || expected.is_some();
+        let Some(these) = (if once { desired.take() } else { desired.clone() }) else { break };
+        let plan = planned(&api, (these, prune, &turn), &snapshot).await?;
         // A plan that cannot be carried out is none.
         api.writer.takes(plan.changes())?;
-        if ask.dry_run {
+        if dry_run {
             return Ok(told(&api, (plan, turn), false, snapshot.changed()));
         }
         match write(&api, &plan, snapshot.changed(), &by).await {
             Ok(()) => return Ok(told(&api, (plan, turn), true, api.snapshot()?.changed())),
-            Err(WriteError::Moved { .. }) if ask.expected.is_none() => {}
+            Err(WriteError::Moved { .. }) if expected.is_none() => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -129,15 +132,18 @@ async fn run(
 }
 
 /// On a thread of its own kind: a large plan takes seconds of computing.
-async fn planned(api: &ApiState, (ask, turn): (&Arc<Ask>, &Turn), snapshot: &Arc<Snapshot>) -> Result<Plan, ApiError> {
-    let (api, ask, snapshot) = (api.clone(), Arc::clone(ask), Arc::clone(snapshot));
-    let turn = Arc::clone(turn);
+async fn planned(
+    api: &ApiState,
+    (desired, prune, turn): (Arc<Vec<Desired>>, bool, &Turn),
+    snapshot: &Arc<Snapshot>,
+) -> Result<Plan, ApiError> {
+    let (api, snapshot, turn) = (api.clone(), Arc::clone(snapshot), Arc::clone(turn));
     let planning = tokio::task::spawn_blocking(move || {
         // It goes on where its client has gone, and the memory with it.
         let _turn = turn;
         // Nothing is dated by a plan.
         let basis = Basis { snapshot: &snapshot, now: Timestamp::default(), keyring: api.writer.keyring() };
-        apply::plan(&ask.desired, ask.prune, basis)
+        apply::plan(&desired, prune, basis)
     });
     match planning.await {
         Ok(plan) => plan.map_err(|faults| ApiError::invalid(faults.into_iter().map(problem).collect())),
@@ -153,7 +159,7 @@ async fn write(api: &ApiState, plan: &Plan, planned: Offset, by: &Origin) -> Res
     if plan.changes() > 0 {
         return api.writer.write_planned(plan, planned, by).await;
     }
-    api.catalog.catch_up(&*api.log, CURRENT_WITHIN).await?;
+    api.writer.see_everything().await?;
     match api.catalog.snapshot().changed() {
         actual if actual > planned => Err(WriteError::Moved { planned, actual }),
         _ => Ok(()),

@@ -27,6 +27,7 @@ async fn with_the_log_away_reads_are_answered_with_their_age_and_writes_are_refu
         ("PATCH", format!("{INTEGRATIONS}/bills"), json!({"timeoutMs": 500})),
         ("DELETE", format!("{INTEGRATIONS}/bills"), json!({})),
         ("POST", format!("{INTEGRATIONS}/bills/disable"), json!({})),
+        ("POST", "/api/v1/admin/catalog/apply".to_owned(), json!({"resources": [], "dryRun": true})),
     ] {
         let answer = api.write(method, &uri, &[], body.to_string()).await;
         assert_error(&answer, 503, "SERVICE_UNAVAILABLE");

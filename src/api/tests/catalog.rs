@@ -59,6 +59,49 @@ async fn a_plan_changes_nothing_and_what_was_applied_is_planned_no_more() {
 }
 
 #[tokio::test]
+async fn nothing_is_planned_over_a_catalog_that_another_process_has_changed_since() {
+    let api = Api::start().await;
+    api.post(ORGS, json!({"orgId": "648", "name": "City Clinic"})).await;
+    let mut renamed = api.log.0.written().remove(0);
+    let mut whole: Value = serde_json::from_slice(&renamed.value.take().unwrap()).unwrap();
+    (whole["name"], whole["version"]) = (json!("Another"), json!(2));
+    renamed.value = Some(whole.to_string().into());
+    api.log.hold(true);
+    api.log.0.foreign(vec![renamed]);
+    let clinic = json!([{"kind": "Organization", "id": 648, "spec": {"name": "City Clinic"}}]);
+    let asked = api.post(APPLY, json!({"resources": clinic, "dryRun": true}));
+    tokio::pin!(asked);
+    for _ in 0..100 {
+        assert!(futures_util::poll!(asked.as_mut()).is_pending(), "it was said that there is nothing to do");
+        tokio::task::yield_now().await;
+    }
+    api.log.hold(false);
+    let plan = asked.await;
+    assert_eq!(actions(&plan), ["update 648"]);
+
+    // Nor is a plan carried out that is not of the catalog as it is when it is written.
+    api.log.hold(true);
+    api.log.0.foreign(vec![]);
+    let mut other = api.log.0.written().remove(0);
+    other.key = Some("Organization/649".into());
+    other.value = Some(
+        json!({"orgId": "649", "name": "New", "version": 1, "createdAt": "2026-01-01T00:00:00.000Z",
+        "updatedAt": "2026-01-01T00:00:00.000Z"})
+        .to_string()
+        .into(),
+    );
+    api.log.0.foreign(vec![other]);
+    let late = api.post(APPLY, json!({"resources": clinic, "expectedPosition": plan.body["position"]}));
+    tokio::pin!(late);
+    for _ in 0..100 {
+        assert!(futures_util::poll!(late.as_mut()).is_pending(), "it was decided over what was there once");
+        tokio::task::yield_now().await;
+    }
+    api.log.hold(false);
+    assert_error(&late.await, 409, "CONFLICT");
+}
+
+#[tokio::test]
 async fn one_wrong_resource_keeps_all_of_them_out_and_is_named() {
     let api = Api::start().await;
     let mut all = clinic();

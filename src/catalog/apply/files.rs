@@ -81,7 +81,7 @@ fn faults_of(desired: &[Desired], together: bool) -> Vec<Fault> {
     let (mut all, mut read, mut broken) = (Snapshot::default(), Vec::new(), BTreeSet::new());
     for (at, one) in desired.iter().enumerate() {
         match read_alone(one) {
-            Ok(resource) if order.get(&one.key) == Some(&at) => {
+            Ok(resource) if together && order.get(&one.key) == Some(&at) => {
                 all.put(resource.clone());
                 read.push((at, resource));
             }
@@ -92,7 +92,7 @@ fn faults_of(desired: &[Desired], together: bool) -> Vec<Fault> {
             }
         }
     }
-    for (at, resource) in read.iter().filter(|_| together) {
+    for (at, resource) in &read {
         let whole = resource.org().is_some_and(|org| all.get(&Key::from(org)).is_some());
         let unknown = |to: &Key| all.get(to).is_none();
         let excused: Vec<&str> = resource

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::catalog::change::{Action, Basis, Change, Condition, Decision, Refusal};
+use crate::catalog::change::{Action, Basis, Change, Condition, Decision, Refusal, misfits};
 use crate::catalog::diff::{Changed, diff};
 use crate::catalog::keep;
 use crate::catalog::kind::{Key, Kind};
@@ -27,6 +27,9 @@ use crate::model::problem::Problem;
 
 /// More than this is not told: who mends the first ones sees the rest the next time.
 const MAX_FAULTS: usize = 100;
+
+/// How the message ends of what is desired twice.
+pub const TWICE: &str = "is there twice";
 
 /// What becomes of a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -243,7 +246,7 @@ impl<'a> Planner<'a> {
             }
             _ => Some(problem),
         };
-        is.check(&self.after).into_iter().filter_map(told).collect()
+        misfits(is, self.basis.snapshot, &self.after).into_iter().filter_map(told).collect()
     }
 
     fn blame(&mut self, at: usize, problems: Vec<Problem>) {
@@ -289,7 +292,7 @@ fn in_order(desired: &[Desired]) -> (BTreeMap<Key, usize>, Vec<Fault>) {
     let (mut order, mut faults) = (BTreeMap::new(), Vec::new());
     for (at, one) in desired.iter().enumerate() {
         if order.contains_key(&one.key) {
-            let problem = Problem::new(one.key.kind.id_field(), format!("{} is there twice", one.key.told()));
+            let problem = Problem::new(one.key.kind.id_field(), format!("{} {TWICE}", one.key.told()));
             faults.push(Fault::of(one, at, problem));
         } else {
             order.insert(one.key.clone(), at);

@@ -21,7 +21,7 @@ pub use event_type::{EventType, Validation};
 pub use field_schema::{Field, FieldSchema};
 pub use lookup::{Lookup, Side};
 pub use template::Template;
-pub use unit::{OrgUnit, depth};
+pub use unit::{OrgUnit, check_below, depth};
 pub use user::{Role, User};
 
 /// The first word of a choice.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::catalog::fields::{Fields, Text};
 use crate::catalog::kind::{Key, Kind};
 use crate::catalog::kinds::{contact, head};
-use crate::catalog::resource::{Body, Labels, Reference, Spec};
+use crate::catalog::resource::{Body, Labels, Reference, Resource, Spec};
 use crate::catalog::snapshot::Snapshot;
 use crate::model::ids::{OrgId, ResourceId, Rid};
 use crate::model::org::Contact;
@@ -109,6 +109,43 @@ impl Spec for OrgUnit {
         }
         vec![Problem::new("parentRid", format!("must not be deeper than {MAX_DEPTH} levels"))]
     }
+}
+
+/// What a unit that moves takes too deep with it. The units below it stay as they are, so that nothing is asked of themselves.
+pub fn check_below(is: &Resource, before: &Snapshot, after: &Snapshot) -> Vec<Problem> {
+    let key = is.key();
+    let moved = |was: &Resource| match (&was.body, &is.body) {
+        (Body::OrgUnit(was), Body::OrgUnit(is)) => was.parent != is.parent,
+        _ => false,
+    };
+    if !before.get(&key).is_some_and(moved) {
+        return Vec::new();
+    }
+    let own = depth(after, &key) + 1;
+    let (mut level, mut row) = (own, vec![&key]);
+    loop {
+        let next: Vec<&Key> = row.iter().flat_map(|unit| below(after, unit)).collect();
+        if next.is_empty() {
+            break;
+        }
+        (level, row) = (level + 1, next);
+    }
+    match row.first().filter(|_| level > MAX_DEPTH) {
+        None => Vec::new(),
+        Some(deepest) => {
+            let message = format!(
+                "must not be so deep: {}, {} levels below this one, would be on level {level} of {MAX_DEPTH} at most",
+                deepest.told(),
+                level - own
+            );
+            vec![Problem::new("parentRid", message)]
+        }
+    }
+}
+
+/// The units that are a part of this one. No other kind but organizations comes before them among who refers to it.
+fn below<'a>(snapshot: &'a Snapshot, unit: &'a Key) -> impl Iterator<Item = &'a Key> {
+    snapshot.referrers(unit).take_while(|by| by.kind <= Kind::OrgUnit)
 }
 
 /// Levels above a resource: of a unit those of its tree, of anything else none.

@@ -4,5 +4,6 @@ mod forms;
 mod outage;
 mod process;
 mod sealing;
+mod trees;
 mod whole;
 mod writing;

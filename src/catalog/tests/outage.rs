@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::process::{SOON, bills, bills_key, change, create, org, org_key, process, process_with};
+use super::process::{SOON, bills, bills_key, change, create, org, org_key, process, process_with, somebody};
 use crate::catalog::change::{Action, Refusal};
 use crate::catalog::fake::{Fault, SharedFake};
 use crate::catalog::writer::{Limits, WriteError};
+use crate::stream::log::{LogError, SeatError};
 
 #[tokio::test]
 async fn a_commit_of_unknown_outcome_that_happened_is_answered_as_done_and_not_made_twice() {
@@ -79,6 +80,28 @@ async fn a_log_that_goes_away_during_a_write_leaves_it_unknown_and_is_told_soon(
     let error = process.write(create(bills())).await.unwrap_err();
     assert!(matches!(error, WriteError::Unknown(_)), "it may have been written: {error}");
     assert!(began.elapsed() <= SOON, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_changes_that_take_the_log_too_long_are_refused_for_what_they_are_and_not_to_be_tried_again() {
+    let process = process_with(&SharedFake::default(), Limits::default());
+    let many: Vec<_> = (0..1_000).map(|n| create(org(&n.to_string()))).collect();
+    let unavailable = || SeatError::Log(LogError::Unavailable("timed out".to_owned()));
+    for (seconds, error, is_too_slow) in
+        [(8, unavailable(), true), (2, unavailable(), false), (10, SeatError::Fenced, true)]
+    {
+        process.log.0.fail_next_commit(Fault::Late(Duration::from_secs(seconds), error));
+        match process.writer.write_all(&many, &somebody()).await.unwrap_err() {
+            WriteError::TooLarge(why) => assert!(is_too_slow && why.contains("nothing was written"), "{why}"),
+            WriteError::Unavailable(why) => assert!(!is_too_slow, "{why}"),
+            other => panic!("{other}"),
+        }
+        assert_eq!(process.log.0.written(), []);
+    }
+    process.log.0.fail_next_commit(Fault::Late(Duration::from_secs(8), unavailable()));
+    let one = process.write(create(org("alone"))).await.unwrap_err();
+    assert!(matches!(one, WriteError::Unavailable(_)), "{one}");
+    process.writer.write_all(&many, &somebody()).await.unwrap();
 }
 
 #[tokio::test]

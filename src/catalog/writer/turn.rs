@@ -22,8 +22,12 @@ use crate::stream::log::{LogError, Seat, SeatError};
 const SEAT: &str = "catalog";
 /// Records of a large write between which others run.
 const BETWEEN: usize = 100;
+/// Changes of one write that are worth a line in the log.
+const MANY: usize = 1_000;
 /// A transaction that is open for longer than this may have been ended by the log, which looks as if another had taken the seat.
 const LONG: Duration = Duration::from_secs(9);
+/// A record that waits for longer than this may have been given up.
+const LATE: Duration = Duration::from_secs(7);
 
 /// One write, from its turn on.
 pub(super) struct Turn<'a> {
@@ -167,6 +171,9 @@ impl Turn<'_> {
         };
         match answer {
             Ok(()) => {
+                if count >= MANY {
+                    tracing::info!(changes = count, took = ?begun.elapsed(), "many changes of the catalog were written as one");
+                }
                 let seen = tokio::select! {
                     seen = self.awaited.held(self.rest()) => seen,
                     _ = self.writer.gone() => false,
@@ -176,7 +183,7 @@ impl Turn<'_> {
                 }
                 Ok(Tried::Done(outcome))
             }
-            Err(SeatError::Fenced) if count > 1 && begun.elapsed() > LONG => Err(WriteError::TooLarge(format!(
+            Err(refused) if is_too_slow(&refused, (count, begun.elapsed())) => Err(WriteError::TooLarge(format!(
                 "the log did not take {count} changes within the ten seconds that it gives a transaction; nothing was written: make \
                  them in several, such as an organization at a time"
             ))),
@@ -242,5 +249,14 @@ impl Turn<'_> {
 
     fn rest(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
+/// Was it the time that so many changes took for which nothing was written? The same again would end the same.
+fn is_too_slow(refused: &SeatError, (count, took): (usize, Duration)) -> bool {
+    match refused {
+        SeatError::Fenced => count > 1 && took > LONG,
+        SeatError::Log(LogError::Unavailable(_)) => count >= MANY && took > LATE,
+        SeatError::Log(_) => false,
     }
 }

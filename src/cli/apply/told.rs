@@ -18,7 +18,7 @@ const PIECE: usize = 64 * 1_024;
 /// A plan as it comes.
 pub(super) struct Shown<'a> {
     found: &'a Resources,
-    /// Where in the files each resource is.
+    /// Where those are that have values from elsewhere.
     places: HashMap<String, usize>,
     text: String,
     create: usize,
@@ -29,7 +29,8 @@ pub(super) struct Shown<'a> {
 
 impl<'a> Shown<'a> {
     pub fn of(found: &'a Resources) -> Shown<'a> {
-        let places = found.desired.iter().enumerate().map(|(at, one)| (one.key.to_string(), at)).collect();
+        let key = |at: usize| Some((found.desired.get(at)?.key.to_string(), at));
+        let places = found.with_values().filter_map(key).collect();
         Shown { found, places, text: String::new(), create: 0, update: 0, delete: 0, same: 0 }
     }
 

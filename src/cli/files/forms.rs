@@ -5,35 +5,51 @@ use std::sync::Arc;
 use serde_json::Value;
 use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
-use super::Wrong;
+use super::source::decoded;
 use super::tree::{Node, Tree};
+use super::{Wrong, json};
 use crate::catalog::{Key, Kind};
 use crate::model::problem::json_fault;
 use crate::model::suggest::nearest;
 
 const FIELDS: [&str; 4] = ["kind", "id", "spec", "$schema"];
 
-/// The resources in a text, each with what it is.
-pub(super) fn resources(file: &Arc<str>, text: &str, json: bool) -> Result<Vec<(Node, Key)>, Vec<Wrong>> {
-    let documents = if json { of_json(text) } else { of_yaml(text) };
+/// Shows the resources in a text as they are read, each with what it is; nothing of them is kept here. Answers what is wrong.
+pub(super) fn resources(file: &Arc<str>, bytes: &[u8], json: bool, mut see: impl FnMut(Node, Key)) -> Vec<Wrong> {
     let at = |line, message| Wrong { file: Arc::clone(file), line, of: None, path: String::new(), message };
-    let documents = documents.map_err(|(line, message)| vec![at(Some(line), message)])?;
-    let (mut found, mut wrong) = (Vec::new(), Vec::new());
-    for document in documents {
-        for node in parts(document) {
-            match key(&node) {
-                Ok(key) => found.push((node, key)),
-                Err(problems) => wrong.extend(problems.into_iter().map(|(path, message)| {
-                    let line = node.line_of(&path);
-                    Wrong { path, ..at(line, message) }
-                })),
-            }
-        }
+    let mut wrong = Vec::new();
+    let told = |node: &Node, problems: Vec<(String, String)>| {
+        let one = |(path, message): (String, String)| Wrong { line: node.line_of(&path), path, ..at(None, message) };
+        problems.into_iter().map(one).collect::<Vec<_>>()
+    };
+    let mut one = |node: Node| match key(&node) {
+        Ok(key) => see(node, key),
+        Err(problems) => wrong.extend(told(&node, problems)),
+    };
+    let read = decoded(bytes).and_then(|text| match json && !text.contains("${") {
+        true => json::each(text, &mut |value| one(Node::without_lines(value))),
+        false => each(bytes, json, &mut one),
+    });
+    if json && !wrong.is_empty() {
+        // Where they stand is worth a second look.
+        wrong.clear();
+        let _ = each(bytes, json, |node| wrong.extend(key(&node).err().into_iter().flat_map(|of| told(&node, of))));
     }
-    if wrong.is_empty() { Ok(found) } else { Err(wrong) }
+    wrong.extend(read.err().map(|(line, message)| at(Some(line), message)));
+    wrong
 }
 
-pub(super) fn of_yaml(text: &str) -> Result<Vec<Node>, (u64, String)> {
+/// Shows what a file has in the place of resources, one after the other, with the lines of all.
+pub(super) fn each(bytes: &[u8], json: bool, mut see: impl FnMut(Node)) -> Result<(), (u64, String)> {
+    let text = decoded(bytes)?;
+    if json {
+        return of_json(text).map(|node| parts(node, &mut see));
+    }
+    of_yaml(text, |document| parts(document, &mut see))
+}
+
+/// Shows the documents of a text, each before the next one is read: a file of 100,000 has no place in memory as trees.
+pub(super) fn of_yaml(text: &str, mut see: impl FnMut(Node)) -> Result<(), (u64, String)> {
     // As much as the file has: it is the user's own.
     let options = serde_saphyr::options! {
         budget: None,
@@ -41,41 +57,63 @@ pub(super) fn of_yaml(text: &str) -> Result<Vec<Node>, (u64, String)> {
         duplicate_keys: DuplicateKeyPolicy::Error,
         with_snippet: false,
     };
-    match serde_saphyr::from_multiple_with_options::<Spanned<Tree>>(text, options) {
-        Ok(documents) => Ok(documents.into_iter().map(Node::from).collect()),
-        Err(error) => {
-            let error = error.without_snippet();
-            let line = error.location().map_or(1, |at| at.line());
-            let said = error.to_string();
-            let what = said.split(" at line ").next().unwrap_or_default();
-            Err((line, format!("is not YAML: {what}")))
-        }
+    let mut bytes = text.as_bytes();
+    for document in serde_saphyr::read_with_options::<_, Spanned<Tree>>(&mut bytes, options) {
+        see(document.map(Node::from).map_err(fault)?);
     }
+    Ok(())
 }
+
+fn fault(error: serde_saphyr::Error) -> (u64, String) {
+    let error = error.without_snippet();
+    let line = error.location().map_or(1, |at| at.line());
+    let said = error.to_string();
+    let what = said.split(" at line ").next().unwrap_or_default();
+    if let Some(name) = what.strip_prefix("duplicate mapping key: ") {
+        let name = name.split(", set ").next().unwrap_or(name);
+        return (line, format!("is not YAML: the field `{name}` is there twice"));
+    }
+    let hint = HINTS.iter().find(|(of, _)| what.contains(of)).map_or("", |(_, hint)| hint);
+    (line, format!("is not YAML: {what}{hint}"))
+}
+
+/// What people do who are told that.
+const HINTS: [(&str, &str); 4] = [
+    (
+        "mapping values are not allowed",
+        "; indent it as the fields beside it, and put a text with `: ` in it into quotes",
+    ),
+    ("tabs disallowed", "; indent with spaces"),
+    ("multiline quoted scalar", "; is a quote missing above?"),
+    ("alias replay limit", "; what its anchors (`&`, `*`) come to is too much"),
+];
 
 /// JSON is YAML too, which tells the lines; what JSON says is as JSON has it.
-fn of_json(text: &str) -> Result<Vec<Node>, (u64, String)> {
+fn of_json(text: &str) -> Result<Node, (u64, String)> {
     let value: Value =
         serde_json::from_str(text).map_err(|e| (e.line() as u64, format!("is not JSON: {}", json_fault(&e))))?;
-    let with_lines = of_yaml(text).ok().filter(|nodes| nodes.len() == 1 && nodes[0].to_json() == value);
-    Ok(with_lines.unwrap_or_else(|| vec![Node::without_lines(value)]))
+    let mut with_lines = Vec::new();
+    let read = of_yaml(text, |node| with_lines.push(node));
+    let same = with_lines.pop().filter(|node| read.is_ok() && with_lines.is_empty() && node.to_json() == value);
+    Ok(same.unwrap_or_else(|| Node::without_lines(value)))
 }
 
-/// The resources that a document holds.
-fn parts(document: Node) -> Vec<Node> {
+/// Shows the resources that a document holds.
+fn parts(document: Node, see: &mut impl FnMut(Node)) {
     match document.tree {
-        Tree::Plain(Value::Null) => Vec::new(),
-        Tree::List(items) => items.into_iter().flat_map(parts).collect(),
+        Tree::Plain(Value::Null) => {}
+        Tree::List(items) => items.into_iter().for_each(|item| parts(item, see)),
         Tree::Fields(mut fields) if fields.iter().any(|(name, _)| name == "resources") => {
-            let at = fields.iter().position(|(name, _)| name == "resources");
-            at.map(|at| parts(fields.swap_remove(at).1)).unwrap_or_default()
+            if let Some(at) = fields.iter().position(|(name, _)| name == "resources") {
+                parts(fields.swap_remove(at).1, see);
+            }
         }
-        tree => vec![Node { line: document.line, tree }],
+        tree => see(Node { line: document.line, tree }),
     }
 }
 
 /// Which resource it is, else what is wrong, by its path.
-fn key(node: &Node) -> Result<Key, Vec<(String, String)>> {
+pub(super) fn key(node: &Node) -> Result<Key, Vec<(String, String)>> {
     let Tree::Fields(fields) = &node.tree else {
         return Err(vec![(String::new(), "must be a resource: `kind`, `id` and `spec`".to_owned())]);
     };
@@ -102,7 +140,11 @@ fn key(node: &Node) -> Result<Key, Vec<(String, String)>> {
     });
     let key = kind.zip(id).and_then(|(kind, id)| Key::of(kind, &id));
     if node.get("id").is_some() && kind.is_some() && key.is_none() {
-        wrong.push(("id".to_owned(), "must be 1-128 of A-Z a-z 0-9 . _ : -".to_owned()));
+        let quotes = match node.get("id").map(|id| &id.tree) {
+            Some(Tree::Plain(_)) => "; what is a number, a yes or nothing to YAML is a text in quotes only",
+            _ => "",
+        };
+        wrong.push(("id".to_owned(), format!("must be 1-128 of A-Z a-z 0-9 . _ : -{quotes}")));
     }
     match key {
         Some(key) if wrong.is_empty() => Ok(key),

@@ -2,26 +2,24 @@
 
 mod fill;
 mod forms;
+mod json;
+mod source;
 #[cfg(test)]
 mod tests;
 mod tree;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::exit::Exit;
 use super::output::one_line;
 use crate::catalog::apply::{self, Desired, Fault};
 use fill::{Fill, Lack};
+use source::Source;
 use tree::Node;
 
-/// Names of files that are looked at in a folder.
-const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
-/// A folder of JSON Schemas beside them, which are no resources.
-const SCHEMAS: &str = "schemas";
 /// Faults that are shown.
 const SHOWN: usize = 50;
 
@@ -47,15 +45,6 @@ impl fmt::Display for Wrong {
     }
 }
 
-/// A resource, and where it stands.
-#[derive(Debug)]
-struct Placed {
-    file: Arc<str>,
-    node: Node,
-    /// Values that come from elsewhere, by their path: as they stand in the file, and what they came to where that is known.
-    filled: BTreeMap<String, Filled>,
-}
-
 /// A text with `${env:NAME}` or `${file:path}` in it.
 #[derive(Debug)]
 struct Filled {
@@ -63,13 +52,14 @@ struct Filled {
     value: Option<String>,
 }
 
-/// Everything that the files hold.
+/// Everything that the files hold. Where in them it stands is looked up where it is asked for, in the files themselves.
 #[derive(Debug, Default)]
 pub(super) struct Resources {
     pub desired: Vec<Desired>,
-    places: Vec<Placed>,
-    /// How many files.
-    pub files: usize,
+    sources: Vec<Source>,
+    /// Values that come from elsewhere, by the place of their resource and their path: as they stand in the file, and what they
+    /// came to where that is known.
+    filled: BTreeMap<usize, BTreeMap<String, Filled>>,
     /// Variables and files that values are to come from and that are not here.
     pub missing: Vec<Wrong>,
     malformed: Vec<Wrong>,
@@ -82,22 +72,13 @@ pub(super) struct Resources {
 pub(super) fn read(paths: &[PathBuf]) -> Result<Resources, Failed> {
     let mut all = Resources::default();
     let mut wrong = Vec::new();
-    for path in listed(paths)? {
-        let (text, folder) = match path.as_os_str() == "-" {
-            true => (stdin()?, PathBuf::new()),
-            false => (text(&path)?, path.parent().map(Path::to_path_buf).unwrap_or_default()),
-        };
-        let file: Arc<str> = if folder.as_os_str().is_empty() && path.as_os_str() == "-" {
-            "standard input".into()
-        } else {
-            path.display().to_string().into()
-        };
-        all.files += 1;
-        let json = path.extension().is_some_and(|ending| ending == "json");
-        match forms::resources(&file, &text, json) {
-            Ok(found) => found.into_iter().for_each(|one| all.add(one, &file, &Fill::of(&folder))),
-            Err(faults) => wrong.extend(faults),
-        }
+    for path in source::listed(paths)? {
+        let source = Source::of(path, all.desired.len())?;
+        let (file, bytes) = (source.name(), source.bytes()?);
+        let fill = Fill::of(source.folder());
+        wrong.extend(forms::resources(&file, &bytes, source.is_json(), |node, key| all.add((node, key), &file, &fill)));
+        drop(bytes);
+        all.sources.push(source);
     }
     if wrong.is_empty() { Ok(all) } else { Err(Failed::Wrong(wrong)) }
 }
@@ -109,7 +90,8 @@ pub(super) fn escaped(text: &str) -> String {
 
 /// What a YAML text says, its documents one after the other.
 pub(super) fn documents(text: &str) -> Option<Vec<serde_json::Value>> {
-    forms::of_yaml(text).ok().map(|nodes| nodes.iter().map(Node::to_json).collect())
+    let mut documents = Vec::new();
+    forms::of_yaml(text, |node| documents.push(node.to_json())).ok().map(|()| documents)
 }
 
 /// Why files cannot be used.
@@ -161,8 +143,23 @@ impl Resources {
             filled.insert(path.to_owned(), Filled { written: written.to_owned(), value: value.ok() });
         });
         let spec = node.get("spec").map(Node::to_json).unwrap_or_default();
+        if !filled.is_empty() {
+            self.filled.insert(self.desired.len(), filled);
+        }
         self.desired.push(Desired::new(key, &spec));
-        self.places.push(Placed { file: Arc::clone(file), node, filled });
+    }
+
+    /// A file without a resource is no fault, and seldom what somebody meant.
+    pub(super) fn note_where_nothing_is(&self) {
+        let ends = self.sources.iter().skip(1).map(|next| next.first).chain([self.desired.len()]);
+        for (source, _) in self.sources.iter().zip(ends).filter(|(source, end)| source.first == *end).take(SHOWN) {
+            eprintln!("note: {} holds no resource", source.name());
+        }
+    }
+
+    /// How many files.
+    pub(super) fn files(&self) -> usize {
+        self.sources.len()
     }
 
     /// What is wrong with them whatever a catalog holds. A value that is not known yet cannot be wrong.
@@ -175,86 +172,110 @@ impl Resources {
         self.wrong_of(apply::own_faults(&self.desired))
     }
 
-    fn wrong_of(&self, faults: Vec<Fault>) -> Vec<Wrong> {
-        let known = |fault: &Fault| !fault.at.is_some_and(|at| self.is_unknown(at, &fault.problem.path));
-        let faults = faults.into_iter().filter(known).map(|fault| self.place(fault));
-        self.malformed.iter().cloned().chain(faults).collect()
+    fn wrong_of(&self, mut faults: Vec<Fault>) -> Vec<Wrong> {
+        faults.retain(|fault| !fault.at.is_some_and(|at| self.is_unknown(at, &fault.problem.path)));
+        self.malformed.iter().cloned().chain(self.placed(faults)).collect()
     }
 
     fn is_unknown(&self, at: usize, path: &str) -> bool {
-        let filled = self.places.get(at).and_then(|place| place.filled.get(path));
+        let filled = self.filled.get(&at).and_then(|filled| filled.get(path));
         filled.is_some_and(|filled| filled.value.is_none())
     }
 
-    /// The same by the file and the line where it stands.
-    pub(super) fn place(&self, fault: Fault) -> Wrong {
-        let Fault { at, problem } = fault;
-        let found = at.and_then(|at| Some((self.places.get(at)?, self.desired.get(at)?)));
-        let Some((place, desired)) = found else {
-            return Wrong { file: "".into(), line: None, of: None, path: problem.path, message: problem.message };
+    /// The same by the files and the lines where they stand.
+    pub(super) fn placed(&self, faults: Vec<Fault>) -> Vec<Wrong> {
+        let first = self.first_of_two(&faults);
+        let asked = |fault: &Fault| Some((fault.at?, fault.problem.path.clone()));
+        let others = first.values().map(|at| Some((*at, "id".to_owned())));
+        let lines = self.lines(faults.iter().map(asked).chain(others).flatten());
+        let line = |at: usize, path: &str| lines.get(&at).and_then(|paths| paths.get(path)).copied();
+        let told = |fault: Fault| {
+            let Fault { at, problem } = fault;
+            let Some((at, source, desired)) = at.and_then(|at| Some((at, self.source(at)?, self.desired.get(at)?)))
+            else {
+                return Wrong { file: "".into(), line: None, of: None, path: problem.path, message: problem.message };
+            };
+            let mut message = self.without_values(at, problem.message);
+            if let Some((first, source)) = first.get(&at).and_then(|first| Some((*first, self.source(*first)?))) {
+                let line = line(first, "id").map(|line| format!(":{line}")).unwrap_or_default();
+                message += &format!(": first in {}{line}", source.name());
+            }
+            let line = line(at, &problem.path);
+            Wrong { file: source.name(), line, of: Some(desired.key.to_string()), path: problem.path, message }
         };
-        // What came from elsewhere is not repeated here.
-        let hidden = place.filled.values().filter_map(|filled| Some((filled.value.as_ref()?, &filled.written)));
-        let message = hidden.fold(problem.message, |message, (value, written)| match value.is_empty() {
+        faults.into_iter().map(told).collect()
+    }
+
+    /// What came from elsewhere is not repeated.
+    fn without_values(&self, at: usize, message: String) -> String {
+        let filled = self.filled.get(&at).into_iter().flat_map(BTreeMap::values);
+        let hidden = filled.filter_map(|filled| Some((filled.value.as_ref()?, &filled.written)));
+        hidden.fold(message, |message, (value, written)| match value.is_empty() {
             true => message,
             false => message.replace(value.as_str(), written),
-        });
-        let (file, line) = (Arc::clone(&place.file), place.node.line_of(&problem.path));
-        Wrong { file, line, of: Some(desired.key.to_string()), path: problem.path, message }
+        })
+    }
+
+    /// Of what is there twice, where it is the first time.
+    fn first_of_two(&self, faults: &[Fault]) -> BTreeMap<usize, usize> {
+        let twice = faults.iter().filter(|fault| fault.problem.message.ends_with(apply::TWICE));
+        let twice: BTreeMap<_, _> =
+            twice.filter_map(|fault| Some((&self.desired.get(fault.at?)?.key, fault.at?))).collect();
+        if twice.is_empty() {
+            return BTreeMap::new();
+        }
+        let mut first = BTreeMap::new();
+        for (at, one) in self.desired.iter().enumerate().filter(|(_, one)| twice.contains_key(&one.key)) {
+            first.entry(&one.key).or_insert(at);
+        }
+        let second = faults.iter().filter_map(|fault| fault.at);
+        second
+            .filter_map(|at| Some((at, *first.get(&self.desired.get(at)?.key)?)))
+            .filter(|(at, first)| at != first)
+            .collect()
+    }
+
+    /// Where fields stand: the files are read again, each once.
+    fn lines(&self, asked: impl Iterator<Item = (usize, String)>) -> BTreeMap<usize, BTreeMap<String, u64>> {
+        let mut wanted: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
+        for (at, path) in asked {
+            wanted.entry(at).or_default().insert(path);
+        }
+        let mut lines = BTreeMap::new();
+        let ends = self.sources.iter().skip(1).map(|next| next.first).chain([self.desired.len()]);
+        for (source, end) in self.sources.iter().zip(ends) {
+            if wanted.range(source.first..end).next().is_none() {
+                continue;
+            }
+            // A file that cannot be read any more, or was changed meanwhile, has no lines to be told.
+            let Ok(bytes) = source.bytes() else { continue };
+            let mut at = source.first;
+            let _ = forms::each(&bytes, source.is_json(), |node| {
+                if let Some(paths) = wanted.get(&at)
+                    && self.desired.get(at).is_some_and(|one| forms::key(&node).is_ok_and(|key| key == one.key))
+                {
+                    let found = paths.iter().filter_map(|path| Some((path.clone(), node.line_of(path)?)));
+                    lines.insert(at, found.collect());
+                }
+                at += 1;
+            });
+        }
+        lines
+    }
+
+    /// The file that a resource stands in.
+    fn source(&self, at: usize) -> Option<&Source> {
+        let after = self.sources.partition_point(|source| source.first <= at);
+        self.sources.get(after.checked_sub(1)?)
     }
 
     /// How a value that came from elsewhere stands in the file.
     pub(super) fn written(&self, at: usize, path: &str) -> Option<&str> {
-        self.places.get(at)?.filled.get(&format!("spec.{path}")).map(|filled| filled.written.as_str())
+        self.filled.get(&at)?.get(&format!("spec.{path}")).map(|filled| filled.written.as_str())
     }
-}
 
-/// The files in the order in which they are read.
-fn listed(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Exit> {
-    let mut files = Vec::new();
-    for path in paths {
-        let before = files.len();
-        if path.is_dir() {
-            walk(path, &mut files).map_err(|(path, e)| Exit::Usage(format!("{}: {e}", path.display())))?;
-            if files.len() == before {
-                let endings = ENDINGS.join(", .");
-                return Err(Exit::Usage(format!("{}: there is no file in it that ends in .{endings}", path.display())));
-            }
-        } else {
-            files.push(path.clone());
-        }
+    /// The places of resources with values that came from elsewhere.
+    pub(super) fn with_values(&self) -> impl Iterator<Item = usize> {
+        self.filled.keys().copied()
     }
-    Ok(files)
-}
-
-fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), (PathBuf, std::io::Error)> {
-    let fault = |e| (folder.to_owned(), e);
-    let mut entries = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(fault)? {
-        entries.push(entry.map_err(fault)?.path());
-    }
-    entries.sort();
-    for path in entries {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with('.') || name == SCHEMAS {
-            continue;
-        }
-        if path.is_dir() {
-            walk(&path, files)?;
-        } else if path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known)) {
-            files.push(path);
-        }
-    }
-    Ok(())
-}
-
-fn text(path: &Path) -> Result<String, Exit> {
-    let read = std::fs::read(path).map_err(|e| Exit::Usage(format!("{}: {e}", path.display())))?;
-    String::from_utf8(read).map_err(|_| Exit::Usage(format!("{}: it is not UTF-8", path.display())))
-}
-
-fn stdin() -> Result<String, Exit> {
-    let mut text = String::new();
-    std::io::stdin().lock().read_to_string(&mut text).map_err(|e| Exit::Usage(format!("standard input: {e}")))?;
-    Ok(text)
 }

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::*;
 
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -38,14 +40,72 @@ fn every_form_of_a_file_is_read_and_what_is_no_resource_passed_over() {
     let read = read(&[found.path().to_owned()]).unwrap_or_else(|_| panic!("{:?}", told(found.path())));
     let keys: Vec<_> = read.desired.iter().map(|one| one.key.to_string()).collect();
     assert_eq!(keys, ["Organization/648", "OrgUnit/ward", "Template/t", "EventType/e"]);
-    assert_eq!((read.files, told(found.path())), (3, vec![]));
+    assert_eq!((read.files(), told(found.path())), (3, vec![]));
+}
+
+/// A few lines that come to a hundred million values.
+fn bomb() -> String {
+    let tens = |of: &str| [of; 10].join(", ");
+    let row = |n: u32| format!("l{n}: &l{n} [{}]\n", tens(&format!("*l{}", n - 1)));
+    format!("l0: &l0 [{}]\n{}", tens("x"), (1..8).map(row).collect::<String>())
+}
+
+#[test]
+fn a_json_document_is_read_resource_by_resource_whatever_its_form() {
+    let one = |id: &str| {
+        format!(r#"{{"kind": "EventType", "id": "{id}", "spec": {{"orgId": "648", "eventType": "a.{id}"}}}}"#)
+    };
+    let list = format!("[{}, [{}], null]", one("a"), one("b"));
+    let forms = [
+        (one("a"), vec!["a"]),
+        (list.clone(), vec!["a", "b"]),
+        (format!(r#"{{"position": 7, "resources": {list}, "more": {{"resources": [1]}}}}"#), vec!["a", "b"]),
+        (format!("[{}, {{\"resources\": [{}]}}]", one("a"), one("b")), vec!["a", "b"]),
+        ("null".to_owned(), vec![]),
+    ];
+    for (text, expected) in forms {
+        let found = folder(&[("a.json", &text)]);
+        let read = read(&[found.path().to_owned()]).unwrap_or_else(|_| panic!("{text}"));
+        assert_eq!(read.desired.iter().map(|one| one.key.id.as_str()).collect::<Vec<_>>(), expected, "{text}");
+        assert_eq!(read.wrong(), [], "{text}");
+    }
+    let wrong = [
+        (format!("[{},\n 5]", one("a")), "a.json:2: must be a resource"),
+        (format!("[{},\n {{\"kind\": \"EventTyp\"}}]", one("a")), "a.json:2: kind `EventTyp` is not known"),
+        (format!("[{},\n {}", one("a"), one("b")), "a.json:2: is not JSON: "),
+        (format!("{}\n {}", one("a"), one("b")), "a.json:2: is not JSON: "),
+        (
+            format!("[{},\n {}]", one("a"), one("b").replace("648", "${env:NO_SUCH_ONE}")),
+            "a.json:2: EventType/b: spec.orgId needs",
+        ),
+    ];
+    for (text, expected) in wrong {
+        let told = told(folder(&[("a.json", &text)]).path());
+        assert!(told.first().is_some_and(|told| told.starts_with(expected)), "{text}: {told:?}");
+    }
+}
+
+#[test]
+fn a_file_in_another_encoding_is_told_with_the_line_beside_all_else() {
+    let found = folder(&[("a.yaml", "kind: Organisation\nid: a\nspec: {}\n"), ("c.yaml", CLINIC)]);
+    std::fs::write(found.path().join("b.yaml"), b"kind: Organization\nid: cafe\nspec:\n  name: Caf\xe9\n").unwrap();
+    let told = told(found.path());
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[1].starts_with("b.yaml:4: is not UTF-8 (byte 0xe9): save it as UTF-8"), "{told:?}");
+    let other = folder(&[
+        ("crlf.yaml", &CLINIC.replace('\n', "\r\n")),
+        ("mark.yaml", "\u{feff}kind: EventType\nid: e\nspec: {orgId: '648', eventType: a}\n"),
+    ]);
+    let read = read(&[other.path().to_owned()]).unwrap_or_else(|_| panic!("read"));
+    assert_eq!((read.desired.len(), read.wrong()), (2, vec![]));
+    assert_eq!(read.desired[0].spec(), serde_json::json!({"name": "City Clinic"}));
 }
 
 #[test]
 fn what_is_wrong_is_told_with_file_line_path_and_reason() {
     let hook = |spec: &str| format!("{CLINIC}---\nkind: OutboundIntegration\nid: bills\nspec:\n  orgId: 648\n{spec}");
     let good = "  name: B\n  eventType: [a]\n  targetUrl: https://a.example\n";
-    let cases: [(String, &[&str]); 13] = [
+    let cases: [(String, &[&str]); 20] = [
         (
             "kind: Organisation\nid: a\nspec: {}\n".into(),
             &["a.yaml:1: kind `Organisation` is not known; did you mean `Organization`?"],
@@ -53,10 +113,41 @@ fn what_is_wrong_is_told_with_file_line_path_and_reason() {
         ("kind: User\nid: a\nspec: {}\n".into(), &["a.yaml:1: kind must be one of Organization, OrgUnit,"]),
         ("kind: Organization\nspec: {name: A}\n".into(), &["a.yaml:1: id is required"]),
         ("kind: Organization\nid: a/b\nspec: {name: A}\n".into(), &["a.yaml:2: id must be 1-128"]),
+        (
+            "kind: Organization\nid: 007\nspec: {name: A}\n".into(),
+            &["a.yaml:2: id must be 1-128 of A-Z a-z 0-9 . _ : -; what is a number"],
+        ),
+        (
+            "kind: Organization\nid: true\nspec: {name: A}\n".into(),
+            &["a.yaml:2: id must be 1-128 of A-Z a-z 0-9 . _ : -; what"],
+        ),
         ("kind: Organization\nid: a\nname: A\nspec: {name: A}\n".into(), &["a.yaml:3: name belongs into the spec"]),
         ("a\n".into(), &["a.yaml:1: must be a resource: `kind`, `id` and `spec`"]),
         ("kind: Organization\nid: a\nspec: [\n".into(), &["a.yaml:3: is not YAML: unclosed bracket"]),
-        ("kind: Organization\nid: a\nid: b\nspec: {}\n".into(), &["a.yaml:3: is not YAML: "]),
+        (
+            "kind: Organization\nid: a\nid: b\nspec: {}\n".into(),
+            &["a.yaml:3: is not YAML: the field `id` is there twice"],
+        ),
+        (
+            "kind: Organization\nid: a\nspec:\n  name: a: b\n".into(),
+            &[
+                "a.yaml:4: is not YAML: mapping values are not allowed in this context; indent it as the fields beside it, and put a text",
+            ],
+        ),
+        (
+            "kind: Organization\nid: a\nspec:\n\tname: a\n".into(),
+            &["a.yaml:4: is not YAML: tabs disallowed within this context (block indentation); indent with spaces"],
+        ),
+        (
+            "kind: Organization\nid: a\nspec:\n  name: \"a\n  description: b\n".into(),
+            &["a.yaml:5: is not YAML: invalid indentation in multiline quoted scalar; is a quote missing above?"],
+        ),
+        // What stands before is told all the same.
+        (
+            "kind: Organisation\nid: a\nspec: {}\n---\nkind: [\n".into(),
+            &["a.yaml:1: kind `Organisation` is not known", "a.yaml:5: is not YAML: unclosed bracket"],
+        ),
+        (bomb(), &["a.yaml:6: is not YAML: alias replay limit"]),
         (
             hook("  name: B\n  eventTypes: [a]\n  targetUrl: erp\n"),
             &[
@@ -122,4 +213,40 @@ fn a_folder_without_a_file_is_no_success() {
     let empty = folder(&[("README.md", "")]);
     assert!(matches!(read(&[empty.path().to_owned()]), Err(Failed::Exit(Exit::Usage(_)))));
     assert!(matches!(read(&[empty.path().join("gone.yaml")]), Err(Failed::Exit(Exit::Usage(_)))));
+}
+
+#[test]
+fn what_is_there_twice_is_told_with_the_other_place_and_a_file_that_is_named_twice_is_read_once() {
+    let found = folder(&[("a.yaml", &format!("# first\n{CLINIC}")), ("b/c.yaml", &format!("---\n---\n{CLINIC}"))]);
+    assert_eq!(
+        told(found.path()),
+        [format!(
+            "b/c.yaml:4: Organization/648: id organization `648` is there twice: first in {}:3",
+            found.path().join("a.yaml").display()
+        )
+        .replace(&format!("{}/", found.path().display()), "")]
+    );
+    let path = found.path().join("a.yaml");
+    let twice = read(&[path.clone(), found.path().join("b/../a.yaml"), path]).unwrap_or_else(|_| panic!("read"));
+    assert_eq!((twice.files(), twice.desired.len(), twice.wrong()), (1, 1, vec![]));
+}
+
+#[test]
+fn a_line_is_that_of_its_own_file_among_many_and_none_where_the_file_was_changed_since() {
+    let unit = |id: usize, name: &str| format!("---\nkind: OrgUnit\nid: u{id}\nspec:\n  orgId: 648\n  {name}: U\n");
+    let names = |n: usize| if n == 1_500 { "nmae" } else { "name" };
+    let first = (0..1_000).map(|n| unit(n, names(n))).collect::<String>();
+    let second = (1_000..2_000).map(|n| unit(n, names(n))).collect::<String>();
+    let found = folder(&[("a.yaml", CLINIC), ("b.yaml", &first), ("c.yaml", &second)]);
+    let all = read(&[found.path().to_owned()]).unwrap_or_else(|_| panic!("read"));
+    let places = |all: &Resources| {
+        let lines =
+            all.wrong().into_iter().map(|wrong| (wrong.file.rsplit('/').next().unwrap().to_owned(), wrong.line));
+        lines.collect::<Vec<_>>()
+    };
+    assert_eq!(places(&all), [("c.yaml".to_owned(), Some(3_005)), ("c.yaml".to_owned(), Some(3_006))]);
+    std::fs::write(found.path().join("c.yaml"), &first).unwrap();
+    assert_eq!(places(&all), [("c.yaml".to_owned(), None), ("c.yaml".to_owned(), None)]);
+    std::fs::remove_file(found.path().join("c.yaml")).unwrap();
+    assert_eq!(places(&all)[0].1, None);
 }
