@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use metrics::{counter, gauge, histogram};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::History;
@@ -263,3 +263,6 @@ fn passed((topic, partition): (Topic, Partition), (asked, start): (Offset, Offse
     tracing::warn!(%topic, partition, from, to, lost, "history has a gap: these records are gone");
     counter!(LOG_SKIPPED, "topic" => topic.name()).increment(lost);
 }
+
+#[cfg(test)]
+mod tests;

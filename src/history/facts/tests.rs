@@ -91,10 +91,8 @@ fn a_match_that_was_skipped_is_a_delivery_until_it_becomes_one() {
         "integrationId": "bills", "outcome": "SKIPPED", "status": "SKIPPED", "reason": "inactive",
         "startedAt": "2026-11-20T08:15:30.250Z"});
     let mut batch = Batch::default();
-    let records = [
-        (Topic::Attempts, received(900, &skipped.to_string(), &[])),
-        (Topic::Deliveries, received(1, "{}", &QUEUED)),
-    ];
+    let records =
+        [(Topic::Attempts, received(900, &skipped.to_string(), &[])), (Topic::Deliveries, received(1, "{}", &QUEUED))];
     records.iter().for_each(|(topic, received)| batch.take(*topic, received));
     assert_eq!(batch.skips[0].reason, "inactive");
     let facts = facts(&records);

@@ -61,6 +61,36 @@ async fn rows_are_there_when_the_file_is_opened_again_and_nobody_else_reads_them
     assert!(store.delivery(id(69)).await.unwrap().is_some());
 }
 
+/// Whether a delivery is new is seen when its row is put in, together with others.
+#[tokio::test]
+async fn a_delivery_that_is_there_learns_from_a_batch_in_which_the_others_are_new() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = async |numbers: std::ops::Range<u32>, step, status| {
+        // Opened anew each time: nothing is remembered of what was written before.
+        let store = open(dir.path()).await.unwrap();
+        let facts = numbers.map(|n| fact(n, step, status)).collect();
+        store.write(&Batch { facts, ..Batch::default() }).await.unwrap();
+    };
+    write(0..130, 3, DeliveryStatus::Pending).await;
+    write(120..350, 10, DeliveryStatus::Success).await;
+    // Of one that is at its end the beginning is read again.
+    write(340..360, 3, DeliveryStatus::Pending).await;
+    let store = open(dir.path()).await.unwrap();
+    for n in 0..360 {
+        let one = store.delivery(id(n)).await.unwrap().unwrap();
+        let (status, first) = match n {
+            0..120 => (DeliveryStatus::Pending, 3),
+            120..130 | 340..350 => (DeliveryStatus::Success, 3),
+            130..340 => (DeliveryStatus::Success, 10),
+            _ => (DeliveryStatus::Pending, 3),
+        };
+        let created = Timestamp(i64::from(n) * 100 + first);
+        assert_eq!((one.state.status, one.created_at), (status, created), "delivery {n}");
+    }
+    let pending = DeliveryFilter { statuses: vec![DeliveryStatus::Pending], ..DeliveryFilter::default() };
+    assert_eq!(store.deliveries(&pending, &page()).await.unwrap().total, 130);
+}
+
 /// Versions of the file that were in use, with a delivery, a dead letter's and an event in each.
 #[tokio::test]
 async fn a_file_of_an_older_version_is_brought_up_to_date_and_keeps_its_rows() {

@@ -230,7 +230,10 @@ async fn each_filter_lets_through_what_it_says(store: &dyn Store) {
     other.tried.as_mut().unwrap().integration_name = Some("Mail Out".into());
     (other.state.category, other.state.error) = (Some(ErrorCategory::Http5xx), Some("answered 503: 100% busy".into()));
     let facts = vec![fact(1, 3, DeliveryStatus::Pending), other, fact(3, 10, DeliveryStatus::Success)];
-    store.write(&Batch { facts: facts.into_iter().collect(), events: vec![event(1), event(2)], ..Batch::default() }).await.unwrap();
+    store
+        .write(&Batch { facts: facts.into_iter().collect(), events: vec![event(1), event(2)], ..Batch::default() })
+        .await
+        .unwrap();
     let none = DeliveryFilter::default;
     let some = |text: &str| Some(text.to_owned());
     let search = |text: &str| DeliveryFilter { search: some(text), ..none() };
