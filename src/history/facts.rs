@@ -45,11 +45,11 @@ impl Batch {
         *self.records.entry(topic).or_insert(0) += 1;
         let told = match topic {
             Topic::Events => event(received).map(|row| self.events.push(row)),
-            Topic::Deliveries => delivery(received).map(|fact| self.facts.push(fact)),
+            Topic::Deliveries => delivery(received).map(|fact| self.facts.learn(fact)),
             Topic::Attempts => self.attempt(received),
             Topic::Dlq => dead_letter(received).map(|(letter, fact)| {
                 self.dead.push(letter);
-                self.facts.push(fact);
+                self.facts.learn(fact);
             }),
             Topic::Rejected => {
                 self.rejected.push(rejected(received));
@@ -66,14 +66,14 @@ impl Batch {
         if told.kind == Kind::Skipped {
             let skip = told.skip(received)?;
             if skip.delivery.is_some() {
-                self.facts.push(told.fact(received)?);
+                self.facts.learn(told.fact(received)?);
             }
             self.skips.push(skip);
             return Some(());
         }
         let fact = told.fact(received)?;
         self.attempts.push(told.attempt(received)?);
-        self.facts.push(fact);
+        self.facts.learn(fact);
         Some(())
     }
 }

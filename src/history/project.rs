@@ -4,39 +4,44 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use metrics::{counter, gauge, histogram};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::History;
 use super::rows::Batch;
 use super::store::{Retention, Store, StoreError};
 use crate::model::ids::{Offset, Partition};
-use crate::model::time::Clock;
+use crate::model::time::{Clock, Timestamp};
 use crate::model::topic::Topic;
 use crate::stream::log::{Follower, Log, LogError};
 use crate::telemetry::metrics::{
     HISTORY_LAG, HISTORY_PRUNED, HISTORY_RECORDS, HISTORY_UNREADABLE, HISTORY_WRITE_SECONDS, LOG_SKIPPED,
 };
 
-const TOPICS: [Topic; 6] =
-    [Topic::Events, Topic::Deliveries, Topic::Attempts, Topic::Dlq, Topic::Rejected, Topic::Audit];
+/// What is followed together, and the topic whose times tell how far that is: the beginnings of deliveries, and their ends. Both are
+/// read in step, by the log's time, for a delivery costs half as much where its end is not read long before or after its beginning.
+const WAYS: [(&[Topic], Topic); 2] = [
+    (&[Topic::Events, Topic::Deliveries, Topic::Rejected, Topic::Audit], Topic::Deliveries),
+    (&[Topic::Attempts, Topic::Dlq], Topic::Attempts),
+];
 /// Records of one transaction, and their bytes, about: the last read may go beyond by what the log reads at once, some MiB.
 const MAX_RECORDS: usize = 15_000;
 const MAX_BYTES: usize = 12 << 20;
 /// How long records are gathered for one transaction. What is written together costs less: a page of an index once for all that
 /// falls on it, a delivery once for all that became of it.
 const GATHER: Duration = Duration::from_millis(250);
-/// Between two looks meanwhile, where the one before found fewer than `FEW`.
-const LOOK: Duration = Duration::from_millis(100);
-const FEW: usize = 1_000;
+/// Records of one look at a way: neither gets ahead of the other by more.
+const STEP: usize = 1_000;
+/// Between two looks meanwhile, where the one before found fewer.
+const LOOK: Duration = Duration::from_millis(25);
 /// Of them, how many are read without a look at whether more can be written.
 const AT_ONCE: usize = 50;
-/// How long one look at a log that has nothing new lasts.
-const WAIT: Duration = Duration::from_secs(5);
+/// How long one look at a way that has nothing new lasts.
+const WAIT: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const LAG_EVERY: Duration = Duration::from_secs(10);
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
@@ -119,17 +124,20 @@ impl Project {
 
     /// Projects what comes, until something goes wrong at the log.
     async fn read_on(&self, store: &dyn Store) -> Result<Infallible, LogError> {
-        let mut places = Vec::new();
-        for topic in TOPICS {
-            for partition in (0..self.log.partitions(topic).await?).map(Partition) {
-                places.push((topic, partition, self.position(topic, partition).unwrap_or(Offset(0))));
+        let mut ways = Vec::new();
+        for (topics, pace) in WAYS {
+            let mut places = Vec::new();
+            for topic in topics.iter().copied() {
+                for partition in (0..self.log.partitions(topic).await?).map(Partition) {
+                    places.push((topic, partition, self.position(topic, partition).unwrap_or(Offset(0))));
+                }
             }
+            ways.push(Way { follower: self.log.follow(places).await?, pace, at: Timestamp(i64::MIN), is_idle: false });
         }
-        let mut follower = self.log.follow(places).await?;
         let mut ready = None;
         loop {
             // While one batch is written the next is read, no more than that: what waits for the store is bounded.
-            let (read, ()) = tokio::join!(next(&mut *follower), self.write(store, ready.take()));
+            let (read, ()) = tokio::join!(next(&mut ways), self.write(store, ready.take()));
             ready = Some(read?);
         }
     }
@@ -179,16 +187,21 @@ impl Project {
     }
 }
 
-/// What is new, as rows.
-async fn next(follower: &mut dyn Follower) -> Result<Batch, LogError> {
-    let mut batch = Batch::default();
-    let (mut records, mut bytes) = (0, 0);
-    let mut wait = WAIT;
-    let mut until = None;
-    loop {
-        let found = follower.next(MAX_RECORDS - records, wait).await?;
-        let before = records;
-        for (topic, partition, read) in found {
+/// Topics that are followed together.
+struct Way {
+    follower: Box<dyn Follower>,
+    pace: Topic,
+    /// Of the latest record of `pace` that was read.
+    at: Timestamp,
+    /// The last look found nothing.
+    is_idle: bool,
+}
+
+impl Way {
+    /// Reads what is new into the batch. Answers with its records and their bytes.
+    async fn look(&mut self, max: usize, wait: Duration, batch: &mut Batch) -> Result<(usize, usize), LogError> {
+        let (mut records, mut bytes) = (0, 0);
+        for (topic, partition, read) in self.follower.next(max, wait).await? {
             for some in read.records.chunks(AT_ONCE) {
                 for received in some {
                     bytes += received.record.size();
@@ -197,18 +210,49 @@ async fn next(follower: &mut dyn Follower) -> Result<Batch, LogError> {
                 tokio::task::yield_now().await;
             }
             records += read.records.len();
+            if topic == self.pace {
+                self.at = read.records.last().map_or(self.at, |last| self.at.max(last.timestamp));
+            }
             batch.offsets.insert((topic, partition), read.position);
+        }
+        self.is_idle = records == 0;
+        Ok((records, bytes))
+    }
+}
+
+/// What is new, as rows.
+async fn next(ways: &mut [Way]) -> Result<Batch, LogError> {
+    let mut batch = Batch::default();
+    let (mut records, mut bytes) = (0, 0);
+    let mut until = None;
+    loop {
+        let before = records;
+        // First the one that is behind; the other where that one has come to its end.
+        ways.sort_by_key(|way| way.at);
+        for way in ways.iter_mut() {
+            let wait = match (until, way.is_idle) {
+                (None, _) => WAIT,
+                (Some(_), false) => LOOK,
+                (Some(_), true) => Duration::ZERO,
+            };
+            let found = way.look(STEP.min(MAX_RECORDS - records), wait, &mut batch).await?;
+            (records, bytes) = (records + found.0, bytes + found.1);
+            if !way.is_idle {
+                break;
+            }
+        }
+        if records == 0 {
+            return Ok(batch);
         }
         let until = *until.get_or_insert_with(|| Instant::now() + GATHER);
         let left = until.saturating_duration_since(Instant::now());
-        if records == 0 || records >= MAX_RECORDS || bytes >= MAX_BYTES || left.is_zero() {
+        if records >= MAX_RECORDS || bytes >= MAX_BYTES || left.is_zero() {
             return Ok(batch);
         }
-        // It answers as soon as it has a record: without a pause many looks would find a few each.
-        if records - before < FEW {
+        // A look ends with the first record that it finds: without a pause many would find a few each.
+        if records - before < STEP {
             sleep(left.min(LOOK)).await;
         }
-        wait = Duration::ZERO;
     }
 }
 
@@ -219,3 +263,6 @@ fn passed((topic, partition): (Topic, Partition), (asked, start): (Offset, Offse
     tracing::warn!(%topic, partition, from, to, lost, "history has a gap: these records are gone");
     counter!(LOG_SKIPPED, "topic" => topic.name()).increment(lost);
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::standing::Facts;
 use crate::model::delivery::{DeliveryStatus, ErrorCategory};
 use crate::model::ids::{DeliveryId, Offset, Partition};
 use crate::model::time::Timestamp;
@@ -251,7 +252,7 @@ impl Audited {
 #[derive(Debug, Default)]
 pub struct Batch {
     pub events: Vec<EventRow>,
-    pub facts: Vec<Fact>,
+    pub facts: Facts,
     pub attempts: Vec<Attempt>,
     pub skips: Vec<Skip>,
     pub dead: Vec<DeadLetter>,

@@ -238,7 +238,11 @@ impl KafkaConfig {
     /// The reader of many partitions, which nobody waits for: it asks the broker twice a second.
     pub(super) fn follower(&self) -> ClientConfig {
         let mut c = self.reader();
-        c.set("queued.max.messages.kbytes", "8192");
+        c.set("queued.max.messages.kbytes", "4096");
+        // A little of every partition at once, so that none gets far ahead.
+        if !self.properties.contains_key("max.partition.fetch.bytes") {
+            c.set("max.partition.fetch.bytes", "262144");
+        }
         if !self.properties.contains_key("fetch.wait.max.ms") {
             c.set("fetch.wait.max.ms", "500");
         }

@@ -4,7 +4,7 @@ use sqlx::Arguments as _;
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::SqliteArguments;
 
-use super::read::{STEPS, word};
+use super::read::{RANKS, word};
 use super::write::Written;
 use crate::history::rows::{Attempt, Audited, DeadLetter, EventRow, Rejected, Skip};
 use crate::history::standing::Standing;
@@ -43,8 +43,9 @@ pub(super) fn event((row, kind): &(&EventRow, i64), to: &mut SqliteArguments) ->
     to.add(*kind)
 }
 
-pub(super) fn delivery(row: &Written, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
-    let Written { id, kind, standing: Standing { about, tried, tried_at, state, rank, created_at, updated_at } } = row;
+pub(super) fn delivery(row: &Written<'_>, to: &mut SqliteArguments) -> Result<(), BoxDynError> {
+    let Written { id, kind, standing } = row;
+    let Standing { about, tried, tried_at, state, rank, created_at, updated_at } = &**standing;
     to.add(key(*id))?;
     let texts = [
         &about.org,
@@ -75,7 +76,7 @@ pub(super) fn delivery(row: &Written, to: &mut SqliteArguments) -> Result<(), Bo
     to.add(ms(state.next_attempt_at))?;
     to.add(ms(state.delivered_at))?;
     to.add(updated_at.0)?;
-    to.add(i64::from(rank.attempts) * STEPS + i64::from(rank.step))?;
+    to.add(i64::from(rank.attempts) * RANKS + i64::from(rank.step))?;
     to.add(rank.offset)?;
     to.add(rank.redrives)?;
     to.add(*kind)

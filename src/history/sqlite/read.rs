@@ -14,8 +14,8 @@ use crate::history::standing::Standing;
 use crate::model::ids::{DeliveryId, Offset, Partition};
 use crate::model::time::Timestamp;
 
-/// Steps that one attempt's number has room for.
-pub(super) const STEPS: i64 = 8;
+/// Steps of a rank that one attempt's number has room for.
+pub(super) const RANKS: i64 = 8;
 
 type Read<T> = Result<T, sqlx::Error>;
 
@@ -128,9 +128,9 @@ pub(super) fn standing(row: &SqliteRow) -> Read<(DeliveryId, Standing)> {
 fn rank(row: &SqliteRow) -> Read<Rank> {
     let number: i64 = row.try_get("step")?;
     Ok(Rank {
-        attempts: u32::try_from(number.div_euclid(STEPS)).unwrap_or(u32::MAX),
+        attempts: u32::try_from(number.div_euclid(RANKS)).unwrap_or(u32::MAX),
         redrives: row.try_get("redrives")?,
-        step: u8::try_from(number.rem_euclid(STEPS)).unwrap_or_default(),
+        step: u8::try_from(number.rem_euclid(RANKS)).unwrap_or_default(),
         offset: row.try_get("step_record")?,
     })
 }

@@ -4,8 +4,9 @@ use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use sqlx::{Arguments as _, AssertSqlSafe};
 
-/// Rows that one statement inserts. Each size has its statement, prepared once.
-const CHUNKS: [usize; 4] = [512, 64, 8, 1];
+/// Rows that one statement inserts. Each size has its statement, prepared once, which holds all their values: more rows would gain
+/// nothing and take memory.
+const CHUNKS: [usize; 3] = [96, 12, 1];
 
 /// What a delivery is about: whoever says it first.
 const ABOUT: [&str; 11] = [
@@ -69,19 +70,33 @@ type Bind<T> = fn(&T, &mut SqliteArguments) -> Result<(), BoxDynError>;
 pub(super) async fn insert<T>(
     to: &mut SqliteConnection,
     statement: &Statement,
-    mut rows: &[T],
+    rows: &[T],
     bind: Bind<T>,
 ) -> Result<(), sqlx::Error> {
+    for doubtful in add(to, statement, rows, bind).await? {
+        put(to, statement, doubtful, bind).await?;
+    }
+    Ok(())
+}
+
+/// Those of the rows that are new. Answers with the stretches in which some were there, and were passed over.
+pub(super) async fn add<'r, T>(
+    to: &mut SqliteConnection,
+    statement: &Statement,
+    mut rows: &'r [T],
+    bind: Bind<T>,
+) -> Result<Vec<&'r [T]>, sqlx::Error> {
+    let mut doubtful = Vec::new();
     for (size, sql) in CHUNKS.into_iter().zip(&statement.new) {
         while rows.len() >= size {
             let (chunk, rest) = rows.split_at(size);
             if run(to, (sql, statement.columns), chunk, bind).await? < chunk.len() as u64 {
-                put(to, statement, chunk, bind).await?;
+                doubtful.push(chunk);
             }
             rows = rest;
         }
     }
-    Ok(())
+    Ok(doubtful)
 }
 
 /// Rows that are there already, or may be.

@@ -5,7 +5,7 @@ mod lists;
 use std::os::unix::fs::PermissionsExt as _;
 
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, SqlSafeStr};
 
 use super::*;
 use crate::history::tests::{cases, fact, id};
@@ -29,7 +29,7 @@ fn erase(path: &Path) -> Result<bool, StoreError> {
 }
 
 /// A statement on the file, by somebody else.
-async fn by_hand(dir: &Path, statement: &'static str) {
+async fn by_hand(dir: &Path, statement: impl SqlSafeStr) {
     let mut file =
         SqliteConnectOptions::new().filename(dir.join("history.db")).create_if_missing(true).connect().await.unwrap();
     sqlx::raw_sql(statement).execute(&mut file).await.unwrap();
@@ -61,6 +61,36 @@ async fn rows_are_there_when_the_file_is_opened_again_and_nobody_else_reads_them
     assert!(store.delivery(id(69)).await.unwrap().is_some());
 }
 
+/// Whether a delivery is new is seen when its row is put in, together with others.
+#[tokio::test]
+async fn a_delivery_that_is_there_learns_from_a_batch_in_which_the_others_are_new() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = async |numbers: std::ops::Range<u32>, step, status| {
+        // Opened anew each time: nothing is remembered of what was written before.
+        let store = open(dir.path()).await.unwrap();
+        let facts = numbers.map(|n| fact(n, step, status)).collect();
+        store.write(&Batch { facts, ..Batch::default() }).await.unwrap();
+    };
+    write(0..130, 3, DeliveryStatus::Pending).await;
+    write(120..350, 10, DeliveryStatus::Success).await;
+    // Of one that is at its end the beginning is read again.
+    write(340..360, 3, DeliveryStatus::Pending).await;
+    let store = open(dir.path()).await.unwrap();
+    for n in 0..360 {
+        let one = store.delivery(id(n)).await.unwrap().unwrap();
+        let (status, first) = match n {
+            0..120 => (DeliveryStatus::Pending, 3),
+            120..130 | 340..350 => (DeliveryStatus::Success, 3),
+            130..340 => (DeliveryStatus::Success, 10),
+            _ => (DeliveryStatus::Pending, 3),
+        };
+        let created = Timestamp(i64::from(n) * 100 + first);
+        assert_eq!((one.state.status, one.created_at), (status, created), "delivery {n}");
+    }
+    let pending = DeliveryFilter { statuses: vec![DeliveryStatus::Pending], ..DeliveryFilter::default() };
+    assert_eq!(store.deliveries(&pending, &page()).await.unwrap().total, 130);
+}
+
 /// Versions of the file that were in use, with a delivery, a dead letter's and an event in each.
 #[tokio::test]
 async fn a_file_of_an_older_version_is_brought_up_to_date_and_keeps_its_rows() {
@@ -89,27 +119,17 @@ async fn a_file_of_an_older_version_is_brought_up_to_date_and_keeps_its_rows() {
         // The tables of later versions are what their steps make of these rows.
         let (before, after) = schema::STEPS[..version].split_at(version.min(3));
         for step in before {
-            by_hand(dir.path(), step).await;
+            by_hand(dir.path(), *step).await;
         }
         by_hand(dir.path(), rows).await;
         if version > 2 {
             by_hand(dir.path(), kinds).await;
         }
         for step in after {
-            by_hand(dir.path(), step).await;
+            by_hand(dir.path(), *step).await;
         }
-        let mark = [
-            "",
-            "PRAGMA user_version = 1",
-            "PRAGMA user_version = 2",
-            "PRAGMA user_version = 3",
-            "PRAGMA user_version = 4",
-            "PRAGMA user_version = 5",
-            "PRAGMA user_version = 6",
-            "PRAGMA user_version = 7",
-            "PRAGMA user_version = 8",
-        ][version];
-        by_hand(dir.path(), mark).await;
+        let mark = format!("PRAGMA user_version = {version}");
+        by_hand(dir.path(), AssertSqlSafe(mark)).await;
         by_hand(dir.path(), "PRAGMA application_id = 0x54674869").await;
         let store = open(dir.path()).await.unwrap();
         let found = async |filter: DeliveryFilter| {
@@ -126,7 +146,7 @@ async fn a_file_of_an_older_version_is_brought_up_to_date_and_keeps_its_rows() {
         assert_eq!(store.attempts(id(2)).await.unwrap()[0].place.offset, Offset(9));
         assert_eq!(store.dead_letter(id(2)).await.unwrap().unwrap().place.offset, Offset(4));
         // What comes next finds what was there.
-        let facts = vec![fact(1, 10, DeliveryStatus::Success)];
+        let facts = [fact(1, 10, DeliveryStatus::Success)].into();
         store.write(&Batch { facts, ..Batch::default() }).await.unwrap();
         let one = store.delivery(id(1)).await.unwrap().unwrap();
         assert_eq!(
@@ -148,10 +168,10 @@ async fn a_write_that_was_dropped_half_way_leaves_nothing_and_harms_none_that_fo
         let half = "BEGIN IMMEDIATE; INSERT INTO offsets VALUES ('events', 0, 7)";
         sqlx::raw_sql(half).execute(&mut writer.connection).await.unwrap();
         let Writer { connection, seen, .. } = &mut *writer;
-        let batch = Batch { facts: vec![fact(1, 3, DeliveryStatus::Pending)], ..Batch::default() };
+        let batch = Batch { facts: [fact(1, 3, DeliveryStatus::Pending)].into(), ..Batch::default() };
         store.statements.write(connection, &batch, seen).await.unwrap();
     }
-    store.write(&Batch { facts: vec![fact(1, 3, DeliveryStatus::Pending)], ..Batch::default() }).await.unwrap();
+    store.write(&Batch { facts: [fact(1, 3, DeliveryStatus::Pending)].into(), ..Batch::default() }).await.unwrap();
     assert_eq!(store.offsets().await.unwrap(), BTreeMap::new());
     assert!(store.delivery(id(1)).await.unwrap().is_some());
     let filter = DeliveryFilter { statuses: vec![DeliveryStatus::Pending], ..DeliveryFilter::default() };
@@ -204,12 +224,12 @@ async fn a_full_disk_is_told_and_leaves_the_store_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await.unwrap();
     sqlx::raw_sql("PRAGMA max_page_count = 100").execute(&mut store.writer().await.connection).await.unwrap();
-    let facts: Vec<_> = (0..5_000).map(|n| fact(n, 3, DeliveryStatus::Pending)).collect();
+    let facts = (0..5_000).map(|n| fact(n, 3, DeliveryStatus::Pending)).collect();
     let why = store.write(&Batch { facts, ..Batch::default() }).await.unwrap_err().to_string();
     assert!(why.contains("the disk is full") && why.contains("history.db"), "{why}");
     sqlx::raw_sql("PRAGMA max_page_count = 1000000").execute(&mut store.writer().await.connection).await.unwrap();
     assert_eq!(store.deliveries(&DeliveryFilter::default(), &page()).await.unwrap().total, 0);
-    let facts = vec![fact(1, 3, DeliveryStatus::Pending)];
+    let facts = [fact(1, 3, DeliveryStatus::Pending)].into();
     store.write(&Batch { facts, ..Batch::default() }).await.unwrap();
     assert_eq!(store.deliveries(&DeliveryFilter::default(), &page()).await.unwrap().total, 1);
 }
@@ -223,7 +243,7 @@ async fn kinds_do_not_pile_up_and_a_number_that_is_gone_is_not_given_to_a_row() 
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await.unwrap();
     let write = async |n| {
-        let facts = vec![fact(n, 3, DeliveryStatus::Pending)];
+        let facts = [fact(n, 3, DeliveryStatus::Pending)].into();
         store.write(&Batch { facts, ..Batch::default() }).await.unwrap();
     };
     let pending = DeliveryFilter { statuses: vec![DeliveryStatus::Pending], ..DeliveryFilter::default() };

@@ -1,7 +1,6 @@
 //! A batch into the tables: what belongs to one row is brought together first.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::borrow::Cow;
 
 use sqlx::sqlite::SqliteConnection;
 
@@ -9,16 +8,16 @@ use super::bind;
 use super::kinds::Kind;
 use super::read;
 use super::seen::Seen;
-use super::tables::{self, Statement, insert, put};
+use super::tables::{self, Statement, add, insert, put};
 use crate::history::rows::Batch;
-use crate::history::standing::Standing;
+use crate::history::standing::{Facts, Standing};
 use crate::model::ids::DeliveryId;
 
 /// A delivery as it is to be in its row.
-pub(super) struct Written {
+pub(super) struct Written<'a> {
     pub(super) id: DeliveryId,
     pub(super) kind: i64,
-    pub(super) standing: Standing,
+    pub(super) standing: Cow<'a, Standing>,
 }
 
 /// The statements, put together once.
@@ -58,7 +57,7 @@ impl Statements {
             events.push((row, seen.kinds.id(to, Kind::of_event(row)).await?));
         }
         insert(to, &self.events, &events, bind::event).await?;
-        self.deliveries(to, batch, seen).await?;
+        self.deliveries(to, &batch.facts, seen).await?;
         insert(to, &self.attempts, &batch.attempts, bind::attempt).await?;
         insert(to, &self.skips, &batch.skips, bind::skip).await?;
         insert(to, &self.dead, &batch.dead, bind::dead_letter).await?;
@@ -71,31 +70,29 @@ impl Statements {
         offsets(to, batch).await
     }
 
-    /// Facts about one delivery become one row, which is written if that changes it.
-    async fn deliveries(&self, to: &mut SqliteConnection, batch: &Batch, seen: &mut Seen) -> Result<(), sqlx::Error> {
-        let mut told: BTreeMap<DeliveryId, Standing> = BTreeMap::new();
-        for fact in &batch.facts {
-            match told.entry(fact.id) {
-                Entry::Vacant(entry) => drop(entry.insert(Standing::from(fact))),
-                Entry::Occupied(mut entry) => entry.get_mut().learn(Standing::from(fact)),
+    /// Each is one row, which is written if what is told of it changes it.
+    async fn deliveries(&self, to: &mut SqliteConnection, facts: &Facts, seen: &mut Seen) -> Result<(), sqlx::Error> {
+        let (mut there, mut new) = (Vec::new(), Vec::new());
+        for (id, told) in facts.iter() {
+            match seen.take(id) {
+                Some(known) => there.push((id, known)),
+                None => {
+                    let kind = seen.kinds.id(to, Kind::of_delivery(told)).await?;
+                    new.push(Written { id, kind, standing: Cow::Borrowed(told) });
+                }
             }
         }
-        if told.is_empty() {
-            return Ok(());
-        }
+        // Almost all of them are new: that they are is seen when they are put in, and nobody has to look first.
+        let doubtful = add(to, &self.all, &new, bind::delivery).await?;
+        let doubtful: Vec<DeliveryId> = doubtful.into_iter().flatten().map(|row| row.id).collect();
+        new.iter().for_each(|row| seen.keep(row.id, &row.standing));
+        doubtful.iter().for_each(|id| drop(seen.take(*id)));
+        there.extend(known(to, &doubtful).await?);
         let (mut standing, mut all) = (Vec::new(), Vec::new());
-        let (mut there, mut others) = (Vec::new(), Vec::new());
-        for id in told.keys() {
-            match seen.take(*id) {
-                Some(known) => there.push((*id, known)),
-                None => others.push(*id),
-            }
-        }
-        there.extend(known(to, &others).await?);
         for (id, known) in there {
-            let Some(new) = told.remove(&id) else { continue };
+            let Some(told) = facts.get(id) else { continue };
             let mut merged = known.clone();
-            merged.learn(new);
+            merged.learn(told);
             seen.keep(id, &merged);
             if merged == known {
                 continue;
@@ -103,14 +100,8 @@ impl Statements {
             let same = (&merged.about, merged.created_at) == (&known.about, known.created_at);
             let kind = seen.kinds.id(to, Kind::of_delivery(&merged)).await?;
             let rows = if same { &mut standing } else { &mut all };
-            rows.push(Written { id, kind, standing: merged });
+            rows.push(Written { id, kind, standing: Cow::Owned(merged) });
         }
-        let mut new_rows = Vec::with_capacity(told.len());
-        for (id, new) in told {
-            seen.keep(id, &new);
-            new_rows.push(Written { id, kind: seen.kinds.id(to, Kind::of_delivery(&new)).await?, standing: new });
-        }
-        insert(to, &self.all, &new_rows, bind::delivery).await?;
         put(to, &self.standing, &standing, bind::delivery).await?;
         put(to, &self.all, &all, bind::delivery).await
     }

@@ -150,7 +150,7 @@ fn rejected(offset: i64) -> Rejected {
 fn batch() -> Batch {
     Batch {
         events: vec![event(1), event(2)],
-        facts: vec![fact(1, 3, DeliveryStatus::Pending), fact(1, 10, DeliveryStatus::Failed)],
+        facts: [fact(1, 3, DeliveryStatus::Pending), fact(1, 10, DeliveryStatus::Failed)].into(),
         attempts: vec![attempt(1, 5)],
         skips: vec![skip(2, 6)],
         dead: vec![DeadLetter { delivery: id(1), place: place(3), at: Timestamp(9) }],
@@ -199,7 +199,7 @@ async fn the_order_of_facts_does_not_matter(store: &dyn Store) {
         let mut facts: Vec<Fact> = facts.collect();
         facts.rotate_left(turn);
         for fact in facts {
-            store.write(&Batch { facts: vec![fact], ..Batch::default() }).await.unwrap();
+            store.write(&Batch { facts: [fact].into(), ..Batch::default() }).await.unwrap();
         }
         let one = store.delivery(id(n)).await.unwrap().unwrap();
         let told = (one.state.status, one.state.attempts, one.created_at, one.updated_at);
@@ -230,7 +230,10 @@ async fn each_filter_lets_through_what_it_says(store: &dyn Store) {
     other.tried.as_mut().unwrap().integration_name = Some("Mail Out".into());
     (other.state.category, other.state.error) = (Some(ErrorCategory::Http5xx), Some("answered 503: 100% busy".into()));
     let facts = vec![fact(1, 3, DeliveryStatus::Pending), other, fact(3, 10, DeliveryStatus::Success)];
-    store.write(&Batch { facts, events: vec![event(1), event(2)], ..Batch::default() }).await.unwrap();
+    store
+        .write(&Batch { facts: facts.into_iter().collect(), events: vec![event(1), event(2)], ..Batch::default() })
+        .await
+        .unwrap();
     let none = DeliveryFilter::default;
     let some = |text: &str| Some(text.to_owned());
     let search = |text: &str| DeliveryFilter { search: some(text), ..none() };
@@ -319,7 +322,7 @@ async fn everything_of_an_event_is_found(store: &dyn Store) {
     attempts_alone.about.source = None;
     let mut other = Fact { id: id(2), ..fact(1, 3, DeliveryStatus::Pending) };
     other.about.source = Some("lab".into());
-    store.write(&Batch { facts: vec![attempts_alone, other], ..batch() }).await.unwrap();
+    store.write(&Batch { facts: [attempts_alone, other].into(), ..batch() }).await.unwrap();
     let found: Vec<_> = store.deliveries_of(&event(1)).await.unwrap().into_iter().map(|one| one.id).collect();
     assert_eq!(found, [id(1)], "what is of another event with this id is not of this one");
     let letter = |offset| DeadLetter { delivery: id(1), place: place(offset), at: Timestamp(offset) };
