@@ -62,8 +62,8 @@ pub struct Limits {
     pub pause_ms: RangeInclusive<u64>,
     /// Writes that wait for their turn.
     pub queue: usize,
-    /// Resources that one write changes, and bytes of its records, those of the audit included: the log gives a transaction ten
-    /// seconds.
+    /// Resources that one write changes, and bytes of its records, those of the audit included: the log gives a transaction
+    /// `SEAT_WITHIN`.
     pub changes: usize,
     pub bytes: usize,
 }

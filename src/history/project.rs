@@ -191,7 +191,7 @@ impl Project {
 struct Way {
     follower: Box<dyn Follower>,
     pace: Topic,
-    /// Of the latest record of `pace` that was read.
+    /// How far `pace` was read, in the partition that is the least far.
     at: Timestamp,
     /// The last look found nothing.
     is_idle: bool,
@@ -200,7 +200,7 @@ struct Way {
 impl Way {
     /// Reads what is new into the batch. Answers with its records and their bytes.
     async fn look(&mut self, max: usize, wait: Duration, batch: &mut Batch) -> Result<(usize, usize), LogError> {
-        let (mut records, mut bytes) = (0, 0);
+        let (mut records, mut bytes, mut at) = (0, 0, None);
         for (topic, partition, read) in self.follower.next(max, wait).await? {
             for some in read.records.chunks(AT_ONCE) {
                 for received in some {
@@ -210,11 +210,13 @@ impl Way {
                 tokio::task::yield_now().await;
             }
             records += read.records.len();
-            if topic == self.pace {
-                self.at = read.records.last().map_or(self.at, |last| self.at.max(last.timestamp));
+            if let Some(last) = read.records.last().filter(|_| topic == self.pace) {
+                let last = last.timestamp;
+                at = Some(at.map_or(last, |at: Timestamp| at.min(last)));
             }
             batch.offsets.insert((topic, partition), read.position);
         }
+        self.at = at.unwrap_or(self.at);
         self.is_idle = records == 0;
         Ok((records, bytes))
     }

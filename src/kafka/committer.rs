@@ -15,6 +15,7 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Engine;
+use super::config::TRANSACTION_TIMEOUT;
 use super::consumer::Leave;
 use super::group::Group;
 use super::health::Context;
@@ -195,7 +196,12 @@ impl Writer {
 
     fn open(&mut self) -> Result<(), LogError> {
         let id = self.engine.config.transactional_id(self.stage);
-        let producer = Transactions::new(&self.engine.config, &id, &self.engine.names, &self.engine.health)?;
+        let producer = Transactions::new(
+            &self.engine.config,
+            (&id, TRANSACTION_TIMEOUT),
+            &self.engine.names,
+            &self.engine.health,
+        )?;
         match producer.init() {
             Ok(()) => {
                 self.producer = Some(producer);

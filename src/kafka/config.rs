@@ -12,7 +12,7 @@ use crate::stream::log::LogError;
 /// The largest record that is written or asked for, in bytes. The topics allow the same.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
-/// How long the broker lets a transaction be open before it aborts it.
+/// How long the broker lets a transaction of a stage be open before it aborts it: readers wait behind one that was left open.
 pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Properties that the engine's promises rest on; setting one of them is refused.
@@ -175,8 +175,8 @@ impl KafkaConfig {
     }
 
     /// A transactional producer. A batch is written at once, so it lingers only as long as a batch takes to enqueue.
-    pub(super) fn transactional(&self, id: &str) -> ClientConfig {
-        let timeout = TRANSACTION_TIMEOUT.as_millis().to_string();
+    pub(super) fn transactional(&self, id: &str, lasts: Duration) -> ClientConfig {
+        let timeout = lasts.as_millis().to_string();
         self.producer(&[
             ("transactional.id", id),
             ("transaction.timeout.ms", &timeout),
@@ -304,7 +304,7 @@ mod tests {
         let c = config(&[("fetch.wait.max.ms", "7"), ("linger.ms", "20"), ("sasl.username", "me")]);
         assert_eq!(c.member("match").get("fetch.wait.max.ms"), Some("7"));
         assert_eq!(c.member("match").get("linger.ms"), None);
-        assert_eq!(c.transactional("t").get("linger.ms"), Some("20"));
+        assert_eq!(c.transactional("t", TRANSACTION_TIMEOUT).get("linger.ms"), Some("20"));
         assert_eq!(c.appender().get("fetch.wait.max.ms"), None);
         assert!([c.member("m"), c.appender(), c.reader()].iter().all(|c| c.get("sasl.username") == Some("me")));
     }
@@ -312,7 +312,14 @@ mod tests {
     #[test]
     fn every_configuration_is_one_that_librdkafka_takes() {
         let c = config(&[]);
-        for one in [c.member("match"), c.reader(), c.follower(), c.metadata(), c.appender(), c.transactional("t")] {
+        for one in [
+            c.member("match"),
+            c.reader(),
+            c.follower(),
+            c.metadata(),
+            c.appender(),
+            c.transactional("t", TRANSACTION_TIMEOUT),
+        ] {
             assert!(one.create_native_config().is_ok(), "{one:?}");
         }
     }

@@ -9,7 +9,7 @@ use rdkafka::producer::{DeliveryResult, Producer as _, ProducerContext, Threaded
 use rdkafka::topic_partition_list::TopicPartitionList;
 
 use super::codec::outgoing;
-use super::config::{KafkaConfig, Names, TRANSACTION_TIMEOUT};
+use super::config::{KafkaConfig, Names};
 use super::health::{Context, Health, Hooks, log_error};
 use super::producer::refusal;
 use crate::model::record::Output;
@@ -77,6 +77,8 @@ pub(super) struct Transactions {
     client: ThreadedProducer<Context<Acks>>,
     id: String,
     names: Arc<Names>,
+    /// The broker aborts a transaction that is open for longer.
+    lasts: Duration,
     began: Instant,
 }
 
@@ -84,16 +86,16 @@ impl Transactions {
     /// Makes the producer; `init` must follow.
     pub(super) fn new(
         config: &KafkaConfig,
-        id: &str,
+        (id, lasts): (&str, Duration),
         names: &Arc<Names>,
         health: &Arc<Health>,
     ) -> Result<Self, LogError> {
         let context = Context::new(id, health, Acks::default());
         let client = config
-            .transactional(id)
+            .transactional(id, lasts)
             .create_with_context(context)
             .map_err(|e| log_error(&e, &format!("the producer {id}"), health))?;
-        Ok(Transactions { client, id: id.to_owned(), names: names.clone(), began: Instant::now() })
+        Ok(Transactions { client, id: id.to_owned(), names: names.clone(), lasts, began: Instant::now() })
     }
 
     fn health(&self) -> &Health {
@@ -211,11 +213,7 @@ impl Transactions {
     }
 
     fn fatal(&self, code: Code, error: KafkaError) -> Fault {
-        if is_fence(code) {
-            Fault::Fenced { young: self.began.elapsed() < TRANSACTION_TIMEOUT }
-        } else {
-            Fault::Replace(error)
-        }
+        if is_fence(code) { Fault::Fenced { young: self.began.elapsed() < self.lasts } } else { Fault::Replace(error) }
     }
 }
 

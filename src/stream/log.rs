@@ -199,6 +199,9 @@ pub trait Follower: Send {
     async fn next(&mut self, max: usize, wait: Duration) -> Result<Vec<(Topic, Partition, Batch)>, LogError>;
 }
 
+/// How long a transaction of a seat may take: a large one takes seconds. The log may end a longer one, and nothing of it is written.
+pub const SEAT_WITHIN: Duration = Duration::from_secs(30);
+
 /// A writer that is alone: taking a seat settles and fences whoever had it.
 #[async_trait]
 pub trait Seat: Send {

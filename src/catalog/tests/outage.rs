@@ -88,7 +88,7 @@ async fn many_changes_that_take_the_log_too_long_are_refused_for_what_they_are_a
     let many: Vec<_> = (0..1_000).map(|n| create(org(&n.to_string()))).collect();
     let unavailable = || SeatError::Log(LogError::Unavailable("timed out".to_owned()));
     for (seconds, error, is_too_slow) in
-        [(8, unavailable(), true), (2, unavailable(), false), (10, SeatError::Fenced, true)]
+        [(8, unavailable(), true), (2, unavailable(), false), (30, SeatError::Fenced, true)]
     {
         process.log.0.fail_next_commit(Fault::Late(Duration::from_secs(seconds), error));
         match process.writer.write_all(&many, &somebody()).await.unwrap_err() {

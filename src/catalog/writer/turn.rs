@@ -16,7 +16,7 @@ use crate::catalog::kind::Key;
 use crate::model::ids::Offset;
 use crate::model::record::{Headers, Output, Record, header};
 use crate::model::topic::Topic;
-use crate::stream::log::{LogError, Seat, SeatError};
+use crate::stream::log::{LogError, SEAT_WITHIN, Seat, SeatError};
 
 /// The transactional id is `<prefix>.catalog`, the same in every process.
 const SEAT: &str = "catalog";
@@ -25,7 +25,7 @@ const BETWEEN: usize = 100;
 /// Changes of one write that are worth a line in the log.
 const MANY: usize = 1_000;
 /// A transaction that is open for longer than this may have been ended by the log, which looks as if another had taken the seat.
-const LONG: Duration = Duration::from_secs(9);
+const LONG: Duration = SEAT_WITHIN.saturating_sub(Duration::from_secs(1));
 /// A record that waits for longer than this may have been given up.
 const LATE: Duration = Duration::from_secs(7);
 
@@ -184,7 +184,7 @@ impl Turn<'_> {
                 Ok(Tried::Done(outcome))
             }
             Err(refused) if is_too_slow(&refused, (count, begun.elapsed())) => Err(WriteError::TooLarge(format!(
-                "the log did not take {count} changes within the ten seconds that it gives a transaction; nothing was written: make \
+                "the log did not take {count} changes within the {SEAT_WITHIN:?} that it gives a transaction; nothing was written: make \
                  them in several, such as an organization at a time"
             ))),
             Err(SeatError::Fenced) => Ok(Tried::Fenced),
