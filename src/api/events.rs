@@ -178,7 +178,7 @@ async fn batch(
     Ok(answered(answer, standing))
 }
 
-/// The organisation that the query names, where it names one.
+/// The organization that the query names, where it names one.
 fn org_id(mut params: Params) -> Result<Option<OrgId>, ApiError> {
     let org = params.org();
     params.finish()?;

@@ -1,5 +1,5 @@
-//! How often one client or one organisation may ask: token buckets in the memory of one process. Several processes allow as
-//! many times more. What an organisation may, the catalog says, else the process says it of all.
+//! How often one client or one organization may ask: token buckets in the memory of one process. Several processes allow as
+//! many times more. What an organization may, the catalog says, else the process says it of all.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -35,9 +35,9 @@ pub struct Rate {
 pub struct Rates {
     /// Of one address, without a credential that is valid.
     pub address: Rate,
-    /// Of one organisation: all but what brings events in.
+    /// Of one organization: all but what brings events in.
     pub org: Rate,
-    /// Of one organisation: events that are brought in.
+    /// Of one organization: events that are brought in.
     pub publish: Rate,
 }
 
@@ -241,7 +241,7 @@ mod tests {
         (Limits::new(Rates { address: rate, ..Rates::NONE }, Arc::default(), clock.clone()), clock)
     }
 
-    /// Of an organisation that may bring so many events in a second, where all may bring four.
+    /// Of an organization that may bring so many events in a second, where all may bring four.
     fn meter(own: Option<u32>) -> (Meter, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::at(Timestamp(1_763_712_930_250)));
         let mut snapshot = Snapshot::default();
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_organisation_may_is_what_the_catalog_says_of_it() {
+    fn what_an_organization_may_is_what_the_catalog_says_of_it() {
         assert_eq!(meter(None).0.count().unwrap().limit, 4);
         assert_eq!(meter(Some(7)).0.count().unwrap().limit, 7);
         assert_eq!(meter(Some(0)).0.count(), None, "no limit");

@@ -16,7 +16,7 @@ pub struct Params {
     pairs: Vec<(String, String)>,
     asked: Vec<&'static str>,
     problems: Vec<Problem>,
-    /// The only organisation that the caller may ask about.
+    /// The only organization that the caller may ask about.
     bound: Option<OrgId>,
 }
 
@@ -58,7 +58,7 @@ impl Params {
         parse(&text).map_err(|error| self.wrong(name, error.to_string())).ok()
     }
 
-    /// The organisation that is asked about: the caller's own, where they have one, whatever the query says.
+    /// The organization that is asked about: the caller's own, where they have one, whatever the query says.
     pub fn org(&mut self) -> Option<OrgId> {
         let named = self.parsed("orgId", OrgId::parse);
         self.bound.clone().or(named)
@@ -83,7 +83,7 @@ impl Params {
     /// Everything was taken and was right.
     ///
     /// # Errors
-    /// 403 for callers of one organisation where nobody asked which: a route that forgets to is closed to them.
+    /// 403 for callers of one organization where nobody asked which: a route that forgets to is closed to them.
     pub fn finish(mut self) -> Result<(), ApiError> {
         if self.bound.is_some() && !self.asked.contains(&"orgId") {
             return Err(ApiError::new(Code::Forbidden, "this route is for administrators"));

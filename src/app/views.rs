@@ -12,7 +12,7 @@ use crate::model::ids::{IntegrationId, Offset, OrgId};
 use crate::model::integration::OutboundIntegration;
 use crate::stream::log::Log;
 
-/// How long a client waits for the catalog when it names an organisation that is not known.
+/// How long a client waits for the catalog when it names an organization that is not known.
 const CATCH_UP: Duration = Duration::from_secs(2);
 
 /// A view of the newest snapshot.
@@ -33,7 +33,7 @@ impl Integrations for CatalogView {
     }
 }
 
-/// The organisations of the newest snapshot, and the log that says whether it is the newest.
+/// The organizations of the newest snapshot, and the log that says whether it is the newest.
 pub(super) struct Organizations {
     pub catalog: Arc<Catalog>,
     pub log: Arc<dyn Log>,

@@ -177,7 +177,7 @@ impl Gateway {
         }
     }
 
-    /// One organisation, an integration for each event type, and ten for the fan-out, all to the receiver.
+    /// One organization, an integration for each event type, and ten for the fan-out, all to the receiver.
     pub async fn configure(&self, receiver: SocketAddr) -> anyhow::Result<()> {
         self.post("/api/v1/admin/organizations", json!({"orgId": ORG, "name": "Bench"})).await?;
         let spread = (0..INTEGRATIONS).map(|n| (format!("spread-{n}"), format!("bench.event.{n}")));

@@ -180,7 +180,7 @@ impl Measuring {
         Ok(())
     }
 
-    /// The organisation and its integrations; what the gateway takes when it does nothing.
+    /// The organization and its integrations; what the gateway takes when it does nothing.
     async fn set_up(&mut self, setups: &Setups) -> anyhow::Result<()> {
         self.progress.step("gateway: creating integrations, then idle");
         for setup in [&setups.plain, &setups.with_history] {

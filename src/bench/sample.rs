@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// Bytes of a payload.
 pub const PAYLOAD: usize = 1_024;
 
-/// The organisation that all events are of.
+/// The organization that all events are of.
 pub const ORG: &str = "bench";
 
 /// How many integrations listen to a type of their own: `bench.event.0` to `bench.event.15`.

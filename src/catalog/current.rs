@@ -9,7 +9,7 @@ use crate::stream::log::{Log, LogError};
 
 impl Catalog {
     /// Waits until the snapshot holds everything that was written to the catalog before this call, a few milliseconds as a
-    /// rule. An organisation that is unknown afterwards did not exist when the record that names it was read.
+    /// rule. An organization that is unknown afterwards did not exist when the record that names it was read.
     ///
     /// `Unavailable` when the log does not answer, or the snapshot does not get there `within` the time given.
     pub async fn catch_up(&self, log: &dyn Log, within: Duration) -> Result<(), LogError> {

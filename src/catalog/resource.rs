@@ -272,7 +272,7 @@ impl Resource {
 
     /// What is wrong with it beside the rest of the catalog.
     pub fn check(&self, snapshot: &Snapshot) -> Vec<Problem> {
-        // What is another organisation's is not there.
+        // What is another organization's is not there.
         let missing = |one: &Reference| snapshot.get(&one.to).is_none_or(|found| found.org() != self.org());
         let told = |reference: Reference| {
             let Reference { path, to } = reference;

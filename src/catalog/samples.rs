@@ -33,7 +33,7 @@ pub fn unit(org: &str, rid: &str, parent: Option<&str>) -> OrgUnit {
     }
 }
 
-/// Every event of the organisation, to a receiver on loopback.
+/// Every event of the organization, to a receiver on loopback.
 pub fn integration(org: &str, id: &str) -> OutboundIntegration {
     OutboundIntegration {
         id: IntegrationId::parse(id).unwrap(),

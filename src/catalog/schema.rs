@@ -116,7 +116,7 @@ fn defaults(kind: Kind, schema: &Value) -> Map<String, Value> {
     let Ok(Value::Object(mut least)) = serde_json::from_str(kind.example()) else { return Map::new() };
     let required = schema["required"].as_array().cloned().unwrap_or_default();
     let hidden = kind.hidden();
-    // A user without an organisation would be refused: what is there for a reason stays.
+    // A user without an organization would be refused: what is there for a reason stays.
     let given = kind.given();
     let stays = |name: &str| hidden.contains(&name) || given.contains(&name) || name == "orgId";
     least.retain(|name, _| required.iter().any(|r| r == name) || stays(name));

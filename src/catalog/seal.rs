@@ -1,5 +1,5 @@
 //! Secrets inside resources, sealed before they reach the log: AES-256-GCM (NIST SP 800-38D) under a key that is derived by
-//! HKDF-SHA256 (RFC 5869) from the one that is configured. What is sealed is bound to the kind and the organisation that it was
+//! HKDF-SHA256 (RFC 5869) from the one that is configured. What is sealed is bound to the kind and the organization that it was
 //! sealed for: moved to another's resource it does not open.
 
 use std::fmt;

@@ -27,7 +27,7 @@ pub struct Snapshot {
     holders: SharedMap<(Box<str>, Key), ()>,
 }
 
-/// One organisation and what is its own. The same `Arc` as long as nothing of the organisation changes: what was derived
+/// One organization and what is its own. The same `Arc` as long as nothing of the organization changes: what was derived
 /// from it is good while `Arc::ptr_eq` holds.
 #[derive(Clone, Debug, Default)]
 pub struct OrgView {
@@ -43,7 +43,7 @@ impl OrgView {
         self.organization.as_ref()
     }
 
-    /// When the organisation was made.
+    /// When the organization was made.
     pub fn created_at(&self) -> Timestamp {
         self.created_at
     }
@@ -82,7 +82,7 @@ impl OrgView {
         }
     }
 
-    /// Does the view of its organisation show what this resource holds?
+    /// Does the view of its organization show what this resource holds?
     fn shows(resource: &Resource) -> bool {
         matches!(resource.kind(), Kind::Organization | Kind::OutboundIntegration | Kind::OrgUnit)
     }
@@ -171,7 +171,7 @@ impl Snapshot {
     pub fn put(&mut self, resource: impl Into<Resource>) {
         let resource = resource.into();
         let key = resource.key();
-        // An id that was deleted and made again may have come to another organisation; compaction hides the tombstone.
+        // An id that was deleted and made again may have come to another organization; compaction hides the tombstone.
         self.take_out(&key, Some(&resource));
         self.unreadable.remove(&key);
         for reference in resource.references() {
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_in_one_organisation_keeps_the_views_of_all_others() {
+    fn a_change_in_one_organization_keeps_the_views_of_all_others() {
         let before = two_orgs();
         let mut after = before.clone();
         after.put(integration("a", "a2"));
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn an_integration_made_again_in_another_organisation_leaves_the_first() {
+    fn an_integration_made_again_in_another_organization_leaves_the_first() {
         let mut snapshot = two_orgs();
         snapshot.put(integration("b", "a1"));
         assert!(snapshot.org(&org("a")).unwrap().integrations().is_empty());
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn integrations_read_before_their_organisation_are_kept() {
+    fn integrations_read_before_their_organization_are_kept() {
         let mut snapshot = Snapshot::default();
         snapshot.put(integration("a", "a1"));
         assert!(snapshot.organization(&org("a")).is_none());

@@ -35,7 +35,7 @@ const CATEGORIES: [&str; 12] = [
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Which deliveries")]
 pub(super) struct Filter {
-    /// Only of this organisation
+    /// Only of this organization
     #[arg(long, value_name = "ORG", value_parser = NonEmptyStringValueParser::new())]
     org: Option<String>,
     /// Only to this integration, by its id

@@ -23,7 +23,7 @@ use crate::catalog::seal;
 use crate::config::{Config, Engine};
 use crate::model::record::Received;
 
-/// Try it: a gateway with a sample organisation, three integrations, and a receiver that shows each request as it arrives. What
+/// Try it: a gateway with a sample organization, three integrations, and a receiver that shows each request as it arrives. What
 /// is rejected, or becomes a dead letter, is shown too. It needs nothing else: everything is kept in one folder.
 #[derive(Args, Debug)]
 #[command(

@@ -44,7 +44,7 @@ pub(super) struct Export {
     /// A folder, which is made where it is not there; `-` is standard output
     #[arg(short, long, value_name = "DIR", default_value = "-")]
     output: PathBuf,
-    /// Only of this organisation
+    /// Only of this organization
     #[arg(long, value_name = "ORG")]
     org: Option<String>,
     /// Only of this kind

@@ -51,7 +51,7 @@ pub(super) struct Command {
     /// Only of this event type, or of this pattern: `patient.*`
     #[arg(short = 't', long = "type", value_name = "PATTERN", value_parser = EventPattern::parse)]
     event_type: Option<EventPattern>,
-    /// Only of this organisation
+    /// Only of this organization
     #[arg(long, value_name = "ORG")]
     org: Option<String>,
     /// Only to this integration

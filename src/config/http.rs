@@ -25,15 +25,15 @@ impl Default for Http {
     }
 }
 
-/// How often each may ask, in one process; 0: as often as they like. The catalog may say otherwise of an organisation.
+/// How often each may ask, in one process; 0: as often as they like. The catalog may say otherwise of an organization.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Requests a minute of one client address without a valid credential.
     pub address_per_minute: u32,
-    /// Requests a minute of one organisation, but those that bring events in.
+    /// Requests a minute of one organization, but those that bring events in.
     pub org_per_minute: u32,
-    /// Events a second that one organisation brings in.
+    /// Events a second that one organization brings in.
     pub publish_per_second: u32,
 }
 

@@ -159,7 +159,7 @@ impl Deliver {
     }
 }
 
-/// Another organisation may have an integration under an id that was deleted: what was for the former is not for that one.
+/// Another organization may have an integration under an id that was deleted: what was for the former is not for that one.
 fn is_for(integration: &OutboundIntegration, delivery: &Delivery<'_>) -> bool {
     delivery.text(header::CE_ORGID).is_none_or(|org| org == integration.org_id.as_str())
 }

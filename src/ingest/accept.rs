@@ -1,4 +1,4 @@
-//! Where every event is accepted, whichever way it came: its organisation is known, and the log has acknowledged it.
+//! Where every event is accepted, whichever way it came: its organization is known, and the log has acknowledged it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use crate::model::topic::Topic;
 use crate::stream::log::{Log, LogError};
 use crate::telemetry::metrics::EVENTS_ACCEPTED;
 
-/// Which organisations there are.
+/// Which organizations there are.
 #[async_trait]
 pub trait KnownOrgs: Send + Sync + 'static {
     fn knows(&self, org: &OrgId) -> bool;
@@ -25,7 +25,7 @@ pub trait KnownOrgs: Send + Sync + 'static {
     fn position(&self) -> Offset;
 
     /// Learns what was written before this call, by whichever process. False where that cannot be had now: then an unknown
-    /// organisation may exist all the same.
+    /// organization may exist all the same.
     async fn catch_up(&self) -> bool;
 }
 
@@ -105,7 +105,7 @@ impl Ingest {
         Ok(answers)
     }
 
-    /// No organisation is taken for unknown by a process that has just started, or has not heard of it yet.
+    /// No organization is taken for unknown by a process that has just started, or has not heard of it yet.
     async fn meet(&self, mut events: impl Iterator<Item = &Event>) -> Result<(), IngestError> {
         let strange = events.any(|event| !self.orgs.knows(&event.org));
         if strange && !self.orgs.catch_up().await { Err(IngestError::Unavailable) } else { Ok(()) }
@@ -115,7 +115,7 @@ impl Ingest {
         if !self.orgs.knows(&event.org) {
             return Err(IngestError::invalid(
                 "orgId",
-                format!("names organisation `{}`, which does not exist", event.org),
+                format!("names organization `{}`, which does not exist", event.org),
             ));
         }
         if event.traceparent.is_none() {

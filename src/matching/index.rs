@@ -14,7 +14,7 @@ use crate::model::ids::Rid;
 use crate::model::integration::{OutboundIntegration, Scope};
 use crate::model::pattern::EventPattern;
 
-/// The integrations of one organisation by what they listen to. Keys are chosen by tenants, so its maps are keyed
+/// The integrations of one organization by what they listen to. Keys are chosen by tenants, so its maps are keyed
 /// against crafted collisions.
 #[derive(Debug, Default)]
 pub struct OrgIndex {
@@ -88,7 +88,7 @@ impl OrgIndex {
     }
 
     /// Appends the integrations that hear an event of this type, each once. `line`: the event's unit and those that it is a part
-    /// of, from below to above; empty for an event of the organisation itself.
+    /// of, from below to above; empty for an event of the organization itself.
     pub fn find<'a>(&'a self, event_type: &str, line: &[&str], found: &mut Vec<&'a Arc<OutboundIntegration>>) {
         let mut places = 0;
         let mut take = |units: &'a Units| places += usize::from(units.collect(line, found));

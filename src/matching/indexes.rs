@@ -1,4 +1,4 @@
-//! The indexes of the organisations whose events come by, kept in step with the catalog at the price of what changed.
+//! The indexes of the organizations whose events come by, kept in step with the catalog at the price of what changed.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use crate::model::integration::OutboundIntegration;
 /// A tree of units is less deep; a circle, which only a broken record could make, ends here.
 const DEEPEST: usize = 32;
 
-/// An index for each organisation that was asked for, and the view it was made from. One that got no event costs nothing.
+/// An index for each organization that was asked for, and the view it was made from. One that got no event costs nothing.
 #[derive(Debug, Default)]
 pub struct Indexes {
     orgs: FxHashMap<OrgId, Indexed>,
 }
 
-/// The integrations of one organisation, and its units.
+/// The integrations of one organization, and its units.
 #[derive(Debug)]
 pub struct Indexed {
     view: Arc<OrgView>,
@@ -26,7 +26,7 @@ pub struct Indexed {
 }
 
 impl Indexes {
-    /// The index of an organisation as it stands in the snapshot; `None` where there is no such organisation.
+    /// The index of an organization as it stands in the snapshot; `None` where there is no such organization.
     pub fn of(&mut self, snapshot: &Snapshot, org: &str) -> Option<&Indexed> {
         let view = snapshot.orgs().get(org).filter(|view| view.organization().is_some());
         let Some(view) = view else {
@@ -44,7 +44,7 @@ impl Indexes {
         Some(indexed)
     }
 
-    /// Keeps the indexes from outnumbering the organisations, so that deleted ones do not pile up.
+    /// Keeps the indexes from outnumbering the organizations, so that deleted ones do not pile up.
     fn forget_deleted(&mut self, snapshot: &Snapshot) {
         if self.orgs.len() > snapshot.orgs().len() {
             self.orgs.retain(|org, _| snapshot.org(org).is_some());
@@ -56,7 +56,7 @@ impl Indexed {
     /// Appends the integrations that hear an event of this type and unit, each once.
     pub fn find<'a>(&'a self, event_type: &str, unit: Option<&str>, found: &mut Vec<&'a Arc<OutboundIntegration>>) {
         let Some(unit) = unit else { return self.index.find(event_type, &[], found) };
-        // Most organisations have no tree.
+        // Most organizations have no tree.
         let mut line = vec![unit];
         let mut below = self.view.units().get(unit);
         while let Some(parent) = below.and_then(|unit| unit.parent.as_ref()).filter(|_| line.len() < DEEPEST) {

@@ -28,7 +28,7 @@ const MEMORY: Duration = Duration::from_secs(600);
 /// How long one wait for the catalog lasts before it is logged and begun again.
 const CATALOG_WAIT: Duration = Duration::from_secs(5);
 
-/// The reason in `rejected` for an event of an organisation that the catalog does not hold.
+/// The reason in `rejected` for an event of an organization that the catalog does not hold.
 pub const UNKNOWN_ORG: &str = "unknown_org";
 
 /// Input `events`; outputs `deliveries`, `attempts` (skips) and `rejected`.
@@ -48,7 +48,7 @@ impl Match {
 
 #[async_trait]
 impl Map for Match {
-    /// Holds events back while the snapshot may be older than they are: an organisation that it does not know, or an event
+    /// Holds events back while the snapshot may be older than they are: an organization that it does not know, or an event
     /// that was accepted with a newer one. Whatever a producer writes into a header, the wait is for what the catalog
     /// holds now, so it ends.
     async fn prepare(&mut self, records: &[Received]) {
@@ -77,7 +77,7 @@ impl Map for Match {
     fn recall(&mut self, received: &Received) {
         let Ok(event) = canonical(received) else { return };
         let Ok(headers) = EventHeaders::of(&event) else { return };
-        // What came before its organisation was rejected, and may be submitted again.
+        // What came before its organization was rejected, and may be submitted again.
         let snapshot = self.catalog.snapshot();
         let known = snapshot.orgs().get(headers.org).filter(|view| view.organization().is_some());
         if known.is_some_and(|view| view.created_at() <= received.timestamp) {
@@ -99,7 +99,7 @@ impl Match {
         let snapshot = self.catalog.snapshot();
         let Some(index) = self.indexes.of(&snapshot, headers.org) else {
             let why =
-                format!("the organisation `{}` does not exist; create it, then submit the event again", headers.org);
+                format!("the organization `{}` does not exist; create it, then submit the event again", headers.org);
             return out.push(refused(received, UNKNOWN_ORG, &why));
         };
         if !self.seen.first(received.partition, triple(&headers), received.timestamp) {
@@ -141,7 +141,7 @@ fn may_be_newer(snapshot: &Snapshot, record: &Received) -> bool {
     let known = |org: &str| snapshot.orgs().get(org).is_some_and(|view| view.organization().is_some());
     match headers.text(header::CE_ORGID) {
         Some(org) => !known(org),
-        // In structured mode the organisation is in the body.
+        // In structured mode the organization is in the body.
         None => canonical(record).is_ok_and(|e| e.record.headers.text(header::CE_ORGID).is_some_and(|org| !known(org))),
     }
 }

@@ -37,7 +37,7 @@ pub const MAX_HEADERS: usize = 64 << 10;
 /// The content type of a payload that does not name one.
 pub const JSON: &str = "application/json";
 
-/// Something that happened, of one organisation. Known by the triple (org, source, id).
+/// Something that happened, of one organization. Known by the triple (org, source, id).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     pub id: EventId,

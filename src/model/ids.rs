@@ -105,7 +105,7 @@ text_newtype!(
     identifier
 );
 text_newtype!(
-    /// An integration. `[A-Za-z0-9._:-]{1,128}`; unique over all organisations, so it never holds a `/`, which
+    /// An integration. `[A-Za-z0-9._:-]{1,128}`; unique over all organizations, so it never holds a `/`, which
     /// separates it from the ordering key in record keys and lane names.
     IntegrationId,
     identifier

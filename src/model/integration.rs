@@ -33,7 +33,7 @@ pub fn is_reserved_header(name: &http::HeaderName) -> bool {
     RESERVED_HEADERS.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Events of one organisation to one HTTP API. Holding one means that it was validated.
+/// Events of one organization to one HTTP API. Holding one means that it was validated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutboundIntegration {
     pub id: IntegrationId,

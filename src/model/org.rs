@@ -1,4 +1,4 @@
-//! An organisation: a tenant, whose events, integrations and history are its own.
+//! An organization: a tenant, whose events, integrations and history are its own.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub struct Organization {
     pub limits: OrgLimits,
 }
 
-/// How often an organisation may ask, where that is not what the process says of all. 0: as often as it likes.
+/// How often an organization may ask, where that is not what the process says of all. 0: as often as it likes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OrgLimits {
@@ -29,7 +29,7 @@ pub struct OrgLimits {
     pub events_per_second: Option<u32>,
 }
 
-/// How an organisation, or a unit of one, is reached and found.
+/// How an organization, or a unit of one, is reached and found.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Contact {
     pub code: Option<String>,

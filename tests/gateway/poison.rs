@@ -34,7 +34,7 @@ fn on_events() -> Vec<Case> {
         ("null, and no key", Write::default(), None),
         ("another version of CloudEvents", write(Some(b"{}"), with(&[("ce_specversion", "0.3")])), None),
         (
-            "an organisation that does not exist",
+            "an organization that does not exist",
             write(Some(b"{}"), with(&[("ce_orgid", "nobody")])),
             Some("unknown_org"),
         ),

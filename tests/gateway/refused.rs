@@ -59,8 +59,8 @@ async fn events_that_are_none_are_refused_and_the_others_arrive() {
         names(&body.to_string(), &reply, path);
     }
     let unknown = post("events?orgId=nobody", event("e", "t").to_string().into_bytes()).await;
-    refused("an organisation that does not exist", &unknown, 400, "VALIDATION_ERROR");
-    names("an organisation that does not exist", &unknown, "orgId");
+    refused("an organization that does not exist", &unknown, 400, "VALIDATION_ERROR");
+    names("an organization that does not exist", &unknown, "orgId");
     let large = json!({"eventType": "t", "payload": "x".repeat(2 << 20)});
     refused("2 MiB", &post("events?orgId=648", large.to_string().into_bytes()).await, 413, "PAYLOAD_TOO_LARGE");
     let none = json!({"events": [{"payload": 1}, {"eventType": 7}]});

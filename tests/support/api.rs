@@ -83,7 +83,7 @@ impl Api {
     }
 
     pub async fn org(&self, id: &str) {
-        let body = json!({"orgId": id, "name": format!("Organisation {id}")});
+        let body = json!({"orgId": id, "name": format!("Organization {id}")});
         self.expect(201, Method::POST, "admin/organizations", Some(&body)).await;
     }
 

@@ -13,11 +13,11 @@ pub enum Access {
     Session,
     /// To bring events in.
     Publish,
-    /// To read what an organisation has.
+    /// To read what an organization has.
     Read,
-    /// To change what an organisation has.
+    /// To change what an organization has.
     Write,
-    /// To look after an organisation: its keys, its audit.
+    /// To look after an organization: its keys, its audit.
     Manage,
     /// To see and change everything.
     Admin,
@@ -108,7 +108,7 @@ pub struct Principal {
     /// `user:ada`, `key:till`, `admin-key`.
     pub actor: String,
     pub grant: Grant,
-    /// `None`: not bound to an organisation.
+    /// `None`: not bound to an organization.
     pub org: Option<OrgId>,
     /// That of the person who has logged in, where it is one.
     pub token: Option<Token>,

@@ -18,7 +18,7 @@ use crate::api::observe::RequestId;
 use crate::catalog::audit::Origin;
 use crate::model::ids::OrgId;
 
-/// The organisation that the caller is bound to, among a request's extensions. `Params` hands no other one out.
+/// The organization that the caller is bound to, among a request's extensions. `Params` hands no other one out.
 #[derive(Clone, Debug)]
 pub struct Bound(pub OrgId);
 
@@ -63,7 +63,7 @@ pub async fn check(State(rule): State<Rule>, mut request: Request, next: Next) -
 }
 
 /// # Errors
-/// 403: they may not use the route, or ask about another organisation than their own.
+/// 403: they may not use the route, or ask about another organization than their own.
 fn allowed(access: Access, principal: &Principal, query: Option<&str>) -> Result<(), ApiError> {
     if !principal.grant.may(access) {
         return Err(ApiError::new(Code::Forbidden, denied(access)));
@@ -75,7 +75,7 @@ fn allowed(access: Access, principal: &Principal, query: Option<&str>) -> Result
     }
 }
 
-/// Those who are bound to no organisation look after the gateway: nothing limits them.
+/// Those who are bound to no organization look after the gateway: nothing limits them.
 fn meter(request: &Request, (budget, principal): (Budget, &Principal)) -> Meter {
     let subject = match (budget, principal.org.clone()) {
         (Budget::None, _) | (_, None) => None,

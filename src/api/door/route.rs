@@ -12,9 +12,9 @@ use crate::catalog::fields::IDENTIFIER;
 pub enum Budget {
     /// Nobody's: whoever watches the process watches it when it is busy too.
     None,
-    /// That of the address, where nobody is known; else that of the organisation.
+    /// That of the address, where nobody is known; else that of the organization.
     Usual,
-    /// That of the organisation for bringing events in.
+    /// That of the organization for bringing events in.
     Publish,
 }
 

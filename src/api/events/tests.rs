@@ -51,12 +51,12 @@ async fn an_event_is_answered_with_its_id_after_the_log_has_it() {
 }
 
 #[tokio::test]
-async fn an_event_of_an_unknown_organisation_is_refused_by_name() {
+async fn an_event_of_an_unknown_organization_is_refused_by_name() {
     let api = api();
     let (status, _, body) = api.post("/api/v1/events?orgId=1", r#"{"eventType":"a","payload":{}}"#).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert_eq!((&body["code"], &body["statusCode"]), (&json!("VALIDATION_ERROR"), &json!(400)));
-    assert_eq!(body["details"], json!([{"path": "orgId", "message": "names organisation `1`, which does not exist"}]));
+    assert_eq!(body["details"], json!([{"path": "orgId", "message": "names organization `1`, which does not exist"}]));
     assert!(body["requestId"].is_string() && body["timestamp"].is_string(), "{body}");
     assert_eq!(api.written(), 0);
 }

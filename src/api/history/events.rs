@@ -123,7 +123,7 @@ pub async fn one(
     }))
 }
 
-/// An event is known by its organisation, source and id: an id alone may not be enough.
+/// An event is known by its organization, source and id: an id alone may not be enough.
 fn only(mut found: Vec<EventRow>, id: &str) -> Result<EventRow, ApiError> {
     match (found.pop(), &found[..]) {
         (Some(event), []) => Ok(event),

@@ -173,7 +173,7 @@ pub(super) struct Log {
 
 pub(super) const OUTBOUND: &str = "OUTBOUND";
 
-/// What was not told yet, because nothing was tried, is as the integration is now. One of another organisation under the same id is
+/// What was not told yet, because nothing was tried, is as the integration is now. One of another organization under the same id is
 /// another integration.
 pub(super) fn current<'a>(snapshot: &'a Snapshot, delivery: &Delivery) -> Option<&'a OutboundIntegration> {
     let id = IntegrationId::parse(delivery.about.integration_id.as_deref()?).ok()?;

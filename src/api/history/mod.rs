@@ -119,7 +119,7 @@ fn words<T: serde::de::DeserializeOwned>(params: &mut Params, name: &'static str
     found
 }
 
-/// The delivery of this id, and the store that has it; one of another organisation than the URL names is not there.
+/// The delivery of this id, and the store that has it; one of another organization than the URL names is not there.
 async fn visible(state: &ApiState, id: &str, mut params: Params) -> Result<(Arc<dyn Store>, Delivery), ApiError> {
     let org = params.org();
     params.finish()?;

@@ -64,12 +64,12 @@ async fn wanted(parts: &mut Parts, served: &Served) -> Result<(String, Option<Or
 }
 
 impl Served {
-    /// The organisation that the URL names.
+    /// The organization that the URL names.
     pub(super) fn owner(&self, params: &mut Params) -> Option<OrgId> {
         (self.of.kind != Kind::Organization).then(|| params.org()).flatten()
     }
 
-    /// The resource of this id; one of another organisation than the URL names is not there.
+    /// The resource of this id; one of another organization than the URL names is not there.
     pub(super) fn visible(&self, id: &str, org: Option<&OrgId>) -> Result<Resource, ApiError> {
         let kind = self.of.kind;
         let snapshot = self.api.snapshot()?;

@@ -78,7 +78,7 @@ fn org_of(kind: Kind) -> Option<Param> {
     (kind != Kind::Organization).then(|| Param::org("The organization that it has to belong to."))
 }
 
-/// Who reads and who changes. Keys are looked after by those whose organisation they open.
+/// Who reads and who changes. Keys are looked after by those whose organization they open.
 fn access(of: &Collection) -> (Access, Access) {
     match of.kind {
         Kind::ApiKey => (Access::Manage, Access::Manage),

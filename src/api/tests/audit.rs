@@ -246,7 +246,7 @@ async fn a_page_of_large_resources_ends_before_it_fills_the_memory_and_none_is_l
     assert_eq!((pages, found), (6, (1..=30).rev().collect::<Vec<u64>>()));
 }
 
-/// The history of an organisation with somebody and a key that works; both at version 1, which is the one that comes back.
+/// The history of an organization with somebody and a key that works; both at version 1, which is the one that comes back.
 async fn with_ada_and_a_key() -> (Audited, String) {
     let told = Audited::start().await;
     let ada = json!({"id": "ada", "email": "ada@x.example", "role": "USER", "orgId": "648", "password": PASSWORD});

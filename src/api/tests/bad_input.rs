@@ -56,7 +56,7 @@ async fn a_bad_body_is_a_400_that_names_the_field_and_changes_nothing() {
     assert_eq!(api.log.0.written().len(), before);
 }
 
-/// Puts the organisation in where the case is not about it.
+/// Puts the organization in where the case is not about it.
 fn in_648(body: String) -> String {
     match serde_json::from_str::<Value>(&body) {
         Ok(Value::Object(mut map)) => {
@@ -82,7 +82,7 @@ async fn a_body_that_is_no_json_says_where_it_breaks() {
 }
 
 #[tokio::test]
-async fn an_integration_without_an_organisation_is_told_so() {
+async fn an_integration_without_an_organization_is_told_so() {
     let api = Api::with_bills().await;
     let answer = api.post(INTEGRATIONS, json!({})).await;
     assert_error(&answer, 400, "VALIDATION_ERROR");

@@ -174,7 +174,7 @@ async fn units_form_a_tree_and_never_a_circle() {
     assert_eq!(
         (answer.status.as_u16(), answer.paths()),
         (400, vec!["orgUnitRid"]),
-        "a unit of another organisation is none"
+        "a unit of another organization is none"
     );
 }
 

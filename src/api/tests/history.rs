@@ -289,7 +289,7 @@ async fn nobody_sees_a_payload_without_a_trace() {
     told.api.clock.advance(std::time::Duration::from_secs(600));
     told.get("events/e%2F1").await;
     assert_eq!(seen().len(), 4);
-    // It is found in the audit, by who looks after the organisation.
+    // It is found in the audit, by who looks after the organization.
     let record = told.api.topics.records(Topic::Audit, 0).remove(0);
     let mut batch = Batch::default();
     batch.take(Topic::Audit, &record);

@@ -69,7 +69,7 @@ async fn a_stranger_who_asks_too_often_is_sent_away_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn an_organisation_that_asks_too_often_waits_and_still_brings_events_in() {
+async fn an_organization_that_asks_too_often_waits_and_still_brings_events_in() {
     let api = limited().await;
     let (ours, theirs) = (api.key_of("648").await, api.key_of("649").await);
     let read = |key: &str| {
@@ -130,7 +130,7 @@ async fn what_is_refused_is_not_tried_as_often_as_one_likes() {
 }
 
 #[tokio::test]
-async fn what_an_organisation_may_is_changed_while_it_asks() {
+async fn what_an_organization_may_is_changed_while_it_asks() {
     let api = limited().await;
     let (ours, theirs) = (api.key_of("648").await, api.key_of("649").await);
     let uri = format!("{ORGS}/648");

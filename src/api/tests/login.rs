@@ -432,7 +432,7 @@ async fn a_key_is_shown_once_and_opens_what_its_scopes_say() {
 }
 
 #[tokio::test]
-async fn people_look_after_the_keys_of_their_own_organisation_alone() {
+async fn people_look_after_the_keys_of_their_own_organization_alone() {
     let api = Api::with_ada().await;
     api.post(ORGS, json!({"orgId": "649", "name": "Other"})).await;
     let theirs = api.post(KEYS, json!({"id": "theirs", "orgId": "649", "name": "T", "scopes": ["read"]})).await;

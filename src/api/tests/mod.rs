@@ -92,10 +92,10 @@ impl Around {
 }
 
 /// Those of the catalog, which is as new as it gets.
-struct Organisations(Arc<Catalog>);
+struct Organizations(Arc<Catalog>);
 
 #[async_trait]
-impl KnownOrgs for Organisations {
+impl KnownOrgs for Organizations {
     fn knows(&self, org: &OrgId) -> bool {
         self.0.snapshot().organization(org).is_some()
     }
@@ -145,7 +145,7 @@ impl Api {
         api
     }
 
-    /// With organisation 648 and its integration `bills`.
+    /// With organization 648 and its integration `bills`.
     async fn with_bills() -> Api {
         let api = Api::start().await;
         let org = api.post(ORGS, json!({"orgId": "648", "name": "City Clinic"})).await;
@@ -199,7 +199,7 @@ impl Api {
             metrics: Arc::new(|| "tidegate_up 1\n".to_owned()),
         };
         let mut door = Door::default();
-        let orgs = Arc::new(Organisations(state.catalog.clone()));
+        let orgs = Arc::new(Organizations(state.catalog.clone()));
         let ingest = Ingest::new(Arc::new(topics.clone()), orgs, clock.clone(), 1 << 20);
         events::routes(&mut door, &Arc::new(ingest));
         if with_admin {

@@ -1,7 +1,7 @@
 use super::*;
 
 #[tokio::test]
-async fn an_organisation_is_made_changed_and_deleted() {
+async fn an_organization_is_made_changed_and_deleted() {
     let api = Api::start().await;
     let made = api.post(ORGS, json!({"orgId": 648, "name": "City Clinic", "tags": ["north"]})).await;
     assert_eq!(made.status, 201);
@@ -51,7 +51,7 @@ async fn an_integration_is_answered_as_it_was_sent_with_its_defaults() {
     sent["name"] = json!("Bills 2");
     let put = api.put(&format!("{INTEGRATIONS}/{id}"), sent).await;
     assert_eq!((put.status.as_u16(), &put.body["name"], put.header("etag")), (200, &json!("Bills 2"), "\"2\""));
-    assert_eq!(put.body["orgId"], "648", "a body need not repeat the organisation");
+    assert_eq!(put.body["orgId"], "648", "a body need not repeat the organization");
     assert_eq!(api.delete(&format!("{INTEGRATIONS}/{id}")).await.status, 204);
     assert_error(&api.get(&format!("{INTEGRATIONS}/{id}")).await, 404, "NOT_FOUND");
 }
@@ -96,7 +96,7 @@ async fn what_is_referenced_cannot_be_deleted_and_says_by_whom() {
 }
 
 #[tokio::test]
-async fn another_organisations_integration_is_not_there() {
+async fn another_organizations_integration_is_not_there() {
     let api = Api::with_bills().await;
     for (method, uri) in [("GET", ""), ("PUT", ""), ("DELETE", ""), ("POST", "/enable"), ("POST", "/disable")] {
         let answer = api.write(method, &format!("{INTEGRATIONS}/bills{uri}?orgId=649"), &[], bills().to_string()).await;
@@ -106,7 +106,7 @@ async fn another_organisations_integration_is_not_there() {
 }
 
 #[tokio::test]
-async fn an_integration_cannot_move_to_another_organisation() {
+async fn an_integration_cannot_move_to_another_organization() {
     let api = Api::with_bills().await;
     api.post(ORGS, json!({"orgId": "649", "name": "Other"})).await;
     let mut body = bills();

@@ -1,5 +1,5 @@
 //! Every route of the document, as everybody: who may not use it is refused, and nobody gets to see what is another
-//! organisation's. A route that is new comes under it by being there; one that this does not know how to ask fails it.
+//! organization's. A route that is new comes under it by being there; one that this does not know how to ask fails it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::model::time::Clock as _;
 use crate::model::topic::Topic;
 
 const PASSWORD: &str = "correct horse battery";
-/// In everything that is the other organisation's.
+/// In everything that is the other organization's.
 const THEIRS: &str = "zanzibar";
 const OURS: &str = "own";
 const DELIVERY: &str = "0197a0b2-3c4d-8e5f-8a6b-00000000000f";
@@ -78,7 +78,7 @@ impl Caller {
     }
 }
 
-/// Two organisations, each with one of everything.
+/// Two organizations, each with one of everything.
 async fn two_orgs() -> Told {
     let told = Told::start().await;
     let api = &told.api;
@@ -286,7 +286,7 @@ async fn everybody_gets_what_they_may_have_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_is_another_organisations_is_seen_and_changed_by_nobody() {
+async fn what_is_another_organizations_is_seen_and_changed_by_nobody() {
     let told = two_orgs().await;
     let api = &told.api;
     let (callers, routes) = (callers(api).await, routes(api).await);

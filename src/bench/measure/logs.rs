@@ -185,7 +185,7 @@ fn sample(n: u32, (rows, now): (u32, Timestamp)) -> Fact {
     }
 }
 
-/// Of delivery `n`. It is of one organisation and hears one type.
+/// Of delivery `n`. It is of one organization and hears one type.
 fn integration(n: u32) -> u32 {
     n.wrapping_mul(2_654_435_761) / 7 % INTEGRATIONS
 }

@@ -66,7 +66,7 @@ pub fn schema_text(kind: Kind) -> String {
 }
 
 /// What is wrong with them whatever the catalog holds. A field that names what none of them is counts as wrong where the
-/// organisation is one of them, for then they are the whole of it; else the catalog may have it.
+/// organization is one of them, for then they are the whole of it; else the catalog may have it.
 pub fn faults(desired: &[Desired]) -> Vec<Fault> {
     faults_of(desired, true)
 }
@@ -108,7 +108,7 @@ fn faults_of(desired: &[Desired], together: bool) -> Vec<Fault> {
     faults
 }
 
-/// Organisations that they are of, and that none of them is.
+/// Organizations that they are of, and that none of them is.
 pub fn elsewhere(desired: &[Desired]) -> BTreeSet<OrgId> {
     let there: BTreeSet<&Key> = desired.iter().map(|one| &one.key).collect();
     let of = |one: &Desired| read_alone(one).ok()?.org().cloned();

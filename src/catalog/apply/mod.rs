@@ -115,8 +115,8 @@ pub fn place(kind: Kind, field: &str) -> String {
 /// Plans what makes the catalog hold the desired resources as they are. It is one transaction: whether everything fits is asked of
 /// the catalog as it is afterwards, whatever changes hands on the way.
 ///
-/// `prune` deletes what the desired do not name: of the kinds that are configuration, in the organisations that the desired are
-/// of, and nowhere else. An organisation itself is never deleted by it: what names it keeps it, and what does not leaves it alone.
+/// `prune` deletes what the desired do not name: of the kinds that are configuration, in the organizations that the desired are
+/// of, and nowhere else. An organization itself is never deleted by it: what names it keeps it, and what does not leaves it alone.
 ///
 /// # Errors
 /// Everything that is wrong with the desired (the first hundred): nothing of them can be written then.

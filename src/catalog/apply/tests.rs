@@ -132,7 +132,7 @@ fn a_tree_that_is_turned_over_and_a_value_that_changes_hands_are_no_conflict() {
 }
 
 #[test]
-fn pruning_stays_in_the_organisations_that_are_named_and_spares_people() {
+fn pruning_stays_in_the_organizations_that_are_named_and_spares_people() {
     let mut there = applied(
         &[org("a"), org("b"), hook("a", "a1", json!({})), hook("b", "b1", json!({}))],
         false,
@@ -239,7 +239,7 @@ fn a_difference_is_told_field_by_field_and_element_by_element() {
 fn files_alone_are_held_against_each_other() {
     let cases: [(Vec<Desired>, &[&str]); 6] = [
         (vec![org("a"), hook("a", "h", json!({}))], &[]),
-        // The catalog may have the organisation, and what is its own.
+        // The catalog may have the organization, and what is its own.
         (vec![hook("b", "h", json!({"orgUnitRid": "w"}))], &[]),
         (vec![org("a"), hook("a", "h", json!({"orgUnitRid": "w"}))], &["Some(1) spec.orgUnitRid names org unit `w`"]),
         (
@@ -281,7 +281,7 @@ fn an_example_of_every_kind_keeps_to_the_form_of_its_file() {
     }
 }
 
-/// A catalog of some organisations, each with a tree, integrations, declared types and an alert with a secret.
+/// A catalog of some organizations, each with a tree, integrations, declared types and an alert with a secret.
 fn catalogs() -> impl Strategy<Value = Vec<Desired>> {
     let one = (0..3_usize, 0..6_usize, 0..4_usize, proptest::option::of("[a-z]{1,8}"), 1..60_000_u64);
     proptest::collection::vec(one, 1..4).prop_map(|orgs| {

@@ -48,7 +48,7 @@ pub struct Condition {
     pub threshold: Option<f64>,
     /// Seconds.
     pub window: u64,
-    /// `None`: any of the organisation.
+    /// `None`: any of the organization.
     pub integration: Option<IntegrationId>,
 }
 

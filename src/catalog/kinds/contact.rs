@@ -1,4 +1,4 @@
-//! How an organisation or a unit of one is reached.
+//! How an organization or a unit of one is reached.
 
 use serde_json::json;
 

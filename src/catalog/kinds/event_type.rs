@@ -22,7 +22,7 @@ pub enum Validation {
 const VALIDATIONS: &[(&str, Validation)] =
     &[("OFF", Validation::Off), ("WARN", Validation::Warn), ("REJECT", Validation::Reject)];
 
-/// What an organisation says of one type of its events.
+/// What an organization says of one type of its events.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventType {
     pub head: Head,

@@ -15,7 +15,7 @@ pub struct Side {
     pub label: Option<String>,
 }
 
-/// One row. A row of a unit goes before one of its organisation.
+/// One row. A row of a unit goes before one of its organization.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lookup {
     pub head: Head,

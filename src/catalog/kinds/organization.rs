@@ -1,4 +1,4 @@
-//! An organisation: a tenant.
+//! An organization: a tenant.
 
 use serde::Serialize;
 

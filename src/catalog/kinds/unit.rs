@@ -1,4 +1,4 @@
-//! A unit of an organisation: a ward, a shop, a region. Units form a tree.
+//! A unit of an organization: a ward, a shop, a region. Units form a tree.
 
 use serde::Serialize;
 
@@ -19,7 +19,7 @@ pub const MAX_DEPTH: usize = 16;
 pub struct OrgUnit {
     pub rid: Rid,
     pub org_id: OrgId,
-    /// The unit that it is a part of; without one, of the organisation itself.
+    /// The unit that it is a part of; without one, of the organization itself.
     pub parent: Option<Rid>,
     pub name: String,
     pub description: String,

@@ -13,11 +13,11 @@ use crate::model::time::Timestamp;
 /// What a person may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Everything, in all organisations.
+    /// Everything, in all organizations.
     Admin,
-    /// Reads and changes what its organisation has.
+    /// Reads and changes what its organization has.
     User,
-    /// Reads what its organisation has.
+    /// Reads what its organization has.
     Viewer,
 }
 

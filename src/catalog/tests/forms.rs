@@ -213,7 +213,7 @@ fn everything_wrong_is_told_at_once_and_what_was_meant() {
 }
 
 #[test]
-fn an_organisation_is_checked_too() {
+fn an_organization_is_checked_too() {
     let kind = Kind::Organization;
     let cases = [
         (json!({"orgId": "648"}), "name"),

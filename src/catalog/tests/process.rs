@@ -79,7 +79,7 @@ pub fn org_key() -> Key {
 }
 
 impl Process {
-    /// With organisation 648, and these keys.
+    /// With organization 648, and these keys.
     pub async fn sealing(log: &SharedFake, keyring: Option<Arc<Keyring>>) -> Self {
         let process = process(log);
         let process = Process { writer: process.writer.sealing_with(keyring), ..process };

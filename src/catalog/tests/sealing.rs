@@ -137,7 +137,7 @@ async fn a_secret_in_a_list_goes_where_it_went_before_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn a_mask_without_a_secret_behind_it_is_refused_and_so_is_a_secret_of_another_organisation() {
+async fn a_mask_without_a_secret_behind_it_is_refused_and_so_is_a_secret_of_another_organization() {
     let ring = ring(OLD, &[]);
     let process = Process::sealing(&SharedFake::default(), ring.clone()).await;
     let other = OrgId::parse("649").unwrap();
@@ -147,7 +147,7 @@ async fn a_mask_without_a_secret_behind_it_is_refused_and_so_is_a_secret_of_anot
         let WriteError::Refused { refusal: Refusal::Invalid(problems), .. } = error else { panic!("{error}") };
         assert!(problems[0].path.starts_with("channels["), "{secret}: {problems:?}");
     }
-    assert_eq!(process.log.0.written().len(), 1, "the organisation alone");
+    assert_eq!(process.log.0.written().len(), 1, "the organization alone");
 }
 
 #[tokio::test]

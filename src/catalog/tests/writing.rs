@@ -125,7 +125,7 @@ async fn a_refusal_never_rests_on_a_snapshot_that_misses_another_writers_change(
 }
 
 #[tokio::test]
-async fn an_integration_of_an_unknown_organisation_is_refused_with_its_path() {
+async fn an_integration_of_an_unknown_organization_is_refused_with_its_path() {
     let process = process(&SharedFake::default());
     let error = process.write(create(bills())).await.unwrap_err();
     let WriteError::Refused { refusal: Refusal::Invalid(problems), .. } = error else { panic!("{error}") };
@@ -133,7 +133,7 @@ async fn an_integration_of_an_unknown_organisation_is_refused_with_its_path() {
 }
 
 #[tokio::test]
-async fn an_organisation_with_integrations_cannot_be_deleted() {
+async fn an_organization_with_integrations_cannot_be_deleted() {
     let process = process(&SharedFake::default()).with_org().await;
     for i in 0..30 {
         let new = integration("648", &format!("i{i:02}"));

@@ -1,4 +1,4 @@
-//! The sample: an organisation, an integration, an event that arrives, and what to try next.
+//! The sample: an organization, an integration, an event that arrives, and what to try next.
 
 use std::time::Duration;
 

@@ -48,10 +48,10 @@ mod tests {
         record.headers.push(header::CE_TYPE, "patient.created");
         record.headers.push(header::CE_ID, "e1\n  <- POST /forged");
         let why =
-            Rejection { stage: "match", topic: Topic::Events, reason: "unknown_org", message: "no organisation 9" };
+            Rejection { stage: "match", topic: Topic::Events, reason: "unknown_org", message: "no organization 9" };
         assert_eq!(
             lines(Topic::Rejected, &received(rejected(&received(record.clone()), why).record)),
-            "  !! rejected  patient.created  event e1\\n  <- POST /forged  at events-2, offset 7\n     unknown_org: no organisation 9"
+            "  !! rejected  patient.created  event e1\\n  <- POST /forged  at events-2, offset 7\n     unknown_org: no organization 9"
         );
         record.headers.set(header::CE_ID, "e2");
         for (name, value) in [

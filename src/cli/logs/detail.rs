@@ -101,7 +101,7 @@ impl Shown {
         let facts = [
             ("event", both(&row.event_type, &row.event_id)),
             ("about", row.entity_id.clone()),
-            ("organisation", row.org_id.clone()),
+            ("organization", row.org_id.clone()),
             ("integration", both(&row.integration_id, &row.integration_name)),
             ("target", both(&row.http_method, &row.target_url)),
             ("correlation", row.correlation_id.clone()),

@@ -26,7 +26,7 @@ pub(super) struct Progress {
     version: u32,
     run: Uuid,
     began: Timestamp,
-    /// As the flag named it: the same line for another organisation is another event.
+    /// As the flag named it: the same line for another organization is another event.
     org: Option<String>,
     head_bytes: u64,
     head_sha256: String,
@@ -66,7 +66,7 @@ impl Progress {
         (self.bytes, self.lines) = (to.bytes, to.lines);
     }
 
-    /// Is this the file that it was begun with, for the same organisation? Lines may have been appended since.
+    /// Is this the file that it was begun with, for the same organization? Lines may have been appended since.
     fn fits(&self, input: &mut File, org: Option<&str>) -> io::Result<Result<(), String>> {
         if self.version != VERSION {
             return Ok(Err(format!("is of version {}, this tidegate knows {VERSION}", self.version)));

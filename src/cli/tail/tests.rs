@@ -63,7 +63,7 @@ impl Place {
         Place { dir, clock, log }
     }
 
-    /// Events `from..to`, one a second, over all partitions; every third of another organisation.
+    /// Events `from..to`, one a second, over all partitions; every third of another organization.
     async fn write(&self, from: usize, to: usize) {
         for n in from..to {
             let mut record = Record { key: Some(format!("k{n}").into()), ..Record::default() };

@@ -170,7 +170,7 @@ fn an_ending_is_told_and_only_an_expired_one_is_a_dead_letter() {
 }
 
 #[tokio::test]
-async fn what_was_for_a_deleted_integration_is_never_sent_to_another_organisations_of_the_same_id() {
+async fn what_was_for_a_deleted_integration_is_never_sent_to_another_organizations_of_the_same_id() {
     let receiver = Receiver::that(Does::Halves("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", "ok")).await;
     let attempted = attempted(&receiver, 2, |one| one.org_id = OrgId::parse("649").unwrap()).await;
     assert_eq!(attempted.outcome, Outcome::Dead);

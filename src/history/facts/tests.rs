@@ -115,7 +115,7 @@ fn a_rejected_record_says_where_it_was_and_keeps_its_own_headers_apart() {
         ("__connect.errors.offset", "42"),
         ("__connect.errors.stage", "match"),
         ("__connect.errors.exception.class.name", "unknown_org"),
-        ("__connect.errors.exception.message", "no such organisation"),
+        ("__connect.errors.exception.message", "no such organization"),
         ("tg_reason", "unknown_org"),
     ];
     let mut batch = Batch::default();

@@ -92,7 +92,7 @@ pub(super) async fn the_last_use_of_each_is_the_latest_one(store: &dyn Store) {
 
 pub(super) async fn versions_are_those_of_one_lifetime(store: &dyn Store) {
     let deleted = Audited { action: "DELETE".into(), before: audited(0, 2).after, after: None, ..audited(3, 2) };
-    // The id is used again, by another organisation at first.
+    // The id is used again, by another organization at first.
     let foreign = |offset, version| Audited { org: Some("7".into()), ..audited(offset, version) };
     let again = |offset, version| Audited { made_at: Some(Timestamp(9)), ..audited(offset, version) };
     // The clock of who wrote the second version is behind.

@@ -65,7 +65,7 @@ impl Log for Appends {
     }
 }
 
-/// Knows the organisation 648, and the late one once it has caught up with the catalog.
+/// Knows the organization 648, and the late one once it has caught up with the catalog.
 #[derive(Default)]
 struct Orgs {
     away: bool,
@@ -121,7 +121,7 @@ async fn a_batch_is_written_once_and_answered_in_order() {
         answers.into_iter().map(|a| a.map_or_else(|e| e.to_string(), |id| id.to_string())).collect();
     assert_eq!(
         told,
-        ["a", "`eventType` is required", "`orgId` names organisation `nobody`, which does not exist", "c"]
+        ["a", "`eventType` is required", "`orgId` names organization `nobody`, which does not exist", "c"]
     );
     let written = log.written.lock().unwrap();
     assert_eq!(written.len(), 1);
@@ -149,7 +149,7 @@ async fn a_batch_without_one_good_event_writes_nothing() {
 }
 
 #[tokio::test]
-async fn an_organisation_is_not_unknown_before_the_catalog_was_read() {
+async fn an_organization_is_not_unknown_before_the_catalog_was_read() {
     let log = Arc::new(Appends::default());
     let fresh = ingest(&log, 1_000);
     assert!(fresh.accept_one(SourceKind::Rest, event("late", "a"), fresh.room()).await.is_ok());

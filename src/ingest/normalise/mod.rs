@@ -30,7 +30,7 @@ const SOURCE: &str = "rest";
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     pub headers: &'a HeaderMap,
-    /// The organisation that the request as a whole names; one in an event must be the same.
+    /// The organization that the request as a whole names; one in an event must be the same.
     pub org: Option<&'a str>,
     pub now: Timestamp,
 }
@@ -156,11 +156,11 @@ fn finish(request: &Request<'_>, taken: &Taken<'_>, index: Option<usize>) -> Res
     headers.into_event(extensions, taken.event.payload.clone()).map_err(refused)
 }
 
-/// The organisation of an event: the request's, else its own; never two.
+/// The organization of an event: the request's, else its own; never two.
 fn org<'a>(request: Option<&'a str>, event: Option<&'a str>) -> Result<Option<&'a str>, IngestError> {
     match (request, event) {
         (Some(asked), Some(named)) if asked != named => {
-            let message = "is not the organisation that the request names; leave one of them out";
+            let message = "is not the organization that the request names; leave one of them out";
             Err(IngestError::invalid("orgId", message))
         }
         (None, None) => {
@@ -191,8 +191,8 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, IngestError> {
     }
 }
 
-/// The id of an event that a key stands for: UUIDv5 of the key in a namespace of the organisation, so that the same key of
-/// another organisation is another event. In a batch the key stands for the request, the index for the event in it.
+/// The id of an event that a key stands for: UUIDv5 of the key in a namespace of the organization, so that the same key of
+/// another organization is another event. In a batch the key stands for the request, the index for the event in it.
 fn keyed_id(org: &str, key: &str, index: Option<usize>) -> String {
     let namespace = Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("urn:tidegate:org:{org}").as_bytes());
     let id = match index {

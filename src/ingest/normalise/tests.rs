@@ -156,7 +156,7 @@ fn what_is_no_event_is_refused_with_the_field_and_a_way_out() {
         (r#"{"eventType":"a","entityId":"a\u0000","payload":{}}"#, 400, "entityId", "without control characters"),
         (r#"{"eventType":"a","entityRid":"a b","payload":{}}"#, 400, "entityRid", "must be 1-128"),
         (r#"{"eventType":"a","time":"today","payload":{}}"#, 400, "time", "RFC 3339"),
-        (r#"{"eventType":"a","orgId":649,"payload":{}}"#, 400, "orgId", "not the organisation that the request names"),
+        (r#"{"eventType":"a","orgId":649,"payload":{}}"#, 400, "orgId", "not the organization that the request names"),
         (r#"{"eventType":"a","eventType":"b","payload":{}}"#, 400, "eventType", "occurs twice"),
         (r#"{"eventType":"a","payload":1,"payload":2}"#, 400, "payload", "occurs twice"),
         (r#"{"event_type":"a","payload":{}}"#, 400, "event_type", "did you mean `eventType`?"),
@@ -240,7 +240,7 @@ fn a_cloud_event_that_breaks_a_rule_is_refused() {
 }
 
 #[test]
-fn an_event_without_an_organisation_is_refused() {
+fn an_event_without_an_organization_is_refused() {
     let refused = one_of(&[JSON_TYPE], None, br#"{"eventType":"a","payload":1}"#).map(|e| e.id).unwrap_err();
     assert_eq!(path_of(&refused), "orgId");
     assert!(refused.to_string().contains("?orgId="), "{refused}");

@@ -244,7 +244,7 @@ fn a_repeat_after_a_rebalance_is_known_by_what_was_recalled() {
 }
 
 #[test]
-fn an_event_rejected_before_its_organisation_was_made_may_be_submitted_again() {
+fn an_event_rejected_before_its_organization_was_made_may_be_submitted_again() {
     let mut snapshot = holding(9, [hears("i", "t")]);
     let mut late = Resource::from(organization("648"));
     late.revision.created_at = Timestamp(NOW.0 + 1);
@@ -255,7 +255,7 @@ fn an_event_rejected_before_its_organisation_was_made_may_be_submitted_again() {
 }
 
 #[tokio::test]
-async fn an_event_of_a_brand_new_organisation_waits_for_the_catalog_and_is_not_rejected() {
+async fn an_event_of_a_brand_new_organization_waits_for_the_catalog_and_is_not_rejected() {
     let catalog = Arc::new(Catalog::with(Snapshot::default()));
     let mut stage = Match::new(Arc::clone(&catalog), Arc::new(CatalogEndsAt(Offset(9))));
     let records = [event("1", "t", &[])];

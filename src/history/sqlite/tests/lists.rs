@@ -164,7 +164,7 @@ async fn no_combination_of_filters_reads_the_table_row_by_row() {
 
 /// What narrows most leads.
 #[tokio::test]
-async fn an_entity_of_few_deliveries_is_not_looked_for_among_all_of_its_organisation() {
+async fn an_entity_of_few_deliveries_is_not_looked_for_among_all_of_its_organization() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await.unwrap();
     let some = |text: &str| Some(text.to_owned());
