@@ -22,8 +22,8 @@ use crate::stream::log::{LogError, SEAT_WITHIN, Seat, SeatError};
 const SEAT: &str = "catalog";
 /// Records of a large write between which others run.
 const BETWEEN: usize = 100;
-/// Changes of one write that are worth a line in the log.
-const MANY: usize = 1_000;
+/// Changes of one write that take the log long, and are worth a line in the log of the process.
+pub(super) const MANY: usize = 1_000;
 /// A transaction that is open for longer than this may have been ended by the log, which looks as if another had taken the seat.
 const LONG: Duration = SEAT_WITHIN.saturating_sub(Duration::from_secs(1));
 /// A record that waits for longer than this may have been given up.
