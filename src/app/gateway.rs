@@ -35,11 +35,12 @@ pub(super) struct Gateway {
 }
 
 impl Gateway {
+    /// Until the last request has its answer: a change is answered once the snapshot holds it.
     pub fn follow_catalog(&self, tasks: &mut Tasks) {
-        let (log, catalog, stop) = (self.log.clone(), self.catalog.clone(), self.stop.clone());
+        let (log, catalog, stop) = (self.log.clone(), self.catalog.clone(), self.answered.clone());
         tasks.stage("catalog", move || Follower::new(log.clone(), catalog.clone()).run(stop.clone()).boxed());
         tasks.board.set("snapshot", Err("the catalog is being read".into()));
-        let (log, catalog, stop) = (self.log.clone(), self.catalog.clone(), self.stop.clone());
+        let (log, catalog, stop) = (self.log.clone(), self.catalog.clone(), self.answered.clone());
         let watched = health::Watched { log, catalog, clock: self.clock.clone(), board: tasks.board.clone() };
         tasks.task(async move {
             watched.watch(stop).await;

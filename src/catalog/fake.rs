@@ -276,7 +276,7 @@ impl Log for SharedFake {
         unused()
     }
 
-    async fn seat(&self, _: &'static str) -> Result<Box<dyn Seat>, LogError> {
+    async fn seat(&self, _: &'static str, _: Duration) -> Result<Box<dyn Seat>, LogError> {
         self.0.unless_silent().await;
         let mut state = self.0.state()?;
         state.seat += 1;

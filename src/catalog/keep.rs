@@ -163,7 +163,7 @@ fn is_masked(element: &mut Value, path: &str) -> bool {
 }
 
 /// Which masked element is which of the old ones: of several that are the same but for their secrets, each its own where all
-/// are still there, in their order, or where nothing moved. Else it cannot be known.
+/// are still there, in their order, or where nothing seems to have moved. Else it cannot be known.
 fn pairs((masked, new): (&[bool], &[Value]), old: &[Value]) -> Vec<(usize, usize)> {
     let mut pairs = Vec::new();
     let is_masked = |at: usize| masked.get(at) == Some(&true);

@@ -22,7 +22,7 @@ use crate::catalog::seal::Keyring;
 use crate::catalog::snapshot::Snapshot;
 use crate::model::ids::Offset;
 use crate::model::time::Clock;
-use crate::stream::log::{Log, LogError, SEAT_WITHIN, Seat};
+use crate::stream::log::{Log, LogError, Seat};
 use turn::{Turn, Work};
 
 /// How often the log is asked whether it is there while a call of it is not answered. The client library goes on trying for
@@ -63,7 +63,7 @@ pub struct Limits {
     /// Writes that wait for their turn.
     pub queue: usize,
     /// Resources that one write changes, and bytes of its records, those of the audit included: the log gives a transaction
-    /// `SEAT_WITHIN`.
+    /// 30 s.
     pub changes: usize,
     pub bytes: usize,
 }
@@ -160,7 +160,7 @@ impl Writer {
         self.takes(count)?;
         let many = EACH.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
         // What the log may take as long as it may is not given up before: whether it was written would not be known.
-        let committing = if count >= turn::MANY { SEAT_WITHIN } else { Duration::ZERO };
+        let committing = if count >= turn::MANY { turn::COMMITTED_WITHIN } else { Duration::ZERO };
         let deadline = Instant::now() + self.limits.patience + many + committing;
         let busy = || WriteError::Unavailable("too many changes wait for their turn; try again".to_owned());
         let _place = self.queue.try_acquire().map_err(|_| busy())?;

@@ -235,7 +235,7 @@ impl Log for EmbeddedLog {
         self.store.table(topic, partition).await
     }
 
-    async fn seat(&self, name: &'static str) -> Result<Box<dyn Seat>, LogError> {
+    async fn seat(&self, name: &'static str, _within: Duration) -> Result<Box<dyn Seat>, LogError> {
         let epoch = self.requests.ask(|done| Request::TakeSeat { name, done }).await??;
         Ok(Box::new(EmbeddedSeat { name, epoch, requests: self.requests.clone() }))
     }

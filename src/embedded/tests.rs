@@ -65,7 +65,7 @@ async fn what_was_answered_is_there_when_the_file_is_opened_again() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path(), clock()).await.unwrap();
     assert_eq!(append(&log, Topic::Events, &[("a", Some("1")), ("b", None)]).await, [0, 1]);
-    let mut seat = log.seat("catalog").await.unwrap();
+    let mut seat = log.seat("catalog", Duration::from_secs(10)).await.unwrap();
     seat.commit(vec![output(Topic::Catalog, "k", Some("v"))]).await.unwrap();
     let mut member = log.join(membership()).await.unwrap();
     let Some(Signal::Assigned(assigned)) = member.signals.recv().await else { panic!("nothing was assigned") };

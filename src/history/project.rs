@@ -191,7 +191,7 @@ impl Project {
 struct Way {
     follower: Box<dyn Follower>,
     pace: Topic,
-    /// How far `pace` was read, in the partition that is the least far.
+    /// How far the last look at `pace` got, in the partition that is the least far; where it had nothing, at the other topics.
     at: Timestamp,
     /// The last look found nothing.
     is_idle: bool,
@@ -210,13 +210,14 @@ impl Way {
                 tokio::task::yield_now().await;
             }
             records += read.records.len();
-            if let Some(last) = read.records.last().filter(|_| topic == self.pace) {
-                let last = last.timestamp;
-                at = Some(at.map_or(last, |at: Timestamp| at.min(last)));
+            if let Some(last) = read.records.last() {
+                // The topic that sets the pace goes before the others.
+                let last = (topic != self.pace, last.timestamp);
+                at = Some(at.map_or(last, |at: (bool, Timestamp)| at.min(last)));
             }
             batch.offsets.insert((topic, partition), read.position);
         }
-        self.at = at.unwrap_or(self.at);
+        self.at = at.map_or(self.at, |(_, at)| at);
         self.is_idle = records == 0;
         Ok((records, bytes))
     }
@@ -229,17 +230,18 @@ async fn next(ways: &mut [Way]) -> Result<Batch, LogError> {
     let mut until = None;
     loop {
         let before = records;
-        // First the one that is behind; the other where that one has come to its end.
+        // First the one that is behind, then the other, unless the first has more: what has no end must not keep the other waiting.
         ways.sort_by_key(|way| way.at);
         for way in ways.iter_mut() {
-            let wait = match (until, way.is_idle) {
-                (None, _) => WAIT,
-                (Some(_), false) => LOOK,
-                (Some(_), true) => Duration::ZERO,
+            let wait = match (records, way.is_idle) {
+                (0, _) => WAIT,
+                (_, false) => LOOK,
+                (_, true) => Duration::ZERO,
             };
-            let found = way.look(STEP.min(MAX_RECORDS - records), wait, &mut batch).await?;
+            let most = STEP.min(MAX_RECORDS - records);
+            let found = way.look(most, wait, &mut batch).await?;
             (records, bytes) = (records + found.0, bytes + found.1);
-            if !way.is_idle {
+            if found.0 >= most {
                 break;
             }
         }

@@ -25,6 +25,8 @@ use crate::stream::log::{From, Log, LogError, Seat, SeatError};
 pub const DEAD: [DeliveryStatus; 2] = [DeliveryStatus::Failed, DeliveryStatus::Abandoned];
 
 const SEAT: &str = "redrive";
+/// Deliveries wait for so long behind a letter of a process that was killed.
+const COMMITTED_WITHIN: Duration = Duration::from_secs(10);
 /// Those under way; with each is a record of the log.
 const AT_ONCE: usize = 64;
 /// Letters that were put back under one seat. With more the seat is taken anew, behind what was done until then.
@@ -175,7 +177,7 @@ impl Redrives {
 
     async fn sit(&self) -> Result<Held, LogError> {
         let sit = async {
-            let seat = self.log.seat(SEAT).await?;
+            let seat = self.log.seat(SEAT, COMMITTED_WITHIN).await?;
             let mut ends = BTreeMap::new();
             for partition in (0..self.log.partitions(Topic::Deliveries).await?).map(Partition) {
                 ends.insert(partition, self.log.end(Topic::Deliveries, partition).await?);

@@ -140,8 +140,8 @@ impl Log for KafkaLog {
         table::load(&self.engine, topic, partition).await
     }
 
-    async fn seat(&self, name: &'static str) -> Result<Box<dyn Seat>, LogError> {
-        let seat = self.engine.ask(move |e| seat::KafkaSeat::take(e.clone(), name)).await?;
+    async fn seat(&self, name: &'static str, within: Duration) -> Result<Box<dyn Seat>, LogError> {
+        let seat = self.engine.ask(move |e| seat::KafkaSeat::take(e.clone(), (name, within))).await?;
         Ok(Box::new(seat))
     }
 

@@ -1,13 +1,14 @@
 //! A writer that is alone: a transactional id without a group.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::Engine;
 use super::transaction::{Fault, Transactions};
 use crate::model::record::Output;
-use crate::stream::log::{LogError, SEAT_WITHIN, Seat, SeatError};
+use crate::stream::log::{LogError, Seat, SeatError};
 
 pub(super) struct KafkaSeat {
     engine: Arc<Engine>,
@@ -18,9 +19,9 @@ pub(super) struct KafkaSeat {
 
 impl KafkaSeat {
     /// Takes the seat: settles and fences its last holder. Blocks.
-    pub(super) fn take(engine: Arc<Engine>, name: &str) -> Result<KafkaSeat, LogError> {
+    pub(super) fn take(engine: Arc<Engine>, (name, within): (&str, Duration)) -> Result<KafkaSeat, LogError> {
         let id = engine.config.group(name);
-        let producer = Transactions::new(&engine.config, (&id, SEAT_WITHIN), &engine.names, &engine.health)?;
+        let producer = Transactions::new(&engine.config, (&id, within), &engine.names, &engine.health)?;
         match producer.init() {
             Ok(()) => Ok(KafkaSeat { engine, producer: Some(producer), fenced: false }),
             Err(error) => {

@@ -303,7 +303,7 @@ impl Log for FakeLog {
         Ok(table.into_values().filter(|r| r.record.value.is_some()).collect())
     }
 
-    async fn seat(&self, _name: &'static str) -> Result<Box<dyn Seat>, LogError> {
+    async fn seat(&self, _name: &'static str, _within: Duration) -> Result<Box<dyn Seat>, LogError> {
         let mut state = self.state.lock().unwrap();
         state.seated += 1;
         Ok(Box::new(Seated { log: self.clone(), number: state.seated }))

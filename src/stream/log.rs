@@ -199,9 +199,6 @@ pub trait Follower: Send {
     async fn next(&mut self, max: usize, wait: Duration) -> Result<Vec<(Topic, Partition, Batch)>, LogError>;
 }
 
-/// How long a transaction of a seat may take: a large one takes seconds. The log may end a longer one, and nothing of it is written.
-pub const SEAT_WITHIN: Duration = Duration::from_secs(30);
-
 /// A writer that is alone: taking a seat settles and fences whoever had it.
 #[async_trait]
 pub trait Seat: Send {
@@ -252,8 +249,9 @@ pub trait Log: Send + Sync + 'static {
     /// signalled (the load barrier).
     async fn load(&self, topic: Topic, partition: Partition) -> Result<Vec<Received>, LogError>;
 
-    /// Takes the seat of this name: settles what its last holder left open, and fences it.
-    async fn seat(&self, name: &'static str) -> Result<Box<dyn Seat>, LogError>;
+    /// Takes the seat of this name: settles what its last holder left open, and fences it. A transaction of it may take `within`:
+    /// the log may end a longer one, of which nothing is written then. Readers wait for so long behind one that a process left open.
+    async fn seat(&self, name: &'static str, within: Duration) -> Result<Box<dyn Seat>, LogError>;
 
     /// How many partitions the topic has.
     async fn partitions(&self, topic: Topic) -> Result<i32, LogError>;

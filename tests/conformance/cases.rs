@@ -423,9 +423,9 @@ pub async fn of_two_that_take_a_seat_only_the_last_can_write(world: &dyn World) 
     let (a, b) = (world.open("a").await, world.open("b").await);
     let of = |who: &str, i: usize| vec![output(Topic::Catalog, 0, &format!("{who}{i}"), &format!("{who}{i}"))];
     for round in 0..5 {
-        let mut first = a.seat("catalog").await.unwrap();
+        let mut first = a.seat("catalog", Duration::from_secs(10)).await.unwrap();
         first.commit(of("first", round)).await.unwrap();
-        let mut second = b.seat("catalog").await.unwrap();
+        let mut second = b.seat("catalog", Duration::from_secs(10)).await.unwrap();
         let end = b.end(Topic::Catalog, Partition(0)).await.unwrap();
         let (lost, won) = tokio::join!(first.commit(of("zombie", round)), second.commit(of("second", round)));
         assert!(matches!(lost, Err(SeatError::Fenced)), "{lost:?}");

@@ -139,11 +139,11 @@ impl<K: Eq + Hash + Clone> Table<K> {
         Table { free, tries: HashMap::new() }
     }
 
-    fn wait(&self, key: &K, now: Timestamp) -> Duration {
-        let Some(tries) = self.tries.get(key) else { return Duration::ZERO };
-        let pause = pause(tries.count, self.free);
+    fn wait(&mut self, key: &K, now: Timestamp) -> Duration {
+        let Some(tries) = self.tries.get_mut(key) else { return Duration::ZERO };
         // A clock that was set back makes nobody wait for as long as it was.
-        tries.last.plus(pause).since(now).min(pause)
+        tries.last = tries.last.min(now);
+        tries.last.plus(pause(tries.count, self.free)).since(now)
     }
 
     fn count(&mut self, key: K, now: Timestamp) {
@@ -243,6 +243,7 @@ mod tests {
             Err(Duration::from_secs(1)),
             "who guesses waits on"
         );
+        assert_eq!(failures.begin("bob@x.example", address(2), T0.plus(Duration::from_secs(1))), Ok(()));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::catalog::kind::Key;
 use crate::model::ids::Offset;
 use crate::model::record::{Headers, Output, Record, header};
 use crate::model::topic::Topic;
-use crate::stream::log::{LogError, SEAT_WITHIN, Seat, SeatError};
+use crate::stream::log::{LogError, Seat, SeatError};
 
 /// The transactional id is `<prefix>.catalog`, the same in every process.
 const SEAT: &str = "catalog";
@@ -24,8 +24,10 @@ const SEAT: &str = "catalog";
 const BETWEEN: usize = 100;
 /// Changes of one write that take the log long, and are worth a line in the log of the process.
 pub(super) const MANY: usize = 1_000;
+/// For one transaction: a large one takes seconds.
+pub(super) const COMMITTED_WITHIN: Duration = Duration::from_secs(30);
 /// A transaction that is open for longer than this may have been ended by the log, which looks as if another had taken the seat.
-const LONG: Duration = SEAT_WITHIN.saturating_sub(Duration::from_secs(1));
+const LONG: Duration = COMMITTED_WITHIN.saturating_sub(Duration::from_secs(1));
 /// A record that waits for longer than this may have been given up.
 const LATE: Duration = Duration::from_secs(7);
 
@@ -94,7 +96,7 @@ impl Turn<'_> {
         if let Some(seat) = held.take() {
             return Ok(seat);
         }
-        let seat = self.in_time(self.writer.log.seat(SEAT)).await?;
+        let seat = self.in_time(self.writer.log.seat(SEAT, COMMITTED_WITHIN)).await?;
         self.catch_up().await?;
         Ok(seat)
     }
@@ -184,8 +186,9 @@ impl Turn<'_> {
                 Ok(Tried::Done(outcome))
             }
             Err(refused) if is_too_slow(&refused, (count, begun.elapsed())) => Err(WriteError::TooLarge(format!(
-                "the log did not take {count} changes within the {SEAT_WITHIN:?} that it gives a transaction; nothing was written: make \
-                 them in several, such as an organization at a time"
+                "the log had not taken {count} changes after {} s, and gave up; nothing was written: where it is not busy with \
+                 something else make them in several, such as an organization at a time",
+                begun.elapsed().as_secs()
             ))),
             Err(SeatError::Fenced) => Ok(Tried::Fenced),
             Err(SeatError::Log(cause @ LogError::UnknownOutcome(_))) => {

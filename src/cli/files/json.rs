@@ -70,7 +70,11 @@ impl<'de, F: FnMut(Value)> Visitor<'de> for Parts<'_, F> {
         while let Some(name) = entries.next_key::<String>()? {
             if name == "resources" {
                 entries.next_value_seed(Parts(&mut *self.0))?;
-                while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                while let Some((name, _)) = entries.next_entry::<String, IgnoredAny>()? {
+                    if name == "resources" {
+                        return Err(A::Error::custom("`resources` is there twice"));
+                    }
+                }
                 return Ok(());
             }
             fields.insert(name, entries.next_value()?);

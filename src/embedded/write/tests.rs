@@ -58,7 +58,7 @@ async fn a_commit_that_failed_and_was_settled_left_nothing_and_the_log_goes_on()
 async fn a_commit_whose_fate_is_not_known_is_told_as_that() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path(), clock()).await.unwrap();
-    let mut seat = log.seat("catalog").await.unwrap();
+    let mut seat = log.seat("catalog", Duration::from_secs(10)).await.unwrap();
     append(&log, Topic::Events, &[("before", Some("1"))]).await;
     by_hand(dir.path(), RECORDS).await;
     by_hand(dir.path(), SETTLING).await;

@@ -12,13 +12,15 @@ struct Shelf {
     topic: Topic,
     next: i64,
     end: i64,
+    /// Of one look, at most.
+    most: usize,
 }
 
 #[async_trait]
 impl Follower for Shelf {
     async fn next(&mut self, max: usize, _: Duration) -> Result<Vec<(Topic, Partition, Read)>, LogError> {
         let first = self.next;
-        self.next = self.end.min(first + i64::try_from(max).unwrap());
+        self.next = self.end.min(first + i64::try_from(max.min(self.most)).unwrap());
         let records: Vec<Received> = (first..self.next).map(|n| record(self.topic, n)).collect();
         let read = (self.topic, Partition(0), Read { records, position: Offset(self.next) });
         Ok(if self.next > first { vec![read] } else { Vec::new() })
@@ -41,7 +43,7 @@ fn record(topic: Topic, n: i64) -> Received {
 fn ways(deliveries: i64, attempts: i64) -> Vec<Way> {
     let ends = [(Topic::Deliveries, deliveries), (Topic::Attempts, attempts)];
     ends.map(|(topic, end)| Way {
-        follower: Box::new(Shelf { topic, next: 0, end }),
+        follower: Box::new(Shelf { topic, next: 0, end, most: usize::MAX }),
         pace: topic,
         at: Timestamp(i64::MIN),
         is_idle: false,
@@ -63,6 +65,18 @@ async fn the_ends_of_deliveries_are_not_read_long_before_or_after_their_beginnin
     assert_eq!(beginnings + ends, MAX_RECORDS as u64);
     assert!(beginnings.abs_diff(ends) <= STEP as u64, "{beginnings} beginnings, {ends} ends");
     assert_eq!(deliveries as u64, beginnings.max(ends), "one row for each");
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_nobody_wants_keep_no_attempt_waiting() {
+    for (most, later) in [(10, 100_000), (STEP, 0)] {
+        let mut ways = ways(0, 3_000);
+        // They come and come, and none becomes a delivery.
+        ways[0].follower = Box::new(Shelf { topic: Topic::Events, next: 0, end: i64::MAX, most });
+        ways[1].at = Timestamp(later);
+        let batch = next(&mut ways).await.unwrap();
+        assert_eq!(batch.records.get(&Topic::Attempts), Some(&3_000), "{most} in a look");
+    }
 }
 
 #[tokio::test(start_paused = true)]

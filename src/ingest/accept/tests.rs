@@ -1,4 +1,5 @@
 use std::sync::Mutex;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -52,7 +53,7 @@ impl Log for Appends {
         nothing()
     }
 
-    async fn seat(&self, _: &'static str) -> Result<Box<dyn Seat>, LogError> {
+    async fn seat(&self, _: &'static str, _: Duration) -> Result<Box<dyn Seat>, LogError> {
         nothing()
     }
 

@@ -33,7 +33,7 @@ impl Log for CatalogEndsAt {
     async fn load(&self, _topic: Topic, _partition: Partition) -> Result<Vec<Received>, LogError> {
         Err(not_here())
     }
-    async fn seat(&self, _name: &'static str) -> Result<Box<dyn Seat>, LogError> {
+    async fn seat(&self, _name: &'static str, _within: Duration) -> Result<Box<dyn Seat>, LogError> {
         Err(not_here())
     }
     async fn partitions(&self, _topic: Topic) -> Result<i32, LogError> {
