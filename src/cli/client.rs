@@ -244,10 +244,12 @@ impl Api {
         let (api, status, said) = (&self.address, answer.status, answer.said());
         match status.as_u16() {
             400 => Exit::Usage(format!("the gateway does not take this{}", said_of_fields(answer))),
-            401 | 403 => Exit::Usage(format!(
-                "the gateway at {api} does not take the key {}{said}; TIDEGATE_ADMIN_KEY must be the one that it was started with",
+            401 => Exit::Usage(format!(
+                "the gateway at {api} does not take the key {}{said}; TIDEGATE_ADMIN_KEY must be the one that it was started with, or \
+                 a key that was made in it",
                 self.key_from
             )),
+            403 => Exit::Usage(format!("the key {} may not do this{said}", self.key_from)),
             404 | 405 => Exit::Usage(format!(
                 "what answers at {api} does not know this route ({status}{said}): is it a gateway, and one with the role `{role}`?"
             )),
@@ -349,6 +351,7 @@ mod tests {
             (400, problem, 2, "--org must be short; y z"),
             (400, r#"{"error":"no"}"#, 2, "does not take this: no"),
             (401, r#"{"error":"who?"}"#, 2, "does not take the key of the test: who?; TIDEGATE_ADMIN_KEY"),
+            (403, r#"{"error":"it needs `read`"}"#, 2, "the key of the test may not do this: it needs `read`"),
             (404, "<html>", 2, "is it a gateway, and one with the role `api`"),
             (503, r#"{"error":"history is away"}"#, 3, "cannot answer now (503 Service Unavailable: history is away)"),
             (500, r#"{"error":"\u001b[2J"}"#, 1, "\\u{1b}[2J"),

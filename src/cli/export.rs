@@ -101,6 +101,9 @@ pub(super) fn run(common: &Common, command: &Export) -> Result<(), Exit> {
                 .map_err(|e| Exit::Failed(format!("the gateway's answer is not understood: {e}")))
         };
         answer.items("resources", |one| written.take(&read(one)?)).await?;
+        if let (0, Some(org), None) = (written.count, &command.org, command.kind) {
+            return Err(Exit::Failed(format!("the gateway has no organization `{org}`")));
+        }
         written.end();
         Ok(())
     })

@@ -132,7 +132,9 @@ async fn all(mut pages: Pages<'_>, format: Format, filtered: bool) -> Result<(),
 /// What is said below the list, to people.
 fn closing(shown: usize, page: &Page, filtered: bool) -> Option<String> {
     match shown {
-        0 if filtered => Some("no delivery is like that".to_owned()),
+        0 if filtered => {
+            Some("no delivery is like that; what has just happened is in the history a moment later".to_owned())
+        }
         0 => Some("there are no deliveries yet".to_owned()),
         shown if !(io::stdout().is_terminal() && io::stderr().is_terminal()) || shown as u64 >= page.total => None,
         shown => Some(format!(

@@ -39,6 +39,8 @@ async fn what_is_exported_from_one_gateway_makes_another_the_same_and_a_bad_file
     assert_eq!((again.code, again.out.as_str()), (Some(0), "nothing to change: 12 unchanged\n"));
 
     // By a pipe, and by files.
+    let nobody = tidegate(&one, &["export", "--org", "nobody"], "").await;
+    assert!(nobody.code == Some(1) && nobody.err.contains("no organization `nobody`"), "{}", nobody.err);
     let stream = tidegate(&one, &["export"], "").await;
     assert!(!stream.out.contains("s3cret") && stream.out.contains("sealed:"), "{}", stream.out);
     assert_eq!(tidegate(&two, &["apply", "-f", "-", "--yes"], &stream.out).await.code, Some(0));

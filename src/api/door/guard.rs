@@ -66,7 +66,7 @@ pub async fn check(State(rule): State<Rule>, mut request: Request, next: Next) -
 /// 403: they may not use the route, or ask about another organization than their own.
 fn allowed(access: Access, principal: &Principal, query: Option<&str>) -> Result<(), ApiError> {
     if !principal.grant.may(access) {
-        return Err(ApiError::new(Code::Forbidden, denied(access)));
+        return Err(ApiError::new(Code::Forbidden, denied(access, principal)));
     }
     let abroad = |own| names_another(query.unwrap_or_default(), own);
     match principal.org.as_ref().is_some_and(abroad) {
@@ -93,8 +93,9 @@ pub fn answered(mut response: Response, standing: Option<Standing>) -> Response 
     response
 }
 
-fn denied(access: Access) -> &'static str {
+fn denied(access: Access, principal: &Principal) -> &'static str {
     match access {
+        Access::Publish | Access::Write if principal.token.is_some() => "a VIEWER may only read",
         Access::Open | Access::Session => "this route is for people who have logged in",
         Access::Publish => "this credential may not bring events in; a key needs the scope `publish`",
         Access::Read => "this credential may not read; a key needs the scope `read`",

@@ -1,5 +1,7 @@
 //! Fields that go with one word of another field: an e-mail has addresses, a webhook a URL.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::Fields;
@@ -21,8 +23,8 @@ impl Case {
 
     /// Fields that go with other words alone.
     fn others(self, cases: &[Case]) -> impl Iterator<Item = &'static str> {
-        let all = cases.iter().flat_map(|case| case.needs.iter().chain(case.may)).copied();
-        all.filter(move |name| !self.has(name))
+        let all: BTreeSet<_> = cases.iter().flat_map(|case| case.needs.iter().chain(case.may)).copied().collect();
+        all.into_iter().filter(move |name| !self.has(name))
     }
 
     fn rule(self, tag: &str, cases: &[Case]) -> Value {
@@ -62,7 +64,8 @@ impl Fields {
 mod tests {
     use super::*;
 
-    const WAYS: [Case; 2] = [
+    const WAYS: [Case; 3] = [
+        Case { word: "PAGER", needs: &["url"], may: &["to"] },
         Case { word: "POST", needs: &["url"], may: &["secret"] },
         Case { word: "MAIL", needs: &["to"], may: &["secret"] },
     ];
@@ -92,6 +95,8 @@ mod tests {
                 json!({"way": "MAIL", "url": "u"}),
                 vec!["to is required where `way` is MAIL", "url has no place where `way` is MAIL: leave it out"],
             ),
+            // Two other words have it.
+            (json!({"way": "MAIL", "to": "t", "url": "u"}), vec!["url has no place where `way` is MAIL: leave it out"]),
             // Told where the word is read.
             (json!({"way": "FAX", "url": "u"}), vec![]),
             (json!({}), vec![]),
@@ -110,6 +115,6 @@ mod tests {
                 "url": {"type": "null", "description": "Left out where `way` is MAIL."},
             }},
         });
-        assert_eq!(schema["allOf"][1], rule, "{schema}");
+        assert_eq!(schema["allOf"][2], rule, "{schema}");
     }
 }
