@@ -23,6 +23,7 @@ RULES = [
     r"^old is not the password",
     r"is another name of",
     r"^endDate is before",
+    r"^source must say which of the events",
     r"^cursor says where the page begins",
     r"^orgId must be left out: an ADMIN",
     r"^orgId is required, but for an ADMIN",
@@ -64,7 +65,9 @@ def fill(path, body):
         return
     if "events" in body:
         return
-    if body.get("role") == "ADMIN":
+    if "specversion" in body:
+        body["orgid"] = ORG
+    elif body.get("role") == "ADMIN":
         body.pop("orgId", None)
     else:
         body["orgId"] = ORG

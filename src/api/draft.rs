@@ -3,9 +3,9 @@
 use serde_json::{Map, Value};
 
 use crate::api::error::ApiError;
-use crate::catalog::fields::whole;
 use crate::catalog::kind::{Key, Kind};
 use crate::catalog::schema::READ_ONLY;
+use crate::model::number::whole;
 use crate::model::problem::Problem;
 
 /// A body on its way to a resource.

@@ -8,6 +8,7 @@ pub mod hex;
 pub mod ids;
 pub mod integration;
 pub mod items;
+pub mod number;
 pub mod org;
 pub mod pattern;
 pub mod problem;

@@ -21,7 +21,6 @@ const MAX_PROBLEMS: usize = 100;
 
 pub use case::Case;
 pub use many::{any_text, event_pattern, identifier};
-pub use one::whole;
 pub use secret::{MASK, Secret};
 use sketch::Sketch;
 pub use sketch::or_null;

@@ -99,7 +99,7 @@ fn every_format_becomes_the_event_it_says() {
         (
             vec![STRUCTURED],
             None,
-            r#"{"specversion":"1.0","id":"e1","source":"/his","type":"a.b","orgid":648,"subject":"P/1","data":"x"}"#,
+            r#"{"specversion":"1.0","id":"e1","source":"/his","type":"a.b","orgid":648.0,"subject":"P/1","data":"x"}"#,
             r#"648 a.b /his e1 P/1 - - "x""#,
         ),
         (

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::attributes::shown;
 use super::{Attributes, JSON, NotAnEvent};
+use crate::model::number::whole;
 use crate::model::problem::json_fault;
 use crate::model::record::{Headers, Record, header};
 
@@ -184,11 +185,18 @@ pub fn attribute_text<'a>(attribute: &str, value: &'a RawValue) -> Result<Option
         Some(b'"') => serde_json::from_str::<Text<'a>>(json).map(|t| Some(t.0)).map_err(|_| bad()),
         Some(b'n') => Ok(None),
         Some(b't' | b'f') if form == Scalar::Any => Ok(Some(Cow::Borrowed(json))),
-        Some(b'-' | b'0'..=b'9') if form != Scalar::Text && json.parse::<i64>().is_ok() => {
-            Ok(Some(Cow::Borrowed(json)))
-        }
+        Some(b'-' | b'0'..=b'9') if form != Scalar::Text => digits(json).map(Some).ok_or_else(bad),
         _ => Err(bad()),
     }
+}
+
+/// A whole number as its digits: `7` of `7.0`.
+fn digits(json: &str) -> Option<Cow<'_, str>> {
+    if json.parse::<i64>().is_ok() {
+        return Some(Cow::Borrowed(json));
+    }
+    let number = i64::try_from(whole(&serde_json::from_str(json).ok()?)?).ok()?;
+    Some(Cow::Owned(number.to_string()))
 }
 
 /// Whether the bytes are one JSON text in UTF-8, nested no deeper than [`MAX_DEPTH`].
