@@ -16,6 +16,7 @@ RULES = [
     r"there is no ",
     r"is that of another ",
     r"is taken",
+    r"^data is not the JSON that its content type says",
     r"^(payload|data) must be a string where the content type is not JSON",
     # It is described by the schema of its kind.
     r"^resources\[\d+\]\.spec",
@@ -49,6 +50,10 @@ def fill(path, body):
     """Puts what there is in the place of what was made up."""
     if not isinstance(body, dict):
         return
+    # Its extensions may have any name.
+    if "specversion" in body:
+        body["orgid"] = ORG
+        return
     for event in body.get("events") or []:
         fill(path, event)
     for resource in body.get("resources") or []:
@@ -65,9 +70,7 @@ def fill(path, body):
         return
     if "events" in body:
         return
-    if "specversion" in body:
-        body["orgid"] = ORG
-    elif body.get("role") == "ADMIN":
+    if body.get("role") == "ADMIN":
         body.pop("orgId", None)
     else:
         body["orgId"] = ORG
