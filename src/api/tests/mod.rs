@@ -11,6 +11,7 @@ mod limits;
 mod login;
 mod resources;
 mod schemas;
+mod sessions;
 mod spec;
 mod swagger;
 mod walk;

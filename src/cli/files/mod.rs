@@ -10,6 +10,7 @@ mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -151,8 +152,7 @@ impl Resources {
 
     /// A file without a resource is no fault, and seldom what somebody meant.
     pub(super) fn note_where_nothing_is(&self) {
-        let ends = self.sources.iter().skip(1).map(|next| next.first).chain([self.desired.len()]);
-        for (source, _) in self.sources.iter().zip(ends).filter(|(source, end)| source.first == *end).take(SHOWN) {
+        for (source, _) in self.spans().filter(|(_, places)| places.is_empty()).take(SHOWN) {
             eprintln!("note: {} holds no resource", source.name());
         }
     }
@@ -242,14 +242,13 @@ impl Resources {
             wanted.entry(at).or_default().insert(path);
         }
         let mut lines = BTreeMap::new();
-        let ends = self.sources.iter().skip(1).map(|next| next.first).chain([self.desired.len()]);
-        for (source, end) in self.sources.iter().zip(ends) {
-            if wanted.range(source.first..end).next().is_none() {
+        for (source, places) in self.spans() {
+            if wanted.range(places.clone()).next().is_none() {
                 continue;
             }
             // A file that cannot be read any more, or was changed meanwhile, has no lines to be told.
             let Ok(bytes) = source.bytes() else { continue };
-            let mut at = source.first;
+            let mut at = places.start;
             let _ = forms::each(&bytes, source.is_json(), |node| {
                 if let Some(paths) = wanted.get(&at)
                     && self.desired.get(at).is_some_and(|one| forms::key(&node).is_ok_and(|key| key == one.key))
@@ -261,6 +260,12 @@ impl Resources {
             });
         }
         lines
+    }
+
+    /// Each file, with the places of the resources that stand in it.
+    fn spans(&self) -> impl Iterator<Item = (&Source, Range<usize>)> {
+        let ends = self.sources.iter().skip(1).map(|next| next.first).chain([self.desired.len()]);
+        self.sources.iter().zip(ends).map(|(source, end)| (source, source.first..end))
     }
 
     /// The file that a resource stands in.
