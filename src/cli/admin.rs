@@ -10,6 +10,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::client::{Answer, Api, Reach, cause};
+use super::columns::{Cell, Head, Look};
 use super::exit::Exit;
 use super::output::{self, harmless};
 
@@ -91,19 +92,23 @@ impl Collection {
         Ok(all)
     }
 
-    /// Writes a list: the lines of `line`, or JSON.
-    pub async fn show<T: DeserializeOwned>(
+    /// Writes a list: columns with what `cells` says of each, or JSON.
+    pub async fn show<T: DeserializeOwned, const N: usize>(
         &self,
         query: &[(&'static str, String)],
         format: Format,
-        line: impl Fn(&T) -> String,
+        (columns, cells): (&[Head; N], impl Fn(&T) -> [Cell; N]),
     ) -> Result<(), Exit> {
         let all = self.all(query).await?;
-        let mut text = String::new();
+        let look = Look::of_stdout();
+        let mut text = match format {
+            Format::Text if !all.is_empty() => look.heading(columns),
+            _ => String::new(),
+        };
         for item in &all {
             match format {
                 Format::Json => text.push_str(&(harmless(item.get()) + "\n")),
-                Format::Text => text.push_str(&line(&understood(item.get().as_bytes())?)),
+                Format::Text => text.push_str(&look.row(columns, cells(&understood(item.get().as_bytes())?))),
             }
         }
         output::print(&text)?;

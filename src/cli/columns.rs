@@ -1,5 +1,6 @@
 //! Lines of columns, with colours where people look.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
 
@@ -45,10 +46,53 @@ pub(super) fn colours() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Characters in a line of the terminal; `None`: there is none, and nothing is cut.
-pub(super) fn width() -> Option<usize> {
-    let (width, _) = terminal_size::terminal_size_of(io::stdout())?;
-    Some(usize::from(width.0))
+/// A column of a list: its heading, and how many characters it has at least.
+pub(super) type Head = (&'static str, usize);
+
+/// What a line has in a column.
+pub(super) type Cell<'a> = (Cow<'a, str>, Colour);
+
+/// How lines look: people get headings and colours, cut to their terminal; pipes get every line plain and whole.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    pub colours: bool,
+    pub headings: bool,
+    /// Characters in a line of the terminal; `None`: nothing is cut.
+    pub width: Option<usize>,
+}
+
+impl Look {
+    pub fn of_stdout() -> Look {
+        let size = terminal_size::terminal_size_of(io::stdout());
+        Look {
+            colours: colours(),
+            headings: io::stdout().is_terminal(),
+            width: size.map(|(width, _)| usize::from(width.0)),
+        }
+    }
+
+    /// A pipe that wants no colours.
+    #[cfg(test)]
+    pub const PIPE: Look = Look { colours: false, headings: false, width: None };
+
+    pub fn line(self) -> Line {
+        Line::within(self.colours, self.width)
+    }
+
+    /// The line above a list; nothing for a pipe.
+    pub fn heading(self, columns: &[Head]) -> String {
+        let mut line = self.line();
+        columns.iter().for_each(|(name, width)| line.column(Some(name), *width, Colour::Dim));
+        if self.headings { line.finish() } else { String::new() }
+    }
+
+    pub fn row<const N: usize>(self, columns: &[Head; N], cells: [Cell; N]) -> String {
+        let mut line = self.line();
+        for ((_, width), (text, colour)) in columns.iter().zip(&cells) {
+            line.column(Some(text), *width, *colour);
+        }
+        line.finish()
+    }
 }
 
 /// One line on its way.
@@ -100,6 +144,15 @@ fn cut(text: String, most: usize) -> (String, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn people_are_told_what_a_column_is_and_a_pipe_gets_lines_alone() {
+        let columns = [("ID", 4), ("NAME", 0)];
+        let people = Look { headings: true, ..Look::PIPE };
+        assert_eq!(people.heading(&columns), "ID    NAME\n");
+        assert_eq!(people.row(&columns, [("a".into(), Colour::Red), ("Ada".into(), Colour::Plain)]), "a     Ada\n");
+        assert_eq!(Look::PIPE.heading(&columns), "");
+    }
 
     #[test]
     fn a_line_is_cut_where_the_terminal_would_break_it_and_a_pipe_gets_all() {

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::admin::{Collection, Listing};
 use super::client::Reach;
-use super::columns::{self, Colour, Line};
+use super::columns::{Cell, Colour, Head};
 use super::exit::Exit;
 use super::moment::Moment;
 use super::output;
@@ -134,7 +134,7 @@ pub(super) fn run(common: &Common, command: &Key) -> Result<(), Exit> {
         Action::Create(new) => create(new, |reach| keys(reach)),
         Action::List(list) => {
             let now = SystemClock.now();
-            runtime()?.block_on(keys(&list.reach)?.show(&list.query(), list.output, |row| line(row, now)))
+            runtime()?.block_on(keys(&list.reach)?.show(&list.query(), list.output, (&COLUMNS, |row: &Row| cells(row, now))))
         }
         Action::Revoke(revoke) => {
             let keys = keys(&revoke.reach)?;
@@ -196,28 +196,40 @@ fn expiry(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     if at > now { Ok(at) } else { Err(format!("--expires {at} is over already")) }
 }
 
-fn line(row: &Row, now: Timestamp) -> String {
+const COLUMNS: [Head; 8] = [
+    ("ID", 36),
+    ("KEY", 8),
+    ("ORG", 10),
+    ("SCOPES", 13),
+    ("STATE", 8),
+    ("EXPIRES", 24),
+    ("LAST USED", 24),
+    ("NAME", 0),
+];
+
+fn cells(row: &Row, now: Timestamp) -> [Cell<'_>; 8] {
     let over = row.expires_at.as_deref().and_then(Timestamp::parse).is_some_and(|end| end <= now);
     let (word, colour) = match (row.is_active, over) {
         (false, _) => ("disabled", Colour::Red),
         (true, true) => ("expired", Colour::Yellow),
         (true, false) => ("active", Colour::Green),
     };
-    let mut line = Line::within(columns::colours(), columns::width());
-    line.column(Some(&row.id), 36, Colour::Bold);
-    line.column(Some(&row.prefix), 8, Colour::Plain);
-    line.column(Some(&row.org_id), 10, Colour::Plain);
-    line.column(Some(&row.scopes.join(",")), 13, Colour::Cyan);
-    line.column(Some(word), 8, colour);
-    line.column(row.expires_at.as_deref().or(Some("never expires")), 24, Colour::Plain);
-    line.column(row.last_used_at.as_deref().or(Some("-")), 24, Colour::Dim);
-    line.column(Some(&row.name), 0, Colour::Plain);
-    line.finish()
+    [
+        ((&row.id).into(), Colour::Bold),
+        ((&row.prefix).into(), Colour::Plain),
+        ((&row.org_id).into(), Colour::Plain),
+        (row.scopes.join(",").into(), Colour::Cyan),
+        (word.into(), colour),
+        (row.expires_at.as_deref().unwrap_or("never expires").into(), Colour::Plain),
+        (row.last_used_at.as_deref().unwrap_or("-").into(), Colour::Dim),
+        ((&row.name).into(), Colour::Plain),
+    ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::columns::Look;
 
     #[test]
     fn a_key_never_expires_before_it_is_made() {
@@ -256,7 +268,8 @@ mod tests {
             (false, Some("2026-11-19T08:00:00Z"), "disabled"),
         ];
         for (active, end, word) in cases {
-            let shown = line(&row(active, end), now);
+            let row = row(active, end);
+            let shown = Look::PIPE.row(&COLUMNS, cells(&row, now));
             assert!(shown.contains(word) && shown.contains("read,bodies") && !shown.contains('\u{1b}'), "{shown}");
         }
     }

@@ -12,8 +12,9 @@ use serde_json::value::RawValue;
 
 use super::client::{Api, Reach};
 use super::deliveries::{Filter, Page, Pages, Route, id, understood};
+use super::columns::{self, Look};
 use super::exit::Exit;
-use super::{Common, columns, output, runtime};
+use super::{Common, output, runtime};
 use crate::config::Flags;
 use crate::model::time::{Clock as _, SystemClock};
 use list::{Layout, Row};
@@ -107,10 +108,11 @@ async fn one(api: &Api, (id, query): (&str, &[(&str, String)]), format: Format) 
 
 /// Page by page, so that the first is there at once and nothing has to hold them all.
 async fn all(mut pages: Pages<'_>, format: Format, filtered: bool) -> Result<(), Exit> {
-    let layout = Layout { width: columns::width(), colours: columns::colours() };
+    let layout = Layout(Look::of_stdout());
     let (mut shown, mut last) = (0, None);
     while let Some(page) = pages.next().await? {
-        let mut text = String::new();
+        let first = format == Format::Text && shown == 0 && !page.items.is_empty();
+        let mut text = if first { layout.heading() } else { String::new() };
         for item in &page.items {
             match format {
                 Format::Json => text.push_str(&json_line(item)),

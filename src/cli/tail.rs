@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::columns::Look;
 use super::exit::Exit;
 use super::moment::{FORMS, Moment};
 use super::serve::{exit, until_ended};
-use super::{Common, Here, columns};
+use super::{Common, Here};
 use crate::app::view::View;
 use crate::config::Config;
 use crate::model::pattern::EventPattern;
@@ -127,7 +128,8 @@ pub(super) fn run(common: &Common, command: Command) -> Result<(), Exit> {
     }
     let topic = command.topic.topic();
     let begin = command.begin(SystemClock.now());
-    let style = Style { format: command.output, colours: columns::colours() };
+    // Nothing is cut: what is longer may be what somebody wants to copy.
+    let style = Style { format: command.output, look: Look { width: None, ..Look::of_stdout() } };
     let filter = Filter {
         event_type: command.event_type,
         org: command.org,
@@ -137,11 +139,15 @@ pub(super) fn run(common: &Common, command: Command) -> Result<(), Exit> {
     if let Some((flag, topics)) = filter.misplaced(topic) {
         return Err(Exit::Usage(format!("{flag} does not go with {topic}, which does not say it; it is for {topics}")));
     }
-    let mut screen = Screen { out: BufWriter::new(io::stdout()), topic, filter, style, failed: None, away: false };
+    let mut screen = Screen { out: BufWriter::new(io::stdout()), topic, filter, style, any: false, failed: None, away: false };
     until_ended(async {
         let ended = tail(&config, topic, (begin, !command.no_follow), &mut screen).await;
         let shown = screen.ended();
-        ended.and(shown)
+        ended.and(shown)?;
+        if !screen.any && command.output != Format::Json {
+            eprintln!("nothing like that is in {topic}");
+        }
+        Ok(())
     })
 }
 
@@ -185,6 +191,8 @@ struct Screen<W> {
     topic: Topic,
     filter: Filter,
     style: Style,
+    /// Something was shown.
+    any: bool,
     failed: Option<io::Error>,
     away: bool,
 }
@@ -212,8 +220,10 @@ impl<W: Write> Watcher for Screen<W> {
     }
 
     fn show(&mut self, received: &Received) -> bool {
+        let heading = if self.any { String::new() } else { self.style.heading(self.topic) };
+        self.any = true;
         let line = self.style.line(self.topic, received, &Facts::of(self.topic, received));
-        let written = self.out.write_all(line.as_bytes());
+        let written = self.out.write_all((heading + &line).as_bytes());
         self.did(written)
     }
 

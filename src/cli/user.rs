@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::admin::{Collection, Listing, understood};
 use super::client::Reach;
-use super::columns::{self, Colour, Line};
+use super::columns::{Cell, Colour, Head, Look};
 use super::exit::Exit;
 use super::output;
 use super::{Common, runtime};
@@ -140,7 +140,7 @@ pub(super) fn run(common: &Common, command: &User) -> Result<(), Exit> {
         Action::List(List { role, listing }) => {
             let mut query = listing.query();
             query.extend(role.map(|role| ("role", role.as_str().to_owned())));
-            runtime()?.block_on(users(&listing.reach)?.show(&query, listing.output, line))
+            runtime()?.block_on(users(&listing.reach)?.show(&query, listing.output, (&COLUMNS, cells)))
         }
         Action::Password(named) => {
             let users = users(&named.reach)?;
@@ -168,14 +168,14 @@ fn create(users: &Collection, new: &Create) -> Result<(), Exit> {
         }
     }
     let made: Account = runtime()?.block_on(users.make(&body))?;
-    output::print(&line(&made))
+    tell(&made)
 }
 
 fn switch(users: &Collection, user: &str, word: &str) -> Result<(), Exit> {
     runtime()?.block_on(async {
         let id = found(users, user).await?;
         let answer = users.change(Method::POST, &[&id, word], None).await?;
-        output::print(&line(&understood(&answer.body)?))
+        tell(&understood(&answer.body)?)
     })
 }
 
@@ -194,17 +194,26 @@ async fn found(users: &Collection, text: &str) -> Result<String, Exit> {
     Err(Exit::Failed(format!("there is no user with the address {text}; `{LISTED_BY}` shows those there are")))
 }
 
-fn line(account: &Account) -> String {
-    let mut line = Line::within(columns::colours(), columns::width());
-    line.column(Some(&account.email), 28, Colour::Bold);
-    line.column(Some(&account.role), 6, Colour::Cyan);
-    line.column(account.org_id.as_deref(), 10, Colour::Plain);
-    let (word, colour) = if account.is_active { ("active", Colour::Green) } else { ("disabled", Colour::Red) };
-    line.column(Some(word), 8, colour);
-    line.column(account.last_login_at.as_deref().or(Some("-")), 24, Colour::Dim);
-    line.column(Some(&account.id), 36, Colour::Dim);
-    line.column(Some(&account.name), 0, Colour::Plain);
-    line.finish()
+const COLUMNS: [Head; 7] =
+    [("EMAIL", 28), ("ROLE", 6), ("ORG", 10), ("STATE", 8), ("LAST LOGIN", 24), ("ID", 36), ("NAME", 0)];
+
+fn cells(account: &Account) -> [Cell<'_>; 7] {
+    let (state, colour) = if account.is_active { ("active", Colour::Green) } else { ("disabled", Colour::Red) };
+    [
+        ((&account.email).into(), Colour::Bold),
+        ((&account.role).into(), Colour::Cyan),
+        (account.org_id.as_deref().unwrap_or("-").into(), Colour::Plain),
+        (state.into(), colour),
+        (account.last_login_at.as_deref().unwrap_or("-").into(), Colour::Dim),
+        ((&account.id).into(), Colour::Dim),
+        ((&account.name).into(), Colour::Plain),
+    ]
+}
+
+/// The one account that something was done with.
+fn tell(account: &Account) -> Result<(), Exit> {
+    let look = Look::of_stdout();
+    output::print(&(look.heading(&COLUMNS) + &look.row(&COLUMNS, cells(account))))
 }
 
 /// Asked for twice on a terminal, which does not show it; else the first line of standard input.

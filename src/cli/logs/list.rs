@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::cli::columns::{Colour, Line};
+use crate::cli::columns::{Colour, Head, Look};
 
 /// What is shown of an item of `GET /logs`. Texts as they are in it: whoever shows them makes them printable.
 #[derive(Deserialize, Default)]
@@ -46,67 +46,66 @@ impl Row {
 }
 
 /// Characters of a line without the note, where nothing is longer than its column.
-const COLUMNS: usize = 166;
+const COLUMNS: usize = 167;
 /// For a note that says something.
 const NOTE: usize = 14;
 
-/// How deliveries are laid out.
+const CREATED: Head = ("CREATED", 24);
+const STATUS: Head = ("STATUS", 9);
+const TRY: Head = ("TRY", 3);
+const HTTP: Head = ("HTTP", 4);
+const TOOK: Head = ("TOOK", 7);
+const DELIVERY: Head = ("DELIVERY", 36);
+const ONE: [Head; 11] = [
+    CREATED,
+    STATUS,
+    ("EVENT TYPE", 22),
+    ("ORG", 6),
+    ("INTEGRATION", 20),
+    ("ENTITY", 20),
+    TRY,
+    HTTP,
+    TOOK,
+    DELIVERY,
+    ("NOTE", 0),
+];
+const FIRST: [Head; 5] = [CREATED, STATUS, ("EVENT TYPE", 0), ("INTEGRATION", 0), ("ENTITY", 0)];
+const SECOND: [Head; 6] = [("", 0), DELIVERY, TRY, HTTP, TOOK, ("NOTE", 0)];
+
+/// How deliveries are laid out: one line each, or two where a terminal has no room for all columns.
 #[derive(Clone, Copy)]
-pub(super) struct Layout {
-    /// Of the terminal; `None`: a pipe, which gets one line each, uncut.
-    pub width: Option<usize>,
-    pub colours: bool,
-}
+pub(super) struct Layout(pub Look);
 
 impl Layout {
+    fn is_narrow(self) -> bool {
+        self.0.width.is_some_and(|width| width < COLUMNS + NOTE)
+    }
+
+    pub(super) fn heading(self) -> String {
+        if self.is_narrow() { self.0.heading(&FIRST) + &self.0.heading(&SECOND) } else { self.0.heading(&ONE) }
+    }
+
     pub(super) fn lines(self, row: &Row) -> String {
-        if self.width.is_some_and(|width| width < COLUMNS + NOTE) { self.two(row) } else { self.one(row) }
-    }
-
-    fn one(self, row: &Row) -> String {
-        let mut line = Line::within(self.colours, self.width);
-        line.column(Some(&row.created_at), 24, Colour::Dim);
-        line.column(Some(&row.status), 9, Colour::of_outcome(&row.status));
-        line.column(row.event_type.as_deref(), 22, Colour::Cyan);
-        line.column(row.org_id.as_deref(), 6, Colour::Plain);
-        line.column(row.integration_id.as_deref(), 20, Colour::Plain);
-        line.column(row.entity_id.as_deref(), 20, Colour::Plain);
-        numbers(&mut line, row);
-        line.column(Some(&row.id), 36, Colour::Dim);
-        if let Some(note) = row.note() {
-            line.column(Some(&note), 0, Colour::Plain);
+        let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned()).into();
+        let created = (row.created_at.as_str().into(), Colour::Dim);
+        let status = (row.status.as_str().into(), Colour::of_outcome(&row.status));
+        let event_type = (text(&row.event_type), Colour::Cyan);
+        let integration = (text(&row.integration_id), Colour::Plain);
+        let tries = (format!("#{}", row.attempt_count).into(), Colour::Plain);
+        let answered = if row.response_status.is_some() { Colour::of_outcome(&row.status) } else { Colour::Plain };
+        let answer = (text(&row.response_status.map(|status| status.to_string())), answered);
+        let took = (text(&row.response_time_ms.map(|ms| format!("{ms:.0} ms"))), Colour::Plain);
+        let id = (row.id.as_str().into(), Colour::Dim);
+        let note = (row.note().unwrap_or_default().into(), Colour::Plain);
+        if self.is_narrow() {
+            let entity = (row.entity_id.as_deref().unwrap_or_default().into(), Colour::Plain);
+            let indent = ("".into(), Colour::Plain);
+            return self.0.row(&FIRST, [created, status, event_type, integration, entity])
+                + &self.0.row(&SECOND, [indent, id, tries, answer, took, note]);
         }
-        line.finish()
+        let (org, entity) = ((text(&row.org_id), Colour::Plain), (text(&row.entity_id), Colour::Plain));
+        self.0.row(&ONE, [created, status, event_type, org, integration, entity, tries, answer, took, id, note])
     }
-
-    fn two(self, row: &Row) -> String {
-        let mut first = Line::within(self.colours, self.width);
-        first.column(Some(&row.created_at), 24, Colour::Dim);
-        first.column(Some(&row.status), 9, Colour::of_outcome(&row.status));
-        first.column(row.event_type.as_deref(), 0, Colour::Cyan);
-        first.column(row.integration_id.as_deref(), 0, Colour::Plain);
-        if let Some(entity) = &row.entity_id {
-            first.column(Some(entity), 0, Colour::Plain);
-        }
-        let mut second = Line::within(self.colours, self.width);
-        second.column(Some(""), 0, Colour::Plain);
-        second.column(Some(&row.id), 36, Colour::Dim);
-        numbers(&mut second, row);
-        if let Some(note) = row.note() {
-            second.column(Some(&note), 0, Colour::Plain);
-        }
-        first.finish() + &second.finish()
-    }
-}
-
-/// Attempts, the last answer, and how long it took.
-fn numbers(line: &mut Line, row: &Row) {
-    line.column(Some(&format!("#{}", row.attempt_count)), 3, Colour::Plain);
-    let status = row.response_status.map(|status| status.to_string());
-    let colour = if status.is_some() { Colour::of_outcome(&row.status) } else { Colour::Plain };
-    line.column(status.as_deref(), 3, colour);
-    let took = row.response_time_ms.map(|ms| format!("{ms:.0} ms"));
-    line.column(took.as_deref(), 7, Colour::Plain);
 }
 
 #[cfg(test)]
@@ -127,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_pipe_gets_one_whole_line_and_a_narrow_terminal_two_that_it_does_not_break() {
-        let lines = |width| Layout { width, colours: false }.lines(&row());
+        let lines = |width| Layout(Look { width, ..Look::PIPE }).lines(&row());
         let piped = lines(None);
         assert_eq!(
             piped.split("  ").map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>(),
@@ -149,7 +148,7 @@ mod tests {
         assert_eq!(
             lines(Some(80)),
             "2026-11-21T08:00:00.250Z  ABANDONED  bill.created  bills\n  \
-             01a1ffb3-2102-8879-8232-fe37ac38a16c  #3   503  12 ms    HTTP_5XX: answered 5…\n"
+             01a1ffb3-2102-8879-8232-fe37ac38a16c  #3   503   12 ms    HTTP_5XX: answered …\n"
         );
         for width in [40, 80, 120, 180, 200, 240] {
             for line in lines(Some(width)).lines() {
@@ -158,6 +157,15 @@ mod tests {
             }
         }
         assert_eq!(lines(Some(200)).lines().count(), 1);
+    }
+
+    #[test]
+    fn a_heading_has_as_many_lines_as_what_stands_below_it_and_a_pipe_gets_none() {
+        let heading = |width| Layout(Look { width, headings: true, colours: false }).heading();
+        assert!(heading(Some(200)).contains("DELIVERY") && heading(Some(200)).lines().count() == 1);
+        let narrow = heading(Some(80));
+        assert_eq!((narrow.lines().count(), narrow.find("\n  DELIVERY").is_some()), (2, true), "{narrow}");
+        assert_eq!(Layout(Look::PIPE).heading(), "");
     }
 
     #[test]

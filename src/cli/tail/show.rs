@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::facts::Facts;
-use crate::cli::columns::{Colour, Line};
+use crate::cli::columns::{Cell, Colour, Head, Line, Look};
 use crate::cli::output::harmless;
 use crate::model::record::Received;
 use crate::model::topic::Topic;
@@ -30,7 +30,71 @@ pub(super) enum Format {
 #[derive(Clone, Copy)]
 pub(super) struct Style {
     pub format: Format,
-    pub colours: bool,
+    pub look: Look,
+}
+
+/// A fact that has a column.
+#[derive(Clone, Copy)]
+enum Column {
+    Outcome,
+    Reason,
+    EventType,
+    Org,
+    Integration,
+    Entity,
+    Attempt,
+    Answer,
+    Event,
+    Delivery,
+}
+use Column::{Answer, Attempt, Delivery, Entity, Event, EventType, Integration, Org, Outcome, Reason};
+
+/// What is shown of a record of each topic, behind its time.
+const fn columns(topic: Topic) -> &'static [Column] {
+    match topic {
+        Topic::Events => &[EventType, Org, Entity, Event],
+        Topic::Deliveries => &[EventType, Org, Integration, Entity, Delivery],
+        Topic::Rejected => &[Reason, EventType, Org],
+        Topic::Retry => &[Reason, Entity, Attempt, Answer],
+        Topic::Dlq => &[Outcome, EventType, Org, Integration, Attempt, Answer, Delivery],
+        _ => &[Outcome, EventType, Org, Integration, Attempt, Answer],
+    }
+}
+
+const TIME: Head = ("TIME", 24);
+const NOTE: Head = ("NOTE", 0);
+
+impl Column {
+    const fn head(self) -> Head {
+        match self {
+            Outcome => ("OUTCOME", 10),
+            Reason => ("REASON", 10),
+            EventType => ("EVENT TYPE", 22),
+            Org => ("ORG", 6),
+            Integration => ("INTEGRATION", 20),
+            Entity => ("ENTITY", 20),
+            Attempt => ("TRY", 3),
+            Answer => ("HTTP", 4),
+            Event => ("EVENT", 36),
+            Delivery => ("DELIVERY", 36),
+        }
+    }
+
+    fn cell(self, facts: &Facts) -> Cell<'_> {
+        let of_outcome = facts.outcome.as_deref().map_or(Colour::Plain, Colour::of_outcome);
+        let text = |fact: &'_ Option<String>| fact.clone().unwrap_or_else(|| "-".to_owned()).into();
+        match self {
+            Outcome | Reason => (text(&facts.outcome), of_outcome),
+            EventType => (text(&facts.event_type), Colour::Cyan),
+            Org => (text(&facts.org), Colour::Plain),
+            Integration => (text(&facts.integration), Colour::Plain),
+            Entity => (text(&facts.entity), Colour::Plain),
+            Attempt => (text(&facts.attempt.as_ref().map(|n| format!("#{n}"))), Colour::Plain),
+            Answer => (text(&facts.http_status.map(|n| n.to_string())), of_outcome),
+            Event => (text(&facts.event), Colour::Dim),
+            Delivery => (text(&facts.delivery), Colour::Dim),
+        }
+    }
 }
 
 impl Style {
@@ -42,33 +106,23 @@ impl Style {
         }
     }
 
+    /// The line above them, for people.
+    pub(super) fn heading(self, topic: Topic) -> String {
+        let between = columns(topic).iter().map(|column| column.head());
+        match self.format {
+            Format::Json => String::new(),
+            Format::Text | Format::Wide => {
+                self.look.heading(&[TIME].into_iter().chain(between).chain([NOTE]).collect::<Vec<_>>())
+            }
+        }
+    }
+
     fn columns(self, topic: Topic, received: &Received, facts: &Facts) -> String {
-        let mut line = Line::new(self.colours);
-        line.column(Some(&received.timestamp.to_string()), 24, Colour::Dim);
-        let outcome = facts.outcome.as_deref();
-        let colour = outcome.map_or(Colour::Plain, Colour::of_outcome);
-        if !matches!(topic, Topic::Events | Topic::Deliveries) {
-            line.column(outcome, 10, colour);
-        }
-        if topic != Topic::Retry {
-            line.column(facts.event_type.as_deref(), 22, Colour::Cyan);
-            line.column(facts.org.as_deref(), 6, Colour::Plain);
-        }
-        if !matches!(topic, Topic::Events | Topic::Rejected | Topic::Retry) {
-            line.column(facts.integration.as_deref(), 20, Colour::Plain);
-        }
-        if matches!(topic, Topic::Events | Topic::Deliveries | Topic::Retry) {
-            line.column(facts.entity.as_deref(), 20, Colour::Plain);
-        }
-        if !matches!(topic, Topic::Events | Topic::Deliveries | Topic::Rejected) {
-            line.column(facts.attempt.as_deref().map(|n| format!("#{n}")).as_deref(), 3, Colour::Plain);
-            line.column(facts.http_status.map(|n| n.to_string()).as_deref(), 3, colour);
-        }
-        if matches!(topic, Topic::Events) {
-            line.column(facts.event.as_deref(), 36, Colour::Dim);
-        }
-        if matches!(topic, Topic::Deliveries | Topic::Dlq) {
-            line.column(facts.delivery.as_deref(), 36, Colour::Dim);
+        let mut line = self.look.line();
+        line.column(Some(&received.timestamp.to_string()), TIME.1, Colour::Dim);
+        for column in columns(topic) {
+            let ((_, width), (text, colour)) = (column.head(), column.cell(facts));
+            line.column(Some(&text), width, colour);
         }
         for more in [&facts.note, &facts.error].into_iter().flatten() {
             line.column(Some(more), 0, Colour::Plain);
@@ -144,7 +198,7 @@ mod tests {
     use super::*;
 
     fn line(format: Format, colours: bool, (topic, record): (Topic, &Received)) -> String {
-        Style { format, colours }.line(topic, record, &Facts::of(topic, record))
+        Style { format, look: Look { colours, ..Look::PIPE } }.line(topic, record, &Facts::of(topic, record))
     }
 
     #[test]
@@ -152,13 +206,24 @@ mod tests {
         let shown = line(Format::Text, false, (Topic::Attempts, &attempt()));
         assert_eq!(
             shown,
-            "2025-11-21T08:00:00.250Z  RETRY       bill.created            648     bills                 #2   503  12 ms  \
+            "2025-11-21T08:00:00.250Z  RETRY       bill.created            648     bills                 #2   503   12 ms  \
              HTTP_ERROR: 503\n"
         );
         let coloured = line(Format::Text, true, (Topic::Attempts, &attempt()));
         assert!(coloured.contains("\x1b[33mRETRY\x1b[0m     "), "{coloured:?}");
         let wide = line(Format::Wide, false, (Topic::Attempts, &attempt()));
         assert!(wide.contains("attempts-2@7") && wide.contains("event=e1") && wide.contains("\"responseStatus\""));
+    }
+
+    #[test]
+    fn each_heading_stands_above_what_it_names() {
+        let look = Look { headings: true, ..Look::PIPE };
+        let style = |format| Style { format, look };
+        let (head, row) = (style(Format::Text).heading(Topic::Attempts), line(Format::Text, false, (Topic::Attempts, &attempt())));
+        for (name, value) in [("OUTCOME", "RETRY"), ("EVENT TYPE", "bill.created"), ("ORG", "648"), ("TRY", "#2"), ("HTTP", "503"), ("NOTE", "12 ms")] {
+            assert_eq!(head.find(name), row.find(value), "{name}\n{head}{row}");
+        }
+        assert_eq!(style(Format::Json).heading(Topic::Attempts), "");
     }
 
     #[test]

@@ -179,9 +179,9 @@ async fn a_closed_pipe_ends_it_without_a_word() {
     let place = Place::new().await;
     place.write(0, 20).await;
     let view = View::open(&config(place.dir.path())).await.unwrap();
-    let style = Style { format: Format::Text, colours: false };
+    let style = Style { format: Format::Text, look: Look::PIPE };
     let (topic, filter) = (Topic::Events, Filter::default());
-    let mut screen = Screen { out: Closed, topic, filter, style, failed: None, away: false };
+    let mut screen = Screen { out: Closed, topic, filter, style, any: false, failed: None, away: false };
     Tail { view: &view, topic }.run(Begin::Beginning, true, &mut screen).await.unwrap();
     screen.ended().unwrap();
 }
