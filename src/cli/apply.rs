@@ -2,7 +2,6 @@
 
 mod told;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,7 +14,7 @@ use serde_json::{Value, json};
 use super::Common;
 use super::client::{Answer, Api, Reach, cause};
 use super::exit::Exit;
-use super::files::{self, Failed, Resources};
+use super::files::{self, Paths, Resources};
 use super::output;
 use super::serve::until_ended;
 use crate::catalog::apply::Fault;
@@ -40,12 +39,11 @@ const NOTHING: &str = "; nothing was changed";
     after_help = "Examples:\n  tidegate apply -f catalog/ --dry-run\n  tidegate apply -f catalog/\n  \
     tidegate apply -f catalog/ --prune --yes\n  tidegate export --api http://staging:8080 | tidegate apply -f - --dry-run\n\n\
     Exit codes: 0 the catalog is as the files say (--dry-run: the plan was made), 1 it is not: something is wrong, or you said no; \
-    2 wrong usage or key, 3 no gateway answers."
+    2 wrong usage or key, or there is nobody to ask; 3 no gateway answers."
 )]
 pub(super) struct Apply {
-    /// Files and folders; `-` is standard input
-    #[arg(short, long = "file", value_name = "PATH", required = true, num_args = 1..)]
-    file: Vec<PathBuf>,
+    #[command(flatten)]
+    paths: Paths,
     /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -75,19 +73,12 @@ struct Changed {
 }
 
 pub(super) fn run(common: &Common, command: &Apply) -> Result<(), Exit> {
-    let asks = !command.yes && !command.dry_run;
-    if asks && !output::can_ask() {
-        return Err(Exit::usage(
-            "it asks before it changes anything, and there is no terminal to ask on: --yes says yes, --dry-run only shows what \
-             would change",
-        ));
-    }
     let config = common.load(Flags::new())?;
-    let found = files::read(&command.file).map_err(|failed| failed.tell(NOTHING))?;
+    let found = command.paths.read()?;
     let mut wrong = found.missing.clone();
     wrong.extend(found.wrong_in_themselves());
     if !wrong.is_empty() {
-        return Err(Failed::Wrong(wrong).tell(NOTHING));
+        return Err(files::tell(wrong, NOTHING));
     }
     found.note_where_nothing_is();
     let found = Arc::new(found);
@@ -99,14 +90,24 @@ pub(super) fn run(common: &Common, command: &Apply) -> Result<(), Exit> {
         if changes == 0 || command.dry_run {
             return Ok(());
         }
-        let question =
-            if changes == 1 { "Make this change?".to_owned() } else { format!("Make these {changes} changes?") };
-        if asks && !output::agreed(&question)? {
-            return Err(Exit::failed("nothing was changed"));
+        if !command.yes {
+            ask(changes)?;
         }
         let position = gateway.ask(Some(position), |_| Ok(())).await?;
         output::print(&format!("applied; the catalog is at {position}\n"))
     })
+}
+
+/// Where nobody says yes, nothing is changed.
+fn ask(changes: usize) -> Result<(), Exit> {
+    if !output::can_ask() {
+        return Err(Exit::usage(
+            "nothing was changed: it asks before it does, and there is no terminal to ask on; --yes says yes, --dry-run only shows \
+             what would change",
+        ));
+    }
+    let question = if changes == 1 { "Make this change?".to_owned() } else { format!("Make these {changes} changes?") };
+    if output::agreed(&question)? { Ok(()) } else { Err(Exit::failed("nothing was changed")) }
 }
 
 struct Gateway {
@@ -169,7 +170,7 @@ impl Gateway {
         let details = answer.words().details;
         let faults: Vec<Fault> = details.as_array().into_iter().flatten().filter_map(fault).collect();
         match answer.status.as_u16() {
-            400 if !faults.is_empty() => Failed::Wrong(self.found.placed(faults)).tell(NOTHING),
+            400 if !faults.is_empty() => files::tell(self.found.placed(faults), NOTHING),
             409 => Exit::Failed(format!("nothing was changed{}; run it again for a new plan", answer.said())),
             _ => self.api.refusal(answer, "api"),
         }

@@ -1,11 +1,9 @@
 //! `tidegate validate`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
 use super::exit::Exit;
-use super::files::{self, Failed, Resources};
+use super::files::{self, Paths, Resources};
 use super::output;
 use crate::catalog::apply::elsewhere;
 
@@ -26,17 +24,15 @@ const SHOWN: usize = 20;
     Exit codes: 0 all is well, 1 something is wrong, 2 wrong usage or no such file."
 )]
 pub(super) struct Validate {
-    /// Files and folders; `-` is standard input
-    #[arg(short, long = "file", value_name = "PATH", required = true, num_args = 1..)]
-    file: Vec<PathBuf>,
+    #[command(flatten)]
+    paths: Paths,
 }
 
 pub(super) fn run(command: &Validate) -> Result<(), Exit> {
-    let told = |failed: Failed| failed.tell("");
-    let found = files::read(&command.file).map_err(told)?;
+    let found = command.paths.read()?;
     let wrong = found.wrong();
     if !wrong.is_empty() {
-        return Err(told(Failed::Wrong(wrong)));
+        return Err(files::tell(wrong, ""));
     }
     found.note_where_nothing_is();
     note(&found);

@@ -14,6 +14,8 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use clap::Args;
+
 use super::exit::Exit;
 use super::output::one_line;
 use crate::catalog::apply::{self, Desired, Fault};
@@ -21,8 +23,20 @@ use fill::{Fill, Lack};
 use source::Source;
 use tree::Node;
 
-/// Faults that are shown.
-const SHOWN: usize = 50;
+/// Faults that are shown, about, and those of one file: it must not hide the others.
+const SHOWN: usize = 100;
+const OF_ONE_FILE: usize = 20;
+
+/// Which files a command works with.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Paths {
+    /// Files and folders; `-` is standard input
+    #[arg(short, long = "file", value_name = "PATH", num_args = 1.., required_unless_present = "path")]
+    file: Vec<PathBuf>,
+    /// The same without `-f`
+    #[arg(value_name = "PATH")]
+    path: Vec<PathBuf>,
+}
 
 /// What is wrong, and where: `clinic/bills.yaml:7: OutboundIntegration/bills: spec.targetUrl must be a URL`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,24 +78,29 @@ pub(super) struct Resources {
     /// Variables and files that values are to come from and that are not here.
     pub missing: Vec<Wrong>,
     malformed: Vec<Wrong>,
+    /// What is no resource, or no YAML or JSON at all: what else its file holds is not known.
+    unread: Vec<Wrong>,
 }
 
-/// Reads files and folders; `-` is standard input.
-///
-/// # Errors
-/// `Exit::Usage` where a path is none, else everything that is wrong with the form of the files.
-pub(super) fn read(paths: &[PathBuf]) -> Result<Resources, Failed> {
-    let mut all = Resources::default();
-    let mut wrong = Vec::new();
-    for path in source::listed(paths)? {
-        let source = Source::of(path, all.desired.len())?;
-        let (file, bytes) = (source.name(), source.bytes()?);
-        let fill = Fill::of(source.folder());
-        wrong.extend(forms::resources(&file, &bytes, source.is_json(), |node, key| all.add((node, key), &file, &fill)));
-        drop(bytes);
-        all.sources.push(source);
+impl Paths {
+    /// Reads them. What is wrong with the form of one file hides nothing of the others: it is told with them.
+    ///
+    /// # Errors
+    /// `Exit::Usage` where a path is none.
+    pub(super) fn read(&self) -> Result<Resources, Exit> {
+        let mut all = Resources::default();
+        for path in source::listed(self.file.iter().chain(&self.path))? {
+            let source = Source::of(path, all.desired.len())?;
+            let (file, bytes) = (source.name(), source.bytes()?);
+            let fill = Fill::of(source.folder());
+            let see = |node, key| all.add((node, key), &file, &fill);
+            let unread = forms::resources(&file, &bytes, source.is_json(), see);
+            all.unread.extend(unread);
+            drop(bytes);
+            all.sources.push(source);
+        }
+        Ok(all)
     }
-    if wrong.is_empty() { Ok(all) } else { Err(Failed::Wrong(wrong)) }
 }
 
 /// The text as a file has to have it to come to this one.
@@ -95,37 +114,31 @@ pub(super) fn documents(text: &str) -> Option<Vec<serde_json::Value>> {
     forms::of_yaml(text, |node| documents.push(node.to_json())).ok().map(|()| documents)
 }
 
-/// Why files cannot be used.
-#[derive(Debug)]
-pub(super) enum Failed {
-    Exit(Exit),
-    Wrong(Vec<Wrong>),
+/// Shows what is wrong, file by file; the command ends with 1.
+pub(super) fn tell(wrong: Vec<Wrong>, then: &str) -> Exit {
+    let count =
+        if wrong.len() == 1 { "1 thing is wrong".to_owned() } else { format!("{} things are wrong", wrong.len()) };
+    by_file(wrong).iter().for_each(|line| eprintln!("{line}"));
+    Exit::Failed(format!("{count}{then}"))
 }
 
-impl From<Exit> for Failed {
-    fn from(exit: Exit) -> Failed {
-        Failed::Exit(exit)
-    }
-}
-
-impl Failed {
-    /// Shows what is wrong; the command ends with 1.
-    pub(super) fn tell(self, then: &str) -> Exit {
-        let wrong = match self {
-            Failed::Exit(exit) => return exit,
-            Failed::Wrong(mut wrong) => {
-                wrong.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
-                wrong
-            }
-        };
-        wrong.iter().take(SHOWN).for_each(|one| eprintln!("{one}"));
-        if wrong.len() > SHOWN {
-            eprintln!("... and {} more", wrong.len() - SHOWN);
+fn by_file(mut wrong: Vec<Wrong>) -> Vec<String> {
+    wrong.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+    let (mut lines, mut left) = (Vec::new(), wrong.len());
+    for of_file in wrong.chunk_by(|a, b| a.file == b.file) {
+        if lines.len() >= SHOWN {
+            break;
         }
-        let count =
-            if wrong.len() == 1 { "1 thing is wrong".to_owned() } else { format!("{} things are wrong", wrong.len()) };
-        Exit::Failed(format!("{count}{then}"))
+        lines.extend(of_file.iter().take(OF_ONE_FILE).map(ToString::to_string));
+        if let Some(last) = of_file.get(OF_ONE_FILE) {
+            lines.push(one_line(&format!("{}: and {} more", last.file, of_file.len() - OF_ONE_FILE)));
+        }
+        left -= of_file.len();
     }
+    if left > 0 {
+        lines.push(format!("... and {left} more in other files"));
+    }
+    lines
 }
 
 impl Resources {
@@ -162,9 +175,10 @@ impl Resources {
         self.sources.len()
     }
 
-    /// What is wrong with them whatever a catalog holds. A value that is not known yet cannot be wrong.
+    /// What is wrong with them whatever a catalog holds. A value that is not known yet cannot be wrong, nor a name that may be in
+    /// what could not be read.
     pub(super) fn wrong(&self) -> Vec<Wrong> {
-        self.wrong_of(apply::faults(&self.desired))
+        if self.unread.is_empty() { self.wrong_of(apply::faults(&self.desired)) } else { self.wrong_in_themselves() }
     }
 
     /// The same without a word on what they name, which the catalog may have.
@@ -174,7 +188,7 @@ impl Resources {
 
     fn wrong_of(&self, mut faults: Vec<Fault>) -> Vec<Wrong> {
         faults.retain(|fault| !fault.at.is_some_and(|at| self.is_unknown(at, &fault.problem.path)));
-        self.malformed.iter().cloned().chain(self.placed(faults)).collect()
+        self.unread.iter().chain(&self.malformed).cloned().chain(self.placed(faults)).collect()
     }
 
     fn is_unknown(&self, at: usize, path: &str) -> bool {

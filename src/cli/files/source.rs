@@ -57,7 +57,7 @@ impl Source {
 }
 
 /// The files in the order in which they are read.
-pub(super) fn listed(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Exit> {
+pub(super) fn listed<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Result<Vec<PathBuf>, Exit> {
     let mut files = Vec::new();
     for path in paths {
         let before = files.len();

@@ -12,14 +12,15 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     folder
 }
 
+fn read(paths: &[PathBuf]) -> Result<Resources, Exit> {
+    Paths { file: paths.to_vec(), path: Vec::new() }.read()
+}
+
 /// What is wrong, without the folder's name.
 fn told(folder: &Path) -> Vec<String> {
-    let wrong = match read(&[folder.to_owned()]) {
-        Ok(found) => found.missing.iter().cloned().chain(found.wrong()).collect(),
-        Err(Failed::Wrong(wrong)) => wrong,
-        Err(Failed::Exit(exit)) => panic!("{exit}"),
-    };
-    wrong.iter().map(|one| one.to_string().replace(&format!("{}/", folder.display()), "")).collect()
+    let found = read(&[folder.to_owned()]).unwrap();
+    let wrong = found.missing.iter().cloned().chain(found.wrong());
+    wrong.map(|one| one.to_string().replace(&format!("{}/", folder.display()), "")).collect()
 }
 
 const CLINIC: &str = "kind: Organization\nid: 648\nspec:\n  name: City Clinic\n";
@@ -37,7 +38,7 @@ fn every_form_of_a_file_is_read_and_what_is_no_resource_passed_over() {
         (".git/x.yaml", "x: 1"),
         ("README.md", "# no"),
     ]);
-    let read = read(&[found.path().to_owned()]).unwrap_or_else(|_| panic!("{:?}", told(found.path())));
+    let read = read(&[found.path().to_owned()]).unwrap();
     let keys: Vec<_> = read.desired.iter().map(|one| one.key.to_string()).collect();
     assert_eq!(keys, ["Organization/648", "OrgUnit/ward", "Template/t", "EventType/e"]);
     assert_eq!((read.files(), told(found.path())), (3, vec![]));
@@ -65,7 +66,7 @@ fn a_json_document_is_read_resource_by_resource_whatever_its_form() {
     ];
     for (text, expected) in forms {
         let found = folder(&[("a.json", &text)]);
-        let read = read(&[found.path().to_owned()]).unwrap_or_else(|_| panic!("{text}"));
+        let read = read(&[found.path().to_owned()]).unwrap();
         assert_eq!(read.desired.iter().map(|one| one.key.id.as_str()).collect::<Vec<_>>(), expected, "{text}");
         assert_eq!(read.wrong(), [], "{text}");
     }
@@ -96,7 +97,7 @@ fn a_file_in_another_encoding_is_told_with_the_line_beside_all_else() {
         ("crlf.yaml", &CLINIC.replace('\n', "\r\n")),
         ("mark.yaml", "\u{feff}kind: EventType\nid: e\nspec: {orgId: '648', eventType: a}\n"),
     ]);
-    let read = read(&[other.path().to_owned()]).unwrap_or_else(|_| panic!("read"));
+    let read = read(&[other.path().to_owned()]).unwrap();
     assert_eq!((read.desired.len(), read.wrong()), (2, vec![]));
     assert_eq!(read.desired[0].spec(), serde_json::json!({"name": "City Clinic"}));
 }
@@ -203,16 +204,59 @@ fn a_value_from_elsewhere_is_named_and_never_repeated() {
     );
     assert!(all[1].starts_with("a.yaml:14: AlertRule/lost: spec.channels[0].url must be a URL"), "{all:?}");
     let missing = read(&[folder(&[("a.yaml", &rule("${file:gone}"))]).path().to_owned()]);
-    assert_eq!(missing.unwrap_or_else(|_| panic!("read")).wrong(), [], "what is not known cannot be wrong");
+    assert_eq!(missing.unwrap().wrong(), [], "what is not known cannot be wrong");
     let found = folder(&[("a.yaml", &rule("${env:A"))]);
     assert!(told(found.path()).iter().any(|one| one.contains("has a `${` without a name")));
 }
 
 #[test]
+fn a_file_that_is_no_yaml_hides_nothing_that_is_wrong_with_another() {
+    let hook = "kind: OutboundIntegration\nid: bills\nspec:\n  orgId: 648\n  name: B\n  eventType: [a]\n  targetUrl: erp\n  \
+                orgUnitRid: ward\n";
+    let found = folder(&[
+        ("a.yaml", "kind: Organization\nid: 648\nspec:\n  name: a: b\n"),
+        ("b.yaml", CLINIC),
+        ("c.yaml", hook),
+        ("d.yaml", "kind: Organisation\nid: d\nspec: {}\n"),
+    ]);
+    let mut told = told(found.path());
+    told.sort();
+    let expected = [
+        "a.yaml:4: is not YAML: mapping values",
+        // Its unit may stand in the file that could not be read.
+        "c.yaml:7: OutboundIntegration/bills: spec.targetUrl must be a URL",
+        "d.yaml:1: kind `Organisation` is not known",
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    for (told, expected) in told.iter().zip(expected) {
+        assert!(told.starts_with(expected), "{told}\n{expected}");
+    }
+}
+
+#[test]
+fn a_file_full_of_faults_leaves_room_for_those_of_others() {
+    let wrong = |file: &str, line: u64| Wrong {
+        file: file.into(),
+        line: Some(line),
+        of: None,
+        path: "id".into(),
+        message: "is required".into(),
+    };
+    let all = (1..=50).map(|line| wrong("a.yaml", line)).chain([wrong("b.yaml", 1)]).rev().collect();
+    let lines = by_file(all);
+    assert_eq!(
+        (lines.len(), &*lines[0], &*lines[20], &*lines[21]),
+        (22, "a.yaml:1: id is required", "a.yaml: and 30 more", "b.yaml:1: id is required")
+    );
+    let many = by_file((0..1_000).map(|n| wrong(&format!("{n:04}.yaml"), 1)).collect());
+    assert_eq!((many.len(), many.last().map(String::as_str)), (101, Some("... and 900 more in other files")));
+}
+
+#[test]
 fn a_folder_without_a_file_is_no_success() {
     let empty = folder(&[("README.md", "")]);
-    assert!(matches!(read(&[empty.path().to_owned()]), Err(Failed::Exit(Exit::Usage(_)))));
-    assert!(matches!(read(&[empty.path().join("gone.yaml")]), Err(Failed::Exit(Exit::Usage(_)))));
+    assert!(matches!(read(&[empty.path().to_owned()]), Err(Exit::Usage(_))));
+    assert!(matches!(read(&[empty.path().join("gone.yaml")]), Err(Exit::Usage(_))));
 }
 
 #[test]
@@ -227,7 +271,7 @@ fn what_is_there_twice_is_told_with_the_other_place_and_a_file_that_is_named_twi
         .replace(&format!("{}/", found.path().display()), "")]
     );
     let path = found.path().join("a.yaml");
-    let twice = read(&[path.clone(), found.path().join("b/../a.yaml"), path]).unwrap_or_else(|_| panic!("read"));
+    let twice = read(&[path.clone(), found.path().join("b/../a.yaml"), path]).unwrap();
     assert_eq!((twice.files(), twice.desired.len(), twice.wrong()), (1, 1, vec![]));
 }
 
@@ -238,7 +282,7 @@ fn a_line_is_that_of_its_own_file_among_many_and_none_where_the_file_was_changed
     let first = (0..1_000).map(|n| unit(n, names(n))).collect::<String>();
     let second = (1_000..2_000).map(|n| unit(n, names(n))).collect::<String>();
     let found = folder(&[("a.yaml", CLINIC), ("b.yaml", &first), ("c.yaml", &second)]);
-    let all = read(&[found.path().to_owned()]).unwrap_or_else(|_| panic!("read"));
+    let all = read(&[found.path().to_owned()]).unwrap();
     let places = |all: &Resources| {
         let lines =
             all.wrong().into_iter().map(|wrong| (wrong.file.rsplit('/').next().unwrap().to_owned(), wrong.line));

@@ -1,4 +1,9 @@
+use std::path::PathBuf;
+
+use clap::Parser as _;
+
 use super::*;
+use crate::cli::{Cli, Command};
 
 const EXAMPLES: [&str; 2] = ["webhook-fanout", "healthcare"];
 
@@ -6,12 +11,19 @@ fn example(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("topologies/examples").join(name)
 }
 
+fn validate(arguments: &[&str]) -> Validate {
+    let cli = Cli::try_parse_from([&["tidegate", "validate"], arguments].concat()).unwrap();
+    let Command::Validate(command) = cli.command else { panic!("not validate") };
+    command
+}
+
 #[test]
 fn the_examples_are_what_they_say() {
     let expected = [(12, vec!["ONCALL_SECRET"]), (22, vec![])];
     for (name, (count, missing)) in EXAMPLES.into_iter().zip(expected) {
         let folder = example(name);
-        let found = files::read(std::slice::from_ref(&folder)).unwrap_or_else(|failed| panic!("{failed:?}"));
+        let command = validate(&[folder.to_str().unwrap()]);
+        let found = command.paths.read().unwrap();
         let wrong: Vec<String> = found.wrong().iter().map(ToString::to_string).collect();
         assert!(wrong.is_empty(), "{wrong:#?}");
         assert!(elsewhere(&found.desired).is_empty(), "{name}");
@@ -19,7 +31,7 @@ fn the_examples_are_what_they_say() {
         for (found, variable) in found.missing.iter().zip(missing) {
             assert!(found.to_string().contains(variable), "{found}");
         }
-        run(&Validate { file: vec![folder] }).unwrap();
+        run(&command).unwrap();
     }
 }
 
