@@ -78,7 +78,7 @@ impl Told {
     /// Everything up to `place` was answered.
     pub(super) fn moved(&mut self, place: Place, totals: Totals) {
         self.bar.set_position(place.bytes);
-        let rate = rate(totals.all() - self.earlier.all(), self.began.elapsed());
+        let rate = rate(totals.accepted - self.earlier.accepted, self.began.elapsed());
         let refused =
             if totals.refused > 0 { format!(", {} refused", HumanCount(totals.refused)) } else { String::new() };
         self.bar.set_message(format!("{} events{refused}, {rate}/s,", HumanCount(totals.accepted)));
@@ -125,7 +125,10 @@ impl Told {
             }
         }
         let took = self.began.elapsed();
-        let now = totals.all() - self.earlier.all();
+        let rate = match totals.accepted - self.earlier.accepted {
+            0 => String::new(),
+            accepted => format!(" ({}/s)", rate(accepted, took)),
+        };
         let earlier = match self.earlier.all() {
             0 => String::new(),
             earlier => format!(", {} of them by earlier runs", HumanCount(earlier)),
@@ -136,10 +139,9 @@ impl Told {
             HumanDuration(took).to_string()
         };
         Ok(format!(
-            "{} accepted, {} refused{earlier}, in {time} ({}/s)",
+            "{} accepted, {} refused{earlier}, in {time}{rate}",
             HumanCount(totals.accepted),
             HumanCount(totals.refused),
-            rate(now, took),
         ))
     }
 }
@@ -180,6 +182,18 @@ mod tests {
         assert_eq!(told(&refused("`payload` is required", one)), "line 17: `payload` is required");
         let two = json!([{"path": "payload", "message": "is required"}, {"path": "", "message": "is odd"}]);
         assert_eq!(told(&refused("x; and 1 more", two)), "line 17: `payload` is required; is odd");
+    }
+
+    #[test]
+    fn nothing_that_was_accepted_has_no_rate() {
+        let summary = |earlier, accepted, refused| {
+            Told::new(None, None, earlier).unwrap().summary(Totals { accepted, refused }).unwrap()
+        };
+        let earlier = Totals { accepted: 5, refused: 0 };
+        assert!(summary(Totals::default(), 3, 1).ends_with("/s)"));
+        for said in [summary(Totals::default(), 0, 3), summary(earlier, 5, 1)] {
+            assert!(said.contains("refused") && !said.contains("/s"), "{said}");
+        }
     }
 
     #[test]
