@@ -10,6 +10,7 @@ use crate::config::{Config, Flags, Setting};
 
 /// Show the configuration and where each value came from
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  tidegate config show")]
 pub(super) struct Show {
     #[command(subcommand)]
     action: Action,

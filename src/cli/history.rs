@@ -22,6 +22,10 @@ pub(super) struct History {
 #[derive(Subcommand, Clone, Debug)]
 enum Action {
     /// Drop the store, so that the next process with the role `project` makes it anew from the topics; no topic is touched
+    #[command(
+        after_help = "Examples:\n  tidegate history rebuild                                      the one in .tidegate\n  \
+        DATABASE_URL=sqlite:///var/lib/tidegate/history.db tidegate history rebuild"
+    )]
     Rebuild,
 }
 

@@ -42,10 +42,16 @@ pub(super) struct Key {
 #[derive(Subcommand, Debug)]
 enum Action {
     /// Make a key and write it to standard output, once
+    #[command(after_help = "Examples:\n  tidegate key create --org 648 --name Till --scope publish\n  \
+        KEY=$(tidegate key create --org 648 --name 'Nightly report' --scope read,bodies --expires 90d)")]
     Create(Create),
     /// Show keys: whose, what for, until when; never the keys themselves
+    #[command(after_help = "Examples:\n  tidegate key list --org 648\n  \
+        tidegate key list -o json | jq -r 'select(.lastUsedAt == null) | .id'")]
     List(Listing),
     /// Delete keys: they are refused from then on
+    #[command(after_help = "Examples:\n  tidegate key revoke 01a1ffb3-2102-7879-8232-fe37ac38a16c\n  \
+        tidegate key revoke till nightly-report")]
     Revoke(Revoke),
 }
 
@@ -87,7 +93,7 @@ enum Scope {
     Write,
     /// Bring events in, and nothing else
     Publish,
-    /// See the payloads of what it may read
+    /// See the payloads of what it may read; beside `read` or `write`
     Bodies,
 }
 
@@ -134,7 +140,11 @@ pub(super) fn run(common: &Common, command: &Key) -> Result<(), Exit> {
         Action::Create(new) => create(new, |reach| keys(reach)),
         Action::List(list) => {
             let now = SystemClock.now();
-            runtime()?.block_on(keys(&list.reach)?.show(&list.query(), list.output, (&COLUMNS, |row: &Row| cells(row, now))))
+            runtime()?.block_on(keys(&list.reach)?.show(
+                &list.query(),
+                list.output,
+                (&COLUMNS, |row: &Row| cells(row, now)),
+            ))
         }
         Action::Revoke(revoke) => {
             let keys = keys(&revoke.reach)?;

@@ -11,8 +11,8 @@ use indicatif::HumanCount;
 use serde_json::value::RawValue;
 
 use super::client::{Api, Reach};
-use super::deliveries::{Filter, Page, Pages, Route, id, understood};
 use super::columns::{self, Look};
+use super::deliveries::{Filter, Page, Pages, Route, id, understood};
 use super::exit::Exit;
 use super::{Common, output, runtime};
 use crate::config::Flags;

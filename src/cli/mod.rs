@@ -41,7 +41,10 @@ use exit::Exit;
     version,
     about,
     max_term_width = 100,
-    after_help = "Settings come from tidegate.toml, then the environment, then flags.\n\
+    after_help = "Examples:\n  \
+                  tidegate dev                  try it: no Kafka, no configuration\n  \
+                  tidegate logs --help          what a command does, with examples of its own\n\n\
+                  Settings come from tidegate.toml, then the environment, then flags.\n\
                   Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 could not reach what it needs."
 )]
 struct Cli {
@@ -204,3 +207,6 @@ fn environment() -> Result<Vec<(String, String)>, Exit> {
 fn runtime() -> Result<tokio::runtime::Runtime, Exit> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Exit::failed)
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,8 +35,12 @@ pub(super) struct Secret {
 #[derive(Subcommand, Debug)]
 enum Action {
     /// Print a new key: 32 random bytes in base64. It goes nowhere else
+    #[command(after_help = "Examples:\n  tidegate secret new-key\n  tidegate secret new-key > secret.key")]
     NewKey,
     /// Have a running gateway seal every secret under the key that it has now; see `tidegate secret --help` for what comes before
+    #[command(
+        after_help = "Examples:\n  tidegate secret rotate-key\n  tidegate secret rotate-key --api https://gateway.example"
+    )]
     RotateKey {
         #[command(flatten)]
         reach: Reach,

@@ -139,7 +139,8 @@ pub(super) fn run(common: &Common, command: Command) -> Result<(), Exit> {
     if let Some((flag, topics)) = filter.misplaced(topic) {
         return Err(Exit::Usage(format!("{flag} does not go with {topic}, which does not say it; it is for {topics}")));
     }
-    let mut screen = Screen { out: BufWriter::new(io::stdout()), topic, filter, style, any: false, failed: None, away: false };
+    let mut screen =
+        Screen { out: BufWriter::new(io::stdout()), topic, filter, style, any: false, failed: None, away: false };
     until_ended(async {
         let ended = tail(&config, topic, (begin, !command.no_follow), &mut screen).await;
         let shown = screen.ended();

@@ -27,14 +27,20 @@ pub(super) struct Topology {
 #[derive(Subcommand, Clone, Debug)]
 enum Action {
     /// The flow, its stages and topics; asks no broker, and knows the embedded log by its file
+    #[command(
+        after_help = "Examples:\n  tidegate topology describe\n  tidegate topology describe --format mermaid > flow.mmd\n  \
+        tidegate topology describe --kafka kafka:9092 --prefix staging"
+    )]
     Describe {
         /// How to show it
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
     /// Compare the brokers' topics with the topology file; exit 1 where one is missing or must be mended
+    #[command(after_help = "Examples:\n  tidegate topology check --kafka kafka:9092")]
     Check,
     /// Create missing topics; never changes or deletes one
+    #[command(after_help = "Examples:\n  tidegate topology create --kafka kafka:9092 --prefix staging")]
     Create,
 }
 

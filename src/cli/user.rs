@@ -45,14 +45,24 @@ pub(super) struct User {
 #[derive(Subcommand, Debug)]
 enum Action {
     /// Make an account
+    #[command(after_help = "Examples:\n  \
+        tidegate user create ada@clinic.example --role user --org 648 --name 'Ada Example'\n  \
+        tidegate user create grace@tidegate.example --role admin\n  \
+        pass show clinic/ada | tidegate user create ada@clinic.example --role viewer --org 648")]
     Create(Create),
     /// Show accounts
+    #[command(after_help = "Examples:\n  tidegate user list --org 648\n  tidegate user list --role admin\n  \
+        tidegate user list -o json | jq -r 'select(.isActive) | .email'")]
     List(List),
     /// Give an account another password; every session of the person ends
+    #[command(after_help = "Examples:\n  tidegate user password ada@clinic.example\n  \
+        pass show clinic/ada | tidegate user password ada@clinic.example")]
     Password(Named),
     /// Put somebody out; every session of the person ends
+    #[command(after_help = "Examples:\n  tidegate user disable ada@clinic.example")]
     Disable(Named),
     /// Let somebody in again, who has to log in anew
+    #[command(after_help = "Examples:\n  tidegate user enable ada@clinic.example")]
     Enable(Named),
 }
 
@@ -222,6 +232,12 @@ fn ask_password(whose: &str) -> Result<String, Exit> {
         return prompt::asked(whose);
     }
     let given = piped(io::stdin().lock())?;
+    if given.is_empty() {
+        return Err(Exit::usage(
+            "there is no password on standard input: run this on a terminal, which asks for it, or give it as the first line, \
+             such as `pass show clinic/ada | tidegate user ...`",
+        ));
+    }
     password::check(&given).map_err(|wrong| Exit::usage(format!("the password {wrong}")))?;
     Ok(given)
 }

@@ -219,8 +219,16 @@ mod tests {
     fn each_heading_stands_above_what_it_names() {
         let look = Look { headings: true, ..Look::PIPE };
         let style = |format| Style { format, look };
-        let (head, row) = (style(Format::Text).heading(Topic::Attempts), line(Format::Text, false, (Topic::Attempts, &attempt())));
-        for (name, value) in [("OUTCOME", "RETRY"), ("EVENT TYPE", "bill.created"), ("ORG", "648"), ("TRY", "#2"), ("HTTP", "503"), ("NOTE", "12 ms")] {
+        let (head, row) =
+            (style(Format::Text).heading(Topic::Attempts), line(Format::Text, false, (Topic::Attempts, &attempt())));
+        for (name, value) in [
+            ("OUTCOME", "RETRY"),
+            ("EVENT TYPE", "bill.created"),
+            ("ORG", "648"),
+            ("TRY", "#2"),
+            ("HTTP", "503"),
+            ("NOTE", "12 ms"),
+        ] {
             assert_eq!(head.find(name), row.find(value), "{name}\n{head}{row}");
         }
         assert_eq!(style(Format::Json).heading(Topic::Attempts), "");
