@@ -2,13 +2,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue};
 use rustc_hash::FxHashMap;
 
 use super::egress::{Egress, Refused, Wire};
 use super::lock;
 use crate::model::ids::IntegrationId;
-use crate::model::integration::{OutboundIntegration, is_reserved_header};
+use crate::model::integration::{OutboundIntegration, sends_body};
 
 /// An integration ready to send.
 #[derive(Debug)]
@@ -23,11 +23,10 @@ pub struct Prepared {
 
 impl Prepared {
     pub fn new(integration: Arc<OutboundIntegration>, egress: &Egress) -> Self {
-        let configured = integration.headers.iter().filter(|(name, _)| !is_reserved_header(name));
         Prepared {
             route: egress.route(&integration.target_url),
-            headers: configured.cloned().collect(),
-            sends_body: !matches!(integration.method, Method::GET | Method::HEAD),
+            headers: integration.own_headers().cloned().collect(),
+            sends_body: sends_body(integration.method.as_str()),
             integration,
         }
     }

@@ -6,7 +6,8 @@ use reqwest::{Body, Request};
 
 use super::delivery::Delivery;
 use super::prepared::Prepared;
-use crate::model::record::header;
+use crate::model::ids::DeliveryId;
+use crate::model::record::{Headers, header};
 use crate::model::trace::trace_id;
 
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("Tidegate/", env!("CARGO_PKG_VERSION")));
@@ -28,29 +29,50 @@ pub fn build(prepared: &Prepared, delivery: &Delivery<'_>) -> Request {
 }
 
 fn headers(prepared: &Prepared, delivery: &Delivery<'_>) -> HeaderMap {
+    let shape = Shape {
+        event_headers: prepared.integration.event_headers,
+        configured: &prepared.headers,
+        sends_body: prepared.sends_body,
+    };
+    let mut headers = untraced(shape, delivery.headers(), delivery.id);
+    trace(&mut headers, delivery);
+    headers
+}
+
+/// What an integration says of the headers of its requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape<'a> {
+    /// Whether the event's attributes go along.
+    pub event_headers: bool,
+    /// Without those that are not for configuration.
+    pub configured: &'a [(HeaderName, HeaderValue)],
+    pub sends_body: bool,
+}
+
+/// The headers of a delivery, by those of its record; all but its trace.
+pub fn untraced(shape: Shape<'_>, of_record: &Headers, id: DeliveryId) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(32);
-    if prepared.integration.event_headers {
-        for (name, value) in delivery.headers().iter() {
+    if shape.event_headers {
+        for (name, value) in of_record.iter() {
             if let Some(name) = name.strip_prefix("ce_").and_then(attribute) {
                 headers.insert(name, encoded(value));
             }
         }
     }
-    if prepared.sends_body {
-        let of_record = delivery.headers().get(header::CONTENT_TYPE);
+    if shape.sends_body {
+        let of_record = of_record.get(header::CONTENT_TYPE);
         let content_type = of_record.and_then(|v| HeaderValue::from_maybe_shared(v.clone()).ok());
         headers.insert(names::CONTENT_TYPE, content_type.unwrap_or(JSON));
     }
     // Configuration may name another content type than the event's.
-    for (name, value) in &prepared.headers {
+    for (name, value) in shape.configured {
         headers.insert(name.clone(), value.clone());
     }
     headers.insert(names::USER_AGENT, USER_AGENT);
-    let id = ascii(delivery.id.to_string().into());
-    let correlation = [header::CE_CORRELATIONID, header::CE_ID].iter().find_map(|name| delivery.headers().get(name));
+    let id = ascii(id.to_string().into());
+    let correlation = [header::CE_CORRELATIONID, header::CE_ID].iter().find_map(|name| of_record.get(name));
     headers.insert(X_CORRELATION_ID, correlation.map_or_else(|| id.clone(), as_it_is));
     headers.insert(IDEMPOTENCY_KEY, id);
-    trace(&mut headers, delivery);
     headers
 }
 

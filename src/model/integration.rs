@@ -63,6 +63,18 @@ pub struct OutboundIntegration {
     pub version: u64,
 }
 
+impl OutboundIntegration {
+    /// The configured headers that are sent: none that the gateway writes itself, as a record of older rules may hold.
+    pub fn own_headers(&self) -> impl Iterator<Item = &(http::HeaderName, http::HeaderValue)> {
+        self.headers.iter().filter(|(name, _)| !is_reserved_header(name))
+    }
+}
+
+/// GET and HEAD go without a body.
+pub fn sends_body(method: &str) -> bool {
+    !matches!(method, "GET" | "HEAD")
+}
+
 /// Which units' events it hears.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scope {

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::forms::{self, Log, OUTBOUND, Payload, Tried};
 use super::paging::{self, Paging};
+use super::sent::{Sent, curl};
 use super::views::{Viewed, viewed};
 use super::{one_word, org, own, span, store, visible, words};
 use crate::api::ApiState;
@@ -21,7 +22,6 @@ use crate::catalog::audit::Origin;
 use crate::history::rows::{Attempt, Delivery, EventRow};
 use crate::history::store::{Cursor, DeliveryFilter, EventKey, Store};
 use crate::model::delivery::DeliveryStatus;
-use crate::model::event::JSON;
 use crate::model::integration::OutboundIntegration;
 
 const STATUSES: &str = "PENDING, RETRYING, SUCCESS, FAILED, ABANDONED, SKIPPED, CANCELLED, DISCARDED";
@@ -125,7 +125,9 @@ pub(super) struct Detail {
     /// The payload that was sent.
     #[schemars(with = "Option<Value>")]
     request_payload: Option<Payload>,
-    /// Headers by which a receiver tells deliveries apart.
+    /// The headers that were sent, as far as the event and the integration tell them now: those of the event's attributes, those
+    /// by which a receiver tells deliveries apart, and those of the integration, of which `***` stands for what may be a credential.
+    /// Of the trace no more is kept than its id.
     request_headers: Map<String, Value>,
     /// Headers of the last answer.
     #[schemars(with = "Option<Value>")]
@@ -155,7 +157,8 @@ pub async fn one(
     let event = event_of(&*store, &delivery, &who).await?;
     let snapshot = state.catalog.snapshot();
     let now = forms::current(&snapshot, &delivery);
-    let mut detail = detail(Log::of(delivery.clone(), now), (&delivery, event.as_ref()), &attempts);
+    let sent = Sent { delivery: &delivery, event: event.as_ref(), now };
+    let mut detail = detail(Log::of(delivery.clone(), now), sent, &attempts);
     // A receiver may send back what it was sent.
     detail.response_body = detail.response_body.filter(|_| who.grant.sees_bodies());
     if detail.original_payload.is_some() || detail.response_body.is_some() {
@@ -180,16 +183,15 @@ pub(super) async fn event_of(
     Ok(event)
 }
 
-fn detail(log: Log, (delivery, event): (&Delivery, Option<&EventRow>), attempts: &[Attempt]) -> Detail {
-    let payload = event.and_then(|event| event.payload.as_deref());
+fn detail(log: Log, sent: Sent<'_>, attempts: &[Attempt]) -> Detail {
     let last = attempts.last();
-    let sends_body = !matches!(log.http_method.as_deref(), Some("GET" | "HEAD"));
-    let sent = payload.filter(|_| sends_body);
-    let headers = headers(delivery, event.filter(|_| sends_body));
+    let method = log.http_method.as_deref().unwrap_or_default();
+    let (headers, body) = (sent.headers(method), sent.body(method));
+    let url = log.target_url.as_deref().filter(|_| !method.is_empty());
     Detail {
-        original_payload: payload.and_then(Payload::of),
-        request_payload: sent.and_then(Payload::of),
-        curl_command: curl(&log, &headers, sent),
+        original_payload: sent.payload().and_then(Payload::of),
+        request_payload: body.and_then(Payload::of),
+        curl_command: url.map(|url| curl((method, url), &headers, body)),
         // Texts, numbers and times always have a JSON form.
         log: serde_json::to_value(log).unwrap_or_default(),
         request_headers: headers,
@@ -197,51 +199,7 @@ fn detail(log: Log, (delivery, event): (&Delivery, Option<&EventRow>), attempts:
         response_body: last.and_then(|a| a.response_body.clone()),
         response_body_truncated: last.and_then(|a| a.response_truncated),
         signature: None,
-        should_retry: matches!(delivery.state.status, DeliveryStatus::Pending | DeliveryStatus::Retrying),
+        should_retry: matches!(sent.delivery.state.status, DeliveryStatus::Pending | DeliveryStatus::Retrying),
         attempts: attempts.iter().map(Tried::of).collect(),
-    }
-}
-
-/// What a receiver tells deliveries apart by. The event's attributes and the integration's own headers come on top.
-fn headers(delivery: &Delivery, event: Option<&EventRow>) -> Map<String, Value> {
-    let about = &delivery.about;
-    let mut headers = Map::new();
-    headers.insert("idempotency-key".to_owned(), delivery.id.to_string().into());
-    if let Some(correlation) = about.correlation_id.as_ref().or(about.event_id.as_ref()) {
-        headers.insert("x-correlation-id".to_owned(), correlation.as_str().into());
-    }
-    if let Some(event) = event {
-        let content_type = Some(event.content_type.as_str()).filter(|text| !text.is_empty());
-        headers.insert("content-type".to_owned(), content_type.unwrap_or(JSON).into());
-    }
-    headers
-}
-
-/// The request for a shell; a body that is no text is left out.
-fn curl(log: &Log, headers: &Map<String, Value>, body: Option<&[u8]>) -> Option<String> {
-    let (url, method) = (log.target_url.as_deref()?, log.http_method.as_deref()?);
-    let mut command = format!("curl -X {method} {}", quoted(url));
-    for (name, value) in headers {
-        let header = format!("{name}: {}", value.as_str().unwrap_or_default());
-        command.push_str(&format!(" -H {}", quoted(&header)));
-    }
-    if let Some(text) = body.and_then(|bytes| std::str::from_utf8(bytes).ok()).filter(|text| !text.is_empty()) {
-        command.push_str(&format!(" --data-raw {}", quoted(text)));
-    }
-    Some(command)
-}
-
-/// For a POSIX shell: nothing within single quotes means anything but a single quote.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_payload_cannot_run_in_the_shell_of_who_pastes_the_command() {
-        assert_eq!(quoted("it's $(rm -rf /)"), r"'it'\''s $(rm -rf /)'");
     }
 }

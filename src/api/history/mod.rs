@@ -8,6 +8,7 @@ pub(super) mod forms;
 mod logs;
 pub(super) mod paging;
 mod rejected;
+mod sent;
 mod views;
 
 use std::sync::Arc;

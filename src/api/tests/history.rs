@@ -116,7 +116,22 @@ async fn the_log_of_a_delivery_says_what_was_sent_and_what_came_back() {
     assert_eq!((&one.body["responseBody"], &one.body["shouldRetry"]), (&json!("not here"), &json!(false)));
     let curl = one.body["curlCommand"].as_str().unwrap();
     assert!(curl.starts_with("curl -X POST 'https://erp.example/bills' -H ") && curl.contains(r"it'\''s"), "{curl}");
-    assert!(curl.contains(&format!("-H 'idempotency-key: {DEAD}'")), "{curl}");
+    for header in [
+        &format!("idempotency-key: {DEAD}"),
+        "x-correlation-id: c-1",
+        "content-type: application/json",
+        "ce-specversion: 1.0",
+        "ce-id: e/1",
+        "ce-type: bill.created",
+        "ce-source: his",
+        "ce-time: 2025-11-21T08:00:00.000Z",
+        "ce-orgid: 648",
+        "ce-correlationid: c-1",
+    ] {
+        assert!(curl.contains(&format!(" -H '{header}'")), "{header}: {curl}");
+        let (name, value) = header.split_once(": ").unwrap();
+        assert_eq!(one.body["requestHeaders"][name], value, "{name}");
+    }
     let attempts = one.body["attempts"].as_array().unwrap();
     assert_eq!((attempts.len(), &attempts[0]["outcome"], &attempts[0]["attempt"]), (1, &json!("DEAD"), &json!(1)));
     let sent = told.get(&format!("logs/{SENT}")).await.body;
