@@ -219,6 +219,29 @@ async fn a_forged_token_opens_nothing() {
 }
 
 #[tokio::test]
+async fn a_key_that_would_open_nothing_is_refused_with_what_else_it_needs() {
+    let api = Api::with_bills().await;
+    for (scopes, status) in [
+        (json!(["bodies"]), 400),
+        (json!(["bodies", "publish"]), 400),
+        (json!(["bodies", "read"]), 201),
+        (json!(["bodies", "write"]), 201),
+    ] {
+        let made = api.post(KEYS, json!({"orgId": "648", "name": "Till", "scopes": scopes})).await;
+        assert_eq!(made.status, status, "{scopes}: {}", made.body);
+        if status == 400 {
+            let told = &made.body["details"][0];
+            assert_eq!(told["path"], "scopes");
+            assert!(told["message"].as_str().unwrap().contains("add `read` or `write`"), "{told}");
+        }
+    }
+    let key = json!({"id": "till", "orgId": "648", "name": "Till", "scopes": ["read"]});
+    assert_eq!(api.post(KEYS, key).await.status, 201);
+    let put = json!({"orgId": "648", "name": "Till", "scopes": ["bodies"]});
+    assert_eq!(api.put(&format!("{KEYS}/till"), put).await.status, 400);
+}
+
+#[tokio::test]
 async fn a_key_is_shown_once_and_opens_what_its_scopes_say() {
     let api = Api::with_bills().await;
     let body = json!({"id": "till", "orgId": "648", "name": "Till", "scopes": ["publish"],

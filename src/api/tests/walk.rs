@@ -222,7 +222,6 @@ async fn callers(api: &Api) -> Vec<Caller> {
         Caller::of("a key to read", scoped("reads", json!(["read"])).await, &[Open, Read]),
         Caller::of("a key to write", scoped("writes", json!(["write"])).await, &[Open, Publish, Read, Write]),
         Caller::of("a key to publish", scoped("publishes", json!(["publish"])).await, &[Open, Publish]),
-        Caller::of("a key to see bodies", scoped("bodies", json!(["bodies"])).await, &[Open]),
         Caller::of("a key to read bodies", scoped("sees", json!(["read", "bodies"])).await, &[Open, Read])
             .seeing_bodies(),
     ]

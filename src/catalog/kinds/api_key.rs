@@ -1,13 +1,16 @@
 //! What a program shows instead of a password.
 
 use serde::Serialize;
+use serde_json::json;
 
 use crate::catalog::fields::{Fields, Text};
 use crate::catalog::kind::Kind;
 use crate::catalog::kinds::head::{Head, about};
 use crate::catalog::kinds::word;
 use crate::catalog::resource::{Labels, Spec, Succession};
+use crate::catalog::snapshot::Snapshot;
 use crate::model::ids::{OrgId, ResourceId};
+use crate::model::problem::Problem;
 use crate::model::time::Timestamp;
 
 /// What a key may be used for.
@@ -54,7 +57,8 @@ impl Spec for ApiKey {
         ("isActive", "Whether it is accepted: a key that is disabled is refused at once, everywhere."),
         (
             "scopes",
-            "What it may be used for: `read`, `write` (which reads too), `publish` (events in, nothing else), `bodies` (see payloads)."
+            "What it may be used for: `read`, `write` (which reads too), `publish` (events in, nothing else), `bodies` (see the \
+             payloads of what it may read: beside `read` or `write` only)."
         ),
         ("expiresAt", "From when on it is refused; none: never."),
         ("prefix", "How the key begins, so that people know which one it is."),
@@ -74,6 +78,10 @@ impl Spec for ApiKey {
         }
         let head = Head::read(fields);
         let mut scopes = fields.choices("scopes", SCOPES).unwrap_or_default();
+        fields.refine(
+            "scopes",
+            || json!({"if": {"contains": {"const": "bodies"}}, "then": {"contains": {"enum": ["read", "write"]}}}),
+        );
         scopes.sort();
         scopes.dedup();
         let hash = fields.text("hash", &Text::line(64));
@@ -125,6 +133,16 @@ impl Spec for ApiKey {
 
     fn set_active(&mut self, active: bool) {
         self.is_active = active;
+    }
+
+    /// What opens nothing is a mistake. Asked where it is written: a record of older rules is read all the same.
+    fn check(&self, _snapshot: &Snapshot) -> Vec<Problem> {
+        let has = |scope| self.scopes.contains(&scope);
+        if has(Scope::Bodies) && !has(Scope::Read) && !has(Scope::Write) {
+            let why = "has `bodies`, which shows the payloads of what a key may read: add `read` or `write`";
+            return vec![Problem::new("scopes", why)];
+        }
+        Vec::new()
     }
 
     fn unique(&self) -> Option<(&'static str, String)> {
