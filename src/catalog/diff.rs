@@ -19,9 +19,10 @@ const BEHIND: char = '\u{0}';
 pub struct Changed {
     /// Which field: `retry.delays[1]`.
     pub path: String,
-    /// As it was; null: it was not there. A secret is `***`.
+    /// As it was; null: it was not there. A secret is `***`. Of a list whose elements changed places: those, in their order before.
     pub from: Value,
-    /// As it became; null: it is gone. A secret is `***`, and another than before `*** (changed)`.
+    /// As it became; null: it is gone. A secret is `***`, and another than before `*** (changed)`. Of a list whose elements changed
+    /// places: the same, in their order now.
     pub to: Value,
 }
 
@@ -80,14 +81,53 @@ fn compare(path: String, (before, after): (&Value, &Value), found: &mut Vec<Chan
         (Value::Object(old), Value::Object(new)) => objects(&path, (old, new), found),
         (Value::Null, Value::Object(new)) if path.is_empty() => objects(&path, (&nothing, new), found),
         (Value::Object(old), Value::Null) if path.is_empty() => objects(&path, (old, &nothing), found),
-        (Value::Array(old), Value::Array(new)) => {
-            for at in 0..old.len().max(new.len()) {
-                let of = |list: &[Value]| list.get(at).cloned().unwrap_or_default();
-                compare(format!("{path}[{at}]"), (&of(old), &of(new)), found);
-            }
-        }
+        (Value::Array(old), Value::Array(new)) => lists(&path, (old, new), found),
         (from, to) => found.push(Changed { path, from: from.clone(), to: to.clone() }),
     }
+}
+
+/// Element by element, whatever place each has now; that they changed places is one change of the list.
+fn lists(path: &str, (old, new): (&[Value], &[Value]), found: &mut Vec<Changed>) {
+    let was = partners(old, new);
+    for (at, (element, was)) in new.iter().zip(&was).enumerate() {
+        let before = was.and_then(|was| old.get(was)).unwrap_or(&Value::Null);
+        compare(format!("{path}[{at}]"), (before, element), found);
+    }
+    for (at, element) in old.iter().enumerate().filter(|(at, _)| !was.contains(&Some(*at))) {
+        compare(format!("{path}[{at}]"), (element, &Value::Null), found);
+    }
+    let now: Vec<usize> = was.into_iter().flatten().collect();
+    if !now.is_sorted() {
+        let mut before = now.clone();
+        before.sort_unstable();
+        let told = |order: &[usize]| order.iter().filter_map(|at| old.get(*at).cloned()).collect();
+        found.push(Changed { path: path.to_owned(), from: told(&before), to: told(&now) });
+    }
+}
+
+/// Which of the old elements each of the new ones is: one that is the same, or is but for its secrets, or else the one in its place.
+fn partners(old: &[Value], new: &[Value]) -> Vec<Option<usize>> {
+    let seen = |list: &[Value]| {
+        let mut seen = list.to_vec();
+        seen.iter_mut().for_each(unmark);
+        seen
+    };
+    let (seen_old, seen_new) = (seen(old), seen(new));
+    let mut partners = vec![None; new.len()];
+    let mut is_free = vec![true; old.len()];
+    let mut pair = |is_same: &dyn Fn(usize, usize) -> bool| {
+        for (at, partner) in partners.iter_mut().enumerate().filter(|(_, partner)| partner.is_none()) {
+            if let Some(was) = (0..old.len()).find(|was| is_free[*was] && is_same(*was, at)) {
+                is_free[was] = false;
+                *partner = Some(was);
+            }
+        }
+    };
+    pair(&|was, at| was == at && old[was] == new[at]);
+    pair(&|was, at| old[was] == new[at]);
+    pair(&|was, at| seen_old[was] == seen_new[at]);
+    pair(&|was, at| was == at);
+    partners
 }
 
 fn objects(path: &str, (old, new): (&Map<String, Value>, &Map<String, Value>), found: &mut Vec<Changed>) {
@@ -104,6 +144,52 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn elements_that_change_places_are_told_as_that_and_each_change_of_theirs_at_its_own() {
+        let told = |path: &str, from: Value, to: Value| Changed { path: path.into(), from, to };
+        let of =
+            |name: &str, secret: &str| json!({"type": "WEBHOOK", "url": name, "secret": format!("sealed:1:{secret}")});
+        let shown = |name: &str| json!({"type": "WEBHOOK", "url": name, "secret": "***"});
+        let (a, b, c) = (of("a", "1"), of("b", "2"), of("c", "3"));
+        let places = |from: [&str; 2], to: [&str; 2]| {
+            told("l", from.map(shown).into_iter().collect(), to.map(shown).into_iter().collect())
+        };
+        let cases = [
+            (json!([a, b]), json!([b, a]), vec![places(["a", "b"], ["b", "a"])]),
+            // What is put before the others moves none of them, nor does what goes.
+            (json!([a, b]), json!([c, a, b]), vec![told("l[0]", Value::Null, shown("c"))]),
+            (json!([c, a, b]), json!([a, b]), vec![told("l[0]", shown("c"), Value::Null)]),
+            (
+                json!([a, b]),
+                json!([b, c]),
+                vec![told("l[1]", Value::Null, shown("c")), told("l[0]", shown("a"), Value::Null)],
+            ),
+            (
+                json!([a, b]),
+                json!([of("b", "4"), a]),
+                vec![told("l[0].secret", json!("***"), json!("*** (changed)")), places(["a", "b"], ["b", "a"])],
+            ),
+            (json!([a, b]), json!([of("d", "1"), b]), vec![told("l[0].url", json!("a"), json!("d"))]),
+            (
+                json!(["x", "x", "y"]),
+                json!(["x", "y", "x"]),
+                vec![told("l", json!(["x", "x", "y"]), json!(["x", "y", "x"]))],
+            ),
+            (
+                json!(["1s", "5s"]),
+                json!(["1s", "6s", "7s"]),
+                vec![told("l[1]", json!("5s"), json!("6s")), told("l[2]", Value::Null, json!("7s"))],
+            ),
+        ];
+        for (before, after, expected) in cases {
+            assert_eq!(
+                diff(Kind::AlertRule, &json!({"l": before}), &json!({"l": after})),
+                expected,
+                "{before} {after}"
+            );
+        }
+    }
 
     #[test]
     fn a_change_is_told_by_its_path_and_a_secret_only_that_it_changed() {

@@ -1,5 +1,6 @@
 //! JSON Schemas (2020-12) of resources, made of what is read, what is said about it, and what is filled in.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use serde_json::{Map, Value, json};
@@ -31,6 +32,15 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// What reading fills in below its fields, by path: `condition.windowSeconds`; null where it stays empty.
+    fn filled(self) -> &'static BTreeMap<String, Value> {
+        static FILLED: OnceLock<Vec<BTreeMap<String, Value>>> = OnceLock::new();
+        &FILLED.get_or_init(|| Kind::ALL.into_iter().map(|kind| filled_below(kind, &sketch(kind))).collect())
+            [self as usize]
+    }
+}
+
 /// What every resource has and no client sends.
 pub const READ_ONLY: [&str; 3] = ["version", "createdAt", "updatedAt"];
 
@@ -45,6 +55,32 @@ pub fn lean(kind: Kind, json: &mut Value) {
         let default = known[name.as_str()].get("default").filter(|_| !ELSEWHERE.contains(&name.as_str()));
         !value.is_null() && default != Some(&*value)
     });
+    for (name, value) in fields {
+        thin(name, value, kind.filled());
+    }
+}
+
+/// The same below a field. Nothing is left out whole: an empty object may mean another thing than none.
+fn thin(path: &str, value: &mut Value, filled: &BTreeMap<String, Value>) {
+    if !filled.range(path.to_owned()..).next().is_some_and(|(below, _)| below.starts_with(path)) {
+        return;
+    }
+    match value {
+        Value::Array(items) => {
+            let path = format!("{path}[]");
+            items.iter_mut().for_each(|item| thin(&path, item, filled));
+        }
+        Value::Object(fields) => {
+            let is_said = |name: &str, value: &Value| filled.get(&format!("{path}.{name}")) != Some(value);
+            if fields.iter().any(|(name, value)| is_said(name, value)) {
+                fields.retain(|name, value| is_said(name, value));
+            }
+            for (name, value) in fields {
+                thin(&format!("{path}.{name}"), value, filled);
+            }
+        }
+        _ => {}
+    }
 }
 
 fn sketch(kind: Kind) -> Value {
@@ -68,7 +104,10 @@ fn schema(kind: Kind) -> Value {
             required.retain(|required| required != name);
         }
     }
-    for (name, value) in defaults(kind, &schema) {
+    let below = kind.filled().iter().filter(|(_, value)| !value.is_null());
+    for (name, value) in
+        defaults(kind, &schema).into_iter().chain(below.map(|(path, value)| (path.clone(), value.clone())))
+    {
         if let Some(Value::Object(field)) = at(&mut schema, &name) {
             field.insert("default".to_owned(), value);
         }
@@ -128,6 +167,34 @@ fn defaults(kind: Kind, schema: &Value) -> Map<String, Value> {
     filled
 }
 
+/// What is filled in below the fields of the example, each where it alone is left out.
+fn filled_below(kind: Kind, schema: &Value) -> BTreeMap<String, Value> {
+    let mut found = BTreeMap::new();
+    let example = serde_json::from_str(kind.example()).unwrap_or_default();
+    let Ok(example) = kind.read(example).map(|resource| resource.to_json()) else { return found };
+    walk(schema, "", &mut |path, field| {
+        let (path, field) = match field.get("items") {
+            Some(items) => (format!("{path}[]"), items),
+            None => (path.to_owned(), field),
+        };
+        let place = format!("/{}", path.replace("[]", "/0").replace('.', "/"));
+        let Some(Value::Object(fields)) = example.pointer(&place).filter(|_| field.get("properties").is_some()) else {
+            return;
+        };
+        for name in fields.keys() {
+            let mut less = example.clone();
+            if let Some(Value::Object(fields)) = less.pointer_mut(&place) {
+                fields.shift_remove(name);
+            }
+            let read = kind.read(less).ok().map(|resource| resource.to_json());
+            if let Some(value) = read.as_ref().and_then(|read| read.pointer(&format!("{place}/{name}"))) {
+                found.insert(format!("{path}.{name}"), value.clone());
+            }
+        }
+    });
+    found
+}
+
 /// The schema of the field at `path`: `channels[].secret`.
 fn at<'a>(schema: &'a mut Value, path: &str) -> Option<&'a mut Value> {
     path.split('.').try_fold(schema, |schema, part| {
@@ -153,6 +220,7 @@ pub fn walk(schema: &Value, under: &str, see: &mut impl FnMut(&str, &Value)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::retry::RetryPolicy;
 
     #[test]
     fn every_field_of_every_kind_is_described_and_nothing_else() {
@@ -210,6 +278,50 @@ mod tests {
         assert_eq!(schema["properties"]["scope"]["default"], "INCLUDE_CHILDREN");
         assert_eq!(schema["properties"]["retry"]["properties"]["maxAttempts"]["maximum"], 100);
         assert_eq!(schema["required"], json!(["id", "orgId", "name", "eventType", "targetUrl"]));
+    }
+
+    #[test]
+    fn what_nobody_would_write_is_left_out_at_every_depth_and_reads_as_the_same() {
+        let standard = json!({"retry": RetryPolicy::default()});
+        let cases = [
+            (
+                Kind::AlertRule,
+                json!({"condition": {"type": "DEAD_LETTERS", "threshold": null, "windowSeconds": 300, "integrationId": null}}),
+                json!({"condition": {"type": "DEAD_LETTERS"}}),
+            ),
+            (
+                Kind::AlertRule,
+                json!({"condition": {"type": "DEAD_LETTERS", "windowSeconds": 301}}),
+                json!({"condition": {"type": "DEAD_LETTERS", "windowSeconds": 301}}),
+            ),
+            (
+                Kind::OutboundIntegration,
+                json!({"retry": {"maxAttempts": 9, "delays": ["1s"], "jitter": 0.2}}),
+                json!({"retry": {"maxAttempts": 9, "delays": ["1s"]}}),
+            ),
+            // A gateway's own topology says what no policy is.
+            (Kind::OutboundIntegration, standard.clone(), standard),
+            (
+                Kind::EventType,
+                json!({"sample": {"a": null, "b": [{"c": null}]}}),
+                json!({"sample": {"a": null, "b": [{"c": null}]}}),
+            ),
+            (
+                Kind::Template,
+                json!({"integration": {"timeoutMs": 30000, "x": null}}),
+                json!({"integration": {"timeoutMs": 30000, "x": null}}),
+            ),
+        ];
+        for (kind, mut json, expected) in cases {
+            lean(kind, &mut json);
+            assert_eq!(json, expected, "{kind}");
+        }
+        for kind in Kind::ALL {
+            let whole = kind.read(serde_json::from_str(kind.example()).unwrap()).unwrap().to_json();
+            let mut short = whole.clone();
+            lean(kind, &mut short);
+            assert_eq!(kind.read(short.clone()).unwrap().to_json(), whole, "{short}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::duration::DurationText;
+use crate::model::number::shortest;
 
 /// Delays between attempts. `max_attempts` counts the first; the last delay repeats up to it.
 ///
@@ -125,7 +126,7 @@ pub struct RetryJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cap_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub jitter: Option<f64>,
+    pub jitter: Option<serde_json::Number>,
 }
 
 impl TryFrom<RetryJson> for RetryPolicy {
@@ -137,7 +138,8 @@ impl TryFrom<RetryJson> for RetryPolicy {
         if !ATTEMPTS.contains(&max_attempts) {
             return Err(RetryError::MaxAttempts);
         }
-        let jitter = json.jitter.unwrap_or(default.jitter);
+        let jitter =
+            json.jitter.as_ref().map_or(Some(default.jitter), serde_json::Number::as_f64).ok_or(RetryError::Jitter)?;
         if !JITTER.contains(&jitter) {
             return Err(RetryError::Jitter);
         }
@@ -182,8 +184,11 @@ fn exponential_of(json: &RetryJson) -> Result<Delays, RetryError> {
 
 impl From<RetryPolicy> for RetryJson {
     fn from(policy: RetryPolicy) -> Self {
-        let common =
-            RetryJson { max_attempts: Some(policy.max_attempts), jitter: Some(policy.jitter), ..RetryJson::default() };
+        let common = RetryJson {
+            max_attempts: Some(policy.max_attempts),
+            jitter: shortest(policy.jitter),
+            ..RetryJson::default()
+        };
         let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
         match policy.delays {
             Delays::List(list) => RetryJson { delays: Some(list.into_iter().map(DurationText).collect()), ..common },

@@ -75,7 +75,11 @@ fn told(faults: &[Fault]) -> Vec<String> {
 /// As files would have it.
 fn files_of(snapshot: &Snapshot) -> Vec<Desired> {
     let all = Kind::configuration().flat_map(|kind| snapshot.all(kind).values());
-    let file = |resource: &Resource| Desired::new(resource.key(), &exported(resource)["spec"]);
+    let file = |resource: &Resource| {
+        let mut spec = exported(resource)["spec"].take();
+        lean(resource.kind(), &mut spec);
+        Desired::new(resource.key(), &spec)
+    };
     all.map(file).collect()
 }
 
@@ -293,7 +297,13 @@ fn catalogs() -> impl Strategy<Value = Vec<Desired>> {
             all.extend((0..units).map(|n| ward(&id, &rid(n), n.checked_sub(1).map(rid).as_deref())));
             for n in 0..hooks {
                 let unit = units.checked_sub(1).map(rid);
-                let more = json!({"orgUnitRid": unit, "timeoutMs": timeout.max(100), "labels": {"n": n.to_string()}});
+                let jitter = [0.0, 0.1, 0.2][n % 3];
+                let retry = json!({"maxAttempts": 6 + timeout % 3, "delays": ["1s"], "jitter": jitter});
+                let labels = json!({"n": n.to_string()});
+                let mut more = json!({"orgUnitRid": unit, "timeoutMs": timeout.max(100), "labels": labels});
+                if n > 2 {
+                    more["retry"] = retry;
+                }
                 all.push(hook(&id, &format!("h-{o}-{n}"), more));
             }
             all.extend((0..types).map(|n| declared(&id, &format!("t-{o}-{n}"), &format!("type.{n}"))));

@@ -9,6 +9,7 @@ use crate::catalog::kinds::head::{Head, about, headed};
 use crate::catalog::kinds::word;
 use crate::catalog::resource::{Reference, Spec};
 use crate::model::ids::IntegrationId;
+use crate::model::number::shortest;
 
 /// What it looks out for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +139,7 @@ impl Spec for AlertRule {
             is_active: self.is_active,
             condition: ConditionForm {
                 trouble: word(TROUBLES, &self.condition.trouble),
-                threshold: self.condition.threshold,
+                threshold: self.condition.threshold.and_then(shortest),
                 window_seconds: self.condition.window,
                 integration_id: self.condition.integration.as_ref(),
             },
@@ -211,7 +212,7 @@ struct Form<'a> {
 struct ConditionForm<'a> {
     #[serde(rename = "type")]
     trouble: &'static str,
-    threshold: Option<f64>,
+    threshold: Option<serde_json::Number>,
     window_seconds: u64,
     integration_id: Option<&'a IntegrationId>,
 }

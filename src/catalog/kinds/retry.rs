@@ -16,7 +16,7 @@ pub fn read(fields: &mut Fields) -> Option<RetryPolicy> {
             base_ms: fields.number("baseMs", 1..=longest),
             factor: fields.decimal("factor", FACTOR).and_then(serde_json::Number::from_f64),
             cap_ms: fields.number("capMs", 1..=longest),
-            jitter: fields.decimal("jitter", JITTER),
+            jitter: fields.decimal("jitter", JITTER).and_then(serde_json::Number::from_f64),
         };
         // A field that could not be read is absent here, and what depends on it would be told too.
         if fields.is_wrong() {

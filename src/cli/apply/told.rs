@@ -48,7 +48,7 @@ impl<'a> Shown<'a> {
         self.text += &head(&step, &key);
         let at = self.places.get(&key).copied();
         for change in step.diff.iter().filter(|_| step.action != "delete") {
-            let written = at.and_then(|at| self.found.written(at, &change.path));
+            let written = at.filter(|_| !change.to.is_null()).and_then(|at| self.found.written(at, &change.path));
             self.text += &line(change, written, step.action == "create");
         }
         if self.text.len() >= PIECE { print(&std::mem::take(&mut self.text)) } else { Ok(()) }
@@ -82,9 +82,13 @@ fn line(change: &Changed, written: Option<&str>, new: bool) -> String {
     let mut line = Line::new(colours());
     line.column(Some("   "), 3, Colour::Plain);
     line.column(Some(&change.path), 24, Colour::Plain);
-    let (from, to) = match written {
-        Some(written) => ("...".to_owned(), written.to_owned()),
-        None => (shown(&change.from), shown(&change.to)),
+    let (from, to) = match (written, order(&change.from, &change.to)) {
+        (Some(written), _) => ("...".to_owned(), written.to_owned()),
+        (None, Some(order)) => {
+            line.column(Some(&order), 0, Colour::Green);
+            return line.finish();
+        }
+        (None, None) => (shown(&change.from), shown(&change.to)),
     };
     if !new {
         line.column(Some(&from), 0, Colour::Red);
@@ -92,6 +96,18 @@ fn line(change: &Changed, written: Option<&str>, new: bool) -> String {
     }
     line.column(Some(&to), 0, Colour::Green);
     line.finish()
+}
+
+/// Of a list whose elements changed places: which of them, counted from 1, stands where now.
+fn order(from: &Value, to: &Value) -> Option<String> {
+    let (Value::Array(from), Value::Array(to)) = (from, to) else { return None };
+    let mut left: Vec<_> = from.iter().enumerate().collect();
+    let mut places = Vec::new();
+    for element in to {
+        let at = left.iter().position(|(_, other)| *other == element)?;
+        places.push((left.remove(at).0 + 1).to_string());
+    }
+    left.is_empty().then(|| format!("the same in another order: {}", places.join(", ")))
 }
 
 fn shown(value: &Value) -> String {
@@ -102,5 +118,22 @@ fn shown(value: &Value) -> String {
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_list_in_another_order_is_told_in_one_line_by_its_places() {
+        let change = |from: Value, to: Value| Changed { path: "channels".to_owned(), from, to };
+        let (a, b, c) = (json!({"url": "a"}), json!({"url": "b"}), json!({"url": "c"}));
+        let moved = line(&change(json!([a, b, c]), json!([c, a, b])), None, false);
+        assert_eq!(moved.trim(), "channels                  the same in another order: 3, 1, 2");
+        let other = line(&change(json!([a]), json!([b])), None, false);
+        assert!(other.contains("->"), "{other}");
     }
 }
