@@ -29,6 +29,7 @@ async fn what_is_exported_from_one_gateway_makes_another_the_same_and_a_bad_file
     // Nobody is there to be asked, and nobody said yes.
     let unasked = tidegate(&one, &["apply", "-f", example], "").await;
     assert_eq!((unasked.code, catalog(&one).await), (Some(2), Value::Array(Vec::new())));
+    assert!(unasked.out.contains("12 to create") && unasked.err.contains("--yes says yes"), "{}", unasked.err);
     let dry = tidegate(&one, &["apply", "-f", example, "--dry-run"], "").await;
     assert_eq!((dry.code, catalog(&one).await), (Some(0), Value::Array(Vec::new())));
     assert!(dry.out.contains("+ create Organization/shop-1") && dry.out.contains("12 to create"), "{}", dry.out);
@@ -37,6 +38,13 @@ async fn what_is_exported_from_one_gateway_makes_another_the_same_and_a_bad_file
     assert!(!(done.out + &dry.out).contains("s3cret"));
     let again = tidegate(&one, &["apply", "-f", example, "--prune", "--yes"], "").await;
     assert_eq!((again.code, again.out.as_str()), (Some(0), "nothing to change: 12 unchanged\n"));
+    let needless = tidegate(&one, &["apply", example], "").await;
+    assert_eq!(
+        (needless.code, needless.out.as_str()),
+        (Some(0), "nothing to change: 12 unchanged\n"),
+        "{}",
+        needless.err
+    );
 
     // By a pipe, and by files.
     let nobody = tidegate(&one, &["export", "--org", "nobody"], "").await;

@@ -48,7 +48,7 @@ pub(super) fn text((row, detail): (&Row, &Detail), colours: bool) -> String {
     }
     if let Some(curl) = &detail.curl_command {
         shown.heading("The request, for a shell");
-        shown.block(curl);
+        shown.command(curl);
     }
     if matches!(row.status.as_str(), "FAILED" | "ABANDONED") {
         shown.heading("To deliver it all the same, once its receiver is mended");
@@ -86,6 +86,18 @@ impl Shown {
     fn block(&mut self, text: &str) {
         for line in printable(text).lines() {
             self.text += &format!("  {line}\n");
+        }
+    }
+
+    /// One of several lines is not indented: that would become part of what it sends.
+    fn command(&mut self, text: &str) {
+        let shown = printable(text);
+        match shown.contains('\n') {
+            true => self.text += &format!("{shown}\n"),
+            false => self.block(text),
+        }
+        if shown != text {
+            self.block("(not all of it can be shown on a terminal: -o json has it as it is, in `curlCommand`)");
         }
     }
 
@@ -182,6 +194,18 @@ mod tests {
         })
         .to_string();
         text((&serde_json::from_str(&answer).unwrap(), &serde_json::from_str(&answer).unwrap()), colours)
+    }
+
+    #[test]
+    fn a_command_is_shown_as_it_is_to_be_copied() {
+        let shown = |text: &str| {
+            let mut shown = Shown { text: String::new(), colours: false };
+            shown.command(text);
+            shown.text
+        };
+        assert_eq!(shown("curl 'a'"), "  curl 'a'\n");
+        assert_eq!(shown("curl --data-raw 'a\n b'"), "curl --data-raw 'a\n b'\n");
+        assert!(shown("curl 'a\u{1b}'").contains("-o json has it as it is"));
     }
 
     #[test]
