@@ -1,5 +1,6 @@
 //! The history tells what happened, and tells the same when it is made anew.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use reqwest::Method;
@@ -167,4 +168,36 @@ async fn put_back(api: &Api, path: &str) -> Option<u16> {
     let why = answer.body["error"].as_str().unwrap_or_default();
     assert!(why.contains("try again"), "{}", answer.body);
     None
+}
+
+/// Headers of the connection, the frame of the message, and the trace, of which only the id is kept.
+const NOT_TOLD: [&str; 6] = ["host", "accept", "accept-encoding", "content-length", "traceparent", "tracestate"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_delivery_is_told_to_have_sent_is_what_its_receiver_got() {
+    let _turn = turn::beside().await;
+    let receiver = Receiver::start().await;
+    let setup = Setup::new(&Broker::any().await, "sent");
+    let gateway = setup.start().await;
+    let api = gateway.api();
+    api.org("648").await;
+    let headers = json!({"x-tenant": "it's \"north\"", "x-api-key": "s3cret"});
+    api.integration("all", &receiver.url("/all"), json!({"headers": headers})).await;
+    let mut odd = event("e 1", "patient.created");
+    odd["correlationId"] = json!("50% of €, it's");
+    odd["time"] = json!("2026-11-20T08:00:00.250Z");
+    api.publish(&odd).await;
+    receiver.wait_events("/all", 1, LATER).await;
+    let list = total(&api, "logs?status=SUCCESS", 1).await;
+    let one = get(&api, &format!("logs/{}", list["logs"][0]["id"].as_str().unwrap())).await;
+
+    let seen = receiver.look(|log| log.of("/all").next().cloned()).unwrap();
+    let told = |name: &str| !NOT_TOLD.contains(&name);
+    let mut got: BTreeMap<&str, &str> =
+        seen.headers.iter().map(|(name, value)| (&**name, &**value)).filter(|(name, _)| told(name)).collect();
+    assert_eq!(got.insert("x-api-key", "***"), Some("s3cret"));
+    assert!(got.contains_key("ce-correlationid") && got.contains_key("ce-subject"), "{got:?}");
+    assert_eq!(one["requestHeaders"], json!(got));
+    let curl = one["curlCommand"].as_str().unwrap();
+    assert!(got.keys().all(|name| curl.contains(&format!(" -H '{name}: "))) && !curl.contains("s3cret"), "{curl}");
 }
