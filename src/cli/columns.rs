@@ -52,6 +52,11 @@ pub(super) type Head = (&'static str, usize);
 /// What a line has in a column.
 pub(super) type Cell<'a> = (Cow<'a, str>, Colour);
 
+/// What is not there has a dash in its column.
+pub(super) fn or_dash<'a>(text: Option<impl Into<Cow<'a, str>>>) -> Cow<'a, str> {
+    text.map_or(Cow::Borrowed("-"), Into::into)
+}
+
 /// How lines look: people get headings and colours, cut to their terminal; pipes get every line plain and whole.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Look {

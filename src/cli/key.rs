@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::admin::{Collection, Listing};
 use super::client::Reach;
-use super::columns::{Cell, Colour, Head};
+use super::columns::{Cell, Colour, Head, or_dash};
 use super::exit::Exit;
 use super::moment::Moment;
 use super::output;
@@ -231,7 +231,7 @@ fn cells(row: &Row, now: Timestamp) -> [Cell<'_>; 8] {
         (row.scopes.join(",").into(), Colour::Cyan),
         (word.into(), colour),
         (row.expires_at.as_deref().unwrap_or("never expires").into(), Colour::Plain),
-        (row.last_used_at.as_deref().unwrap_or("-").into(), Colour::Dim),
+        (or_dash(row.last_used_at.as_deref()), Colour::Dim),
         ((&row.name).into(), Colour::Plain),
     ]
 }

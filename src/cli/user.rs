@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::admin::{Collection, Listing, understood};
 use super::client::Reach;
-use super::columns::{Cell, Colour, Head, Look};
+use super::columns::{Cell, Colour, Head, Look, or_dash};
 use super::exit::Exit;
 use super::output;
 use super::{Common, runtime};
@@ -212,9 +212,9 @@ fn cells(account: &Account) -> [Cell<'_>; 7] {
     [
         ((&account.email).into(), Colour::Bold),
         ((&account.role).into(), Colour::Cyan),
-        (account.org_id.as_deref().unwrap_or("-").into(), Colour::Plain),
+        (or_dash(account.org_id.as_deref()), Colour::Plain),
         (state.into(), colour),
-        (account.last_login_at.as_deref().unwrap_or("-").into(), Colour::Dim),
+        (or_dash(account.last_login_at.as_deref()), Colour::Dim),
         ((&account.id).into(), Colour::Dim),
         ((&account.name).into(), Colour::Plain),
     ]

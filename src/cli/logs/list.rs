@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::cli::columns::{Colour, Head, Look};
+use crate::cli::columns::{Colour, Head, Look, or_dash};
 
 /// What is shown of an item of `GET /logs`. Texts as they are in it: whoever shows them makes them printable.
 #[derive(Deserialize, Default)]
@@ -86,15 +86,14 @@ impl Layout {
     }
 
     pub(super) fn lines(self, row: &Row) -> String {
-        let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned()).into();
         let created = (row.created_at.as_str().into(), Colour::Dim);
         let status = (row.status.as_str().into(), Colour::of_outcome(&row.status));
-        let event_type = (text(&row.event_type), Colour::Cyan);
-        let integration = (text(&row.integration_id), Colour::Plain);
+        let event_type = (or_dash(row.event_type.as_deref()), Colour::Cyan);
+        let integration = (or_dash(row.integration_id.as_deref()), Colour::Plain);
         let tries = (format!("#{}", row.attempt_count).into(), Colour::Plain);
         let answered = if row.response_status.is_some() { Colour::of_outcome(&row.status) } else { Colour::Plain };
-        let answer = (text(&row.response_status.map(|status| status.to_string())), answered);
-        let took = (text(&row.response_time_ms.map(|ms| format!("{ms:.0} ms"))), Colour::Plain);
+        let answer = (or_dash(row.response_status.map(|status| status.to_string())), answered);
+        let took = (or_dash(row.response_time_ms.map(|ms| format!("{ms:.0} ms"))), Colour::Plain);
         let id = (row.id.as_str().into(), Colour::Dim);
         let note = (row.note().unwrap_or_default().into(), Colour::Plain);
         if self.is_narrow() {
@@ -103,7 +102,8 @@ impl Layout {
             return self.0.row(&FIRST, [created, status, event_type, integration, entity])
                 + &self.0.row(&SECOND, [indent, id, tries, answer, took, note]);
         }
-        let (org, entity) = ((text(&row.org_id), Colour::Plain), (text(&row.entity_id), Colour::Plain));
+        let (org, entity) =
+            ((or_dash(row.org_id.as_deref()), Colour::Plain), (or_dash(row.entity_id.as_deref()), Colour::Plain));
         self.0.row(&ONE, [created, status, event_type, org, integration, entity, tries, answer, took, id, note])
     }
 }

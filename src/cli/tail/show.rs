@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::facts::Facts;
-use crate::cli::columns::{Cell, Colour, Head, Line, Look};
+use crate::cli::columns::{Cell, Colour, Head, Line, Look, or_dash};
 use crate::cli::output::harmless;
 use crate::model::record::Received;
 use crate::model::topic::Topic;
@@ -82,17 +82,16 @@ impl Column {
 
     fn cell(self, facts: &Facts) -> Cell<'_> {
         let of_outcome = facts.outcome.as_deref().map_or(Colour::Plain, Colour::of_outcome);
-        let text = |fact: &'_ Option<String>| fact.clone().unwrap_or_else(|| "-".to_owned()).into();
         match self {
-            Outcome | Reason => (text(&facts.outcome), of_outcome),
-            EventType => (text(&facts.event_type), Colour::Cyan),
-            Org => (text(&facts.org), Colour::Plain),
-            Integration => (text(&facts.integration), Colour::Plain),
-            Entity => (text(&facts.entity), Colour::Plain),
-            Attempt => (text(&facts.attempt.as_ref().map(|n| format!("#{n}"))), Colour::Plain),
-            Answer => (text(&facts.http_status.map(|n| n.to_string())), of_outcome),
-            Event => (text(&facts.event), Colour::Dim),
-            Delivery => (text(&facts.delivery), Colour::Dim),
+            Outcome | Reason => (or_dash(facts.outcome.as_deref()), of_outcome),
+            EventType => (or_dash(facts.event_type.as_deref()), Colour::Cyan),
+            Org => (or_dash(facts.org.as_deref()), Colour::Plain),
+            Integration => (or_dash(facts.integration.as_deref()), Colour::Plain),
+            Entity => (or_dash(facts.entity.as_deref()), Colour::Plain),
+            Attempt => (or_dash(facts.attempt.as_ref().map(|n| format!("#{n}"))), Colour::Plain),
+            Answer => (or_dash(facts.http_status.map(|n| n.to_string())), of_outcome),
+            Event => (or_dash(facts.event.as_deref()), Colour::Dim),
+            Delivery => (or_dash(facts.delivery.as_deref()), Colour::Dim),
         }
     }
 }
