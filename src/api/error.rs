@@ -166,7 +166,7 @@ impl From<Refusal> for ApiError {
                 )];
                 ApiError { details, ..ApiError::new(Code::Conflict, message) }
             }
-            Refusal::VersionMismatch { .. } => ApiError::new(Code::Conflict, message),
+            Refusal::VersionMismatch { .. } | Refusal::LastAdmin(_) => ApiError::new(Code::Conflict, message),
             Refusal::Referenced { by, .. } => {
                 let details = by.into_iter().map(|key| Problem::new(key.to_string(), "uses it")).collect();
                 ApiError { details, ..ApiError::new(Code::Conflict, message) }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::catalog::kind::{Key, Kind};
 use crate::catalog::kinds::check_below;
-use crate::catalog::resource::{Resource, Revision, Succession};
+use crate::catalog::resource::{Body, Resource, Revision, Succession};
 use crate::catalog::seal::Keyring;
 use crate::catalog::snapshot::Snapshot;
 use crate::catalog::{keep, merge};
@@ -95,6 +95,8 @@ pub enum Refusal {
     Referenced { key: Key, by: Vec<Key>, count: usize },
     #[error("{} cannot be disabled", .0.noun())]
     AlwaysActive(Kind),
+    #[error("{} is the last ADMIN who can log in; make another with a password first", .0.told())]
+    LastAdmin(Key),
 }
 
 /// What is to be done.
@@ -164,7 +166,24 @@ pub fn decide(changes: &[Change], basis: Basis) -> Result<Vec<Decision>, (usize,
     for (at, (change, decision)) in changes.iter().zip(&decisions).enumerate() {
         change.fits(decision, (basis.snapshot, &after)).map_err(|refusal| (at, refusal))?;
     }
-    Ok(decisions)
+    // A plan is not asked: users are no part of one.
+    let leaves_none = || !after.all(Kind::User).values().any(administers);
+    match decisions.iter().rposition(puts_admin_out) {
+        Some(at) if leaves_none() => Err((at, Refusal::LastAdmin(changes[at].key.clone()))),
+        _ => Ok(decisions),
+    }
+}
+
+fn puts_admin_out(decision: &Decision) -> bool {
+    match decision {
+        Decision::Put { was, is } => was.as_ref().is_some_and(administers) && !administers(is),
+        Decision::Remove(was) => administers(was),
+        Decision::Unchanged(_) => false,
+    }
+}
+
+fn administers(resource: &Resource) -> bool {
+    matches!(&resource.body, Body::User(user) if user.administers())
 }
 
 impl Change {

@@ -117,8 +117,8 @@ pub fn revive(was: &Resource, json: &mut Value, keyring: Option<&Keyring>) -> Re
 }
 
 /// Puts what is there now in the place of each mask. A secret of an element of a list is for what the rest of the element says
-/// (`channels[].url`): it goes where all of that is the same, wherever in the list, and nowhere else. Masks that find none stay,
-/// and no resource is read with one.
+/// (`channels[].url`): it goes where all of that is the same, wherever in the list, and nowhere else. Masks that find none, or
+/// are in a list within an element, stay, and no resource is read with one.
 fn fill(kind: Kind, json: &mut Value, was: &Value) {
     if kind.secrets().is_empty() {
         return;
@@ -162,22 +162,17 @@ fn is_masked(element: &mut Value, path: &str) -> bool {
     found
 }
 
-/// Which masked element is which of the old ones: of several that are the same but for their secrets, each its own where all
-/// are still there, in their order, or where nothing seems to have moved. Else it cannot be known.
+/// Which masked element is which of the old ones: of several that are the same but for their secrets it cannot be known, for
+/// one may have gone and another come.
 fn pairs((masked, new): (&[bool], &[Value]), old: &[Value]) -> Vec<(usize, usize)> {
-    let mut pairs = Vec::new();
-    let is_masked = |at: usize| masked.get(at) == Some(&true);
-    for (to, element) in new.iter().enumerate().filter(|(at, _)| is_masked(*at)) {
-        let wanted = (0..new.len()).filter(|at| is_masked(*at) && new[*at] == *element);
-        let there: Vec<usize> = (0..old.len()).filter(|at| old[*at] == *element).collect();
-        let (turn, count) = wanted.fold((0, 0), |(turn, count), at| (turn + usize::from(at < to), count + 1));
-        if count == there.len() {
-            pairs.push((to, there[turn]));
-        } else if new.len() == old.len() && there.contains(&to) {
-            pairs.push((to, to));
-        }
-    }
-    pairs
+    let wanted: Vec<(usize, &Value)> =
+        new.iter().enumerate().filter(|(at, _)| masked.get(*at) == Some(&true)).collect();
+    let only = |(to, element): &(usize, &Value)| {
+        let mut there = (0..old.len()).filter(|at| old[*at] == **element);
+        let is_only = wanted.iter().filter(|(_, other)| other == element).count() == 1;
+        there.next().filter(|_| is_only && there.next().is_none()).map(|from| (*to, from))
+    };
+    wanted.iter().filter_map(only).collect()
 }
 
 /// The JSON form with every secret in clear that opens: never to be shown, only to be compared.
@@ -233,18 +228,11 @@ pub fn each(json: &mut Value, path: &str, with: &mut impl FnMut(&mut Value)) {
     }
 }
 
-/// Puts what was there in the place of each mask of what is otherwise the same.
+/// Puts what was there in the place of a mask outside of lists.
 fn unmask(json: &mut Value, was: &Value, path: &str) {
-    let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
-    let (name, many) = first.strip_suffix("[]").map_or((first, false), |name| (name, true));
-    let (Some(new), Some(old)) = (json.get_mut(name), was.get(name)) else { return };
-    let go = |new: &mut Value, old: &Value| match rest {
-        Some(rest) => unmask(new, old, rest),
-        None if new.as_str() == Some(MASK) => *new = old.clone(),
-        None => {}
-    };
-    match (new, old) {
-        (Value::Array(new), Value::Array(old)) if many => new.iter_mut().zip(old).for_each(|(new, old)| go(new, old)),
-        (new, old) => go(new, old),
+    let place = format!("/{}", path.replace('.', "/"));
+    let Some(new) = json.pointer_mut(&place).filter(|new| *new == MASK) else { return };
+    if let Some(old) = was.pointer(&place) {
+        new.clone_from(old);
     }
 }

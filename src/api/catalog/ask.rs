@@ -26,6 +26,9 @@ const RESOURCE_BYTES: usize = 1_024 * 1_024;
 const MOST: usize = 1_000_000;
 /// From the first byte of a body to its last: the largest at 1 MiB/s.
 pub(super) const WITHIN: Duration = Duration::from_secs(512);
+/// Within each of these times so much of it comes, or its end: a client that stalls keeps no others waiting for its turn.
+pub(super) const LULL: Duration = Duration::from_secs(10);
+const LEAST_BYTES: usize = 256 * 1_024;
 /// More is not told: who mends the first ones sees the rest the next time.
 const MAX_PROBLEMS: usize = 100;
 
@@ -118,12 +121,16 @@ impl Ask {
 /// Takes the body to its end, also where something is wrong with it: a client that is still sending hears no answer.
 async fn take(body: Body, reading: &mut Reading, retry: &Value) -> Result<Option<Malformed>, ApiError> {
     let (mut body, mut bytes, mut malformed) = (body.into_data_stream(), 0, None);
-    let until = Instant::now() + WITHIN;
-    while let Some(piece) = timeout_at(until, body.next()).await.map_err(|_| late(WITHIN))? {
+    let end = Instant::now() + WITHIN;
+    let (mut until, mut enough) = (Instant::now() + LULL, LEAST_BYTES);
+    while let Some(piece) = timeout_at(until.min(end), body.next()).await.map_err(|_| stalled(end))? {
         let piece = piece.map_err(|_| broken_off())?;
         bytes += piece.len();
         if bytes > MOST_BYTES {
             return Err(too_large());
+        }
+        if bytes >= enough {
+            (until, enough) = (Instant::now() + LULL, bytes + LEAST_BYTES);
         }
         if malformed.is_none() {
             let found = &mut reading.found;
@@ -131,6 +138,17 @@ async fn take(body: Body, reading: &mut Reading, retry: &Value) -> Result<Option
         }
     }
     Ok(malformed)
+}
+
+fn stalled(end: Instant) -> ApiError {
+    if Instant::now() >= end {
+        return late(WITHIN);
+    }
+    let (least, lull) = (LEAST_BYTES / 1_024, LULL.as_secs());
+    ApiError::new(
+        Code::ValidationError,
+        format!("less than {least} KiB of the body came within {lull} s; send it again"),
+    )
 }
 
 struct Reading {
@@ -286,5 +304,33 @@ mod tests {
         let piece = axum::body::Bytes::from(vec![b' '; 1 << 20]);
         let endless = futures_util::stream::repeat(Ok::<_, std::convert::Infallible>(piece));
         assert_eq!(read(Body::from_stream(endless)).await.unwrap_err().code, Code::PayloadTooLarge);
+    }
+
+    /// Pieces of a body, with so much time before each.
+    fn slow(pieces: impl Iterator<Item = String> + Send + 'static, pause: Duration) -> Body {
+        let pieces = futures_util::stream::iter(pieces).then(move |piece| async move {
+            tokio::time::advance(pause).await;
+            Ok::<_, std::convert::Infallible>(piece)
+        });
+        Body::from_stream(pieces)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stalls_or_trickles_is_given_up_and_one_that_comes_slowly_is_read() {
+        let (begin, second) = (Instant::now(), Duration::from_secs(1));
+        let mut large = unit("large");
+        large["spec"]["name"] = "x".repeat(LEAST_BYTES).into();
+        let large = format!("{large},");
+        let ends = |text: String| std::iter::once(text);
+        let pieces = ends(r#"{"resources": ["#.to_owned()).chain(std::iter::repeat_n(large, 50));
+        let ask = read(slow(pieces.chain(ends(format!("{}]}}", unit("a")))), LULL - second)).await.unwrap();
+        assert_eq!((ask.desired.len(), begin.elapsed()), (51, (LULL - second) * 52));
+        for (bytes, given_up) in [(1, LULL), (LEAST_BYTES / 20, LULL), (LEAST_BYTES / 5, WITHIN)] {
+            let begin = Instant::now();
+            let error = read(slow(std::iter::repeat_n(" ".repeat(bytes), 1_000), second)).await.unwrap_err();
+            let told = if given_up == WITHIN { "within 512 s" } else { "256 KiB of the body came within 10 s" };
+            assert!(error.code == Code::ValidationError && error.message.contains(told), "{bytes}: {}", error.message);
+            assert!(begin.elapsed() >= given_up && begin.elapsed() <= given_up + second, "{:?}", begin.elapsed());
+        }
     }
 }

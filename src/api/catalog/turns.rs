@@ -8,13 +8,13 @@ use futures_util::StreamExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::ask::{MOST_BYTES, WITHIN};
+use super::ask::{LULL, MOST_BYTES, WITHIN};
 use crate::api::error::{ApiError, Code};
 
 /// In one process.
 const AT_ONCE: usize = 2;
-/// For one of them to end.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// For one of them to end: longer than one that stalls is waited for.
+const PATIENCE: Duration = LULL.saturating_add(Duration::from_secs(5));
 /// After which it is worth trying again.
 const AGAIN: u32 = 10;
 
@@ -34,7 +34,7 @@ impl Turns {
     /// Waits for one, before anything is read of the body.
     ///
     /// # Errors
-    /// 503 where none comes within 10 s. The body was read to its end, and nothing of it kept: a client that is still sending
+    /// 503 where none comes within 15 s. The body was read to its end, and nothing of it kept: a client that is still sending
     /// hears no answer.
     pub(super) async fn take(&self, request: Request) -> Result<(Request, Turn), ApiError> {
         // It is never closed.

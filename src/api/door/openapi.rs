@@ -255,12 +255,12 @@ fn all_headers() -> Value {
         "ETag": header(text(), true, "The version, for `If-Match`."),
         "Location": header(text(), true, "Where it is now."),
         "WWW-Authenticate": header(text(), true, "Which credential is asked for."),
-        "Retry-After": header(number(), false, "Seconds after which it is worth trying again."),
+        "Retry-After": header(number(), false, "Seconds after which it is worth trying again: this request, not as many as the limit is."),
         "Age": header(number(), false, "Seconds since the catalog was last known to be current: there while the log \
             cannot be asked, and this is answered from what was read before (RFC 9111)."),
         "RateLimit-Limit": header(number(), false, "Requests that may be made in a row, where there is a limit."),
         "RateLimit-Remaining": header(number(), false, "How many are left."),
-        "RateLimit-Reset": header(number(), false, "Seconds until all may be made again."),
+        "RateLimit-Reset": header(number(), false, "Seconds until all may be made again; `Retry-After` says when one may."),
     })
 }
 

@@ -112,7 +112,7 @@ fn cloud_event() -> Value {
         (
             "data_base64",
             json!({"type": ["string", "null"], "contentEncoding": "base64", "pattern": BASE64}),
-            "The same as bytes; in place of `data`.",
+            "The same as bytes; in place of `data`. They are taken as JSON unless `datacontenttype` says other.",
         ),
     ];
     let mut schema = object(fields, &["specversion", "id", "type", "source"]);

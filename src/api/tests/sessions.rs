@@ -143,8 +143,11 @@ async fn who_is_put_out_while_their_body_comes_does_nothing_with_it() {
     for (method, uri, body) in cases {
         for is_put_out in [true, false] {
             let api = Api::with_ada().await;
-            let boss = json!({"id": "boss", "email": "boss@x.example", "role": "ADMIN", "password": PASSWORD});
-            assert_eq!(api.post(USERS, boss).await.status, 201);
+            for id in ["boss", "chief"] {
+                let email = format!("{id}@x.example");
+                let admin = json!({"id": id, "email": email, "role": "ADMIN", "password": PASSWORD});
+                assert_eq!(api.post(USERS, admin).await.status, 201);
+            }
             let email = if uri.ends_with("apply") { "boss@x.example" } else { "ada@clinic.example" };
             let bearer = format!("Bearer {}", api.token(email, PASSWORD).await);
             tokio::time::pause();

@@ -19,7 +19,7 @@ impl Secret {
         if text == MASK {
             return Err(format!(
                 "is `{MASK}`, which stands for a secret that is there already: there is none here, or it is not clear which \
-                 is meant; send the secret again"
+                 is meant; send the secret again, and with those that differ by their secrets alone a `name` for each"
             ));
         }
         let longest = if Keyring::is_sealed(text) { 8_192 } else { 4_096 };

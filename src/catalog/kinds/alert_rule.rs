@@ -55,7 +55,15 @@ pub struct Condition {
 
 /// Who is told.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Channel {
+pub struct Channel {
+    /// Tells it from others that are the same but for their secrets.
+    pub name: Option<String>,
+    pub target: Target,
+}
+
+/// Where it is told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
     Email {
         to: Vec<String>,
     },
@@ -104,6 +112,10 @@ impl Spec for AlertRule {
         ("condition.windowSeconds", "Over how long it is counted."),
         ("condition.integrationId", "The integration that is watched; none: any of the organization."),
         ("channels", "Who is told, each way."),
+        (
+            "channels[].name",
+            "What people call it. It tells two apart that differ by their secrets alone, such as two of `SLACK`."
+        ),
         ("channels[].type", "Which way."),
         ("channels[].to", "Addresses (`EMAIL`)."),
         ("channels[].url", "Where it is posted to (`WEBHOOK`)."),
@@ -187,13 +199,13 @@ fn channel(fields: &mut Fields) -> Option<Channel> {
     if to.as_ref().is_some_and(Vec::is_empty) {
         fields.wrong("to", "must have an address");
     }
-    let url = fields.url("url");
-    let secret = fields.secret("secret");
-    Some(match way? {
-        Way::Email => Channel::Email { to: to? },
-        Way::Webhook => Channel::Webhook { url: url?.into(), secret },
-        Way::Slack => Channel::Slack { url: secret? },
-    })
+    let (name, url, secret) = (fields.text("name", &Text::line(200)), fields.url("url"), fields.secret("secret"));
+    let target = match way? {
+        Way::Email => Target::Email { to: to? },
+        Way::Webhook => Target::Webhook { url: url?.into(), secret },
+        Way::Slack => Target::Slack { url: secret? },
+    };
+    Some(Channel { name, target })
 }
 
 #[derive(Serialize)]
@@ -219,6 +231,8 @@ struct ConditionForm<'a> {
 
 #[derive(Serialize)]
 struct ChannelForm<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
     #[serde(rename = "type")]
     way: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -231,11 +245,11 @@ struct ChannelForm<'a> {
 
 impl ChannelForm<'_> {
     fn of(channel: &Channel) -> ChannelForm<'_> {
-        let (way, to, url, secret) = match channel {
-            Channel::Email { to } => (Way::Email, Some(&to[..]), None, None),
-            Channel::Webhook { url, secret } => (Way::Webhook, None, Some(url.as_str()), secret.as_ref()),
-            Channel::Slack { url } => (Way::Slack, None, None, Some(url)),
+        let (way, to, url, secret) = match &channel.target {
+            Target::Email { to } => (Way::Email, Some(&to[..]), None, None),
+            Target::Webhook { url, secret } => (Way::Webhook, None, Some(url.as_str()), secret.as_ref()),
+            Target::Slack { url } => (Way::Slack, None, None, Some(url)),
         };
-        ChannelForm { way: word(WAYS, &way), to, url, secret }
+        ChannelForm { name: channel.name.as_deref(), way: word(WAYS, &way), to, url, secret }
     }
 }

@@ -68,6 +68,11 @@ impl User {
         now.max(Timestamp(self.tokens_count_from(created_at).0.saturating_add(1)))
     }
 
+    /// May they log in, and do everything?
+    pub fn administers(&self) -> bool {
+        self.role == Role::Admin && self.is_active && self.password_hash.is_some()
+    }
+
     /// What a token stands for.
     fn rights(&self) -> (Role, Option<&OrgId>, bool, Option<&str>) {
         (self.role, self.org_id.as_ref(), self.is_active, self.password_hash.as_deref())

@@ -1,3 +1,4 @@
+mod admins;
 mod fencing;
 mod following;
 mod forms;

@@ -22,10 +22,8 @@ fn ring(current: &str, previous: &[&str]) -> Option<Arc<Keyring>> {
 }
 
 fn rule(secrets: &[&str]) -> Value {
-    let channels: Vec<_> = secrets
-        .iter()
-        .map(|secret| json!({"type": "WEBHOOK", "url": "https://ops.example/", "secret": secret}))
-        .collect();
+    let channel = |(at, secret): (usize, &&str)| json!({"type": "WEBHOOK", "url": format!("https://ops.example/{at}"), "secret": secret});
+    let channels: Vec<_> = secrets.iter().enumerate().map(channel).collect();
     json!({"id": "rule", "orgId": "648", "name": "Rule", "condition": {"type": "DEAD_LETTERS"}, "channels": channels})
 }
 
@@ -76,6 +74,10 @@ fn slack(secret: &str) -> Value {
     json!({"type": "SLACK", "secret": secret})
 }
 
+fn named(name: &str, secret: &str) -> Value {
+    json!({"name": name, "type": "SLACK", "secret": secret})
+}
+
 fn told_by(channels: Value) -> Value {
     let mut rule = rule(&[]);
     rule["channels"] = channels;
@@ -88,19 +90,29 @@ async fn a_secret_in_a_list_goes_where_it_went_before_and_nowhere_else() {
     let process = Process::sealing(&SharedFake::default(), ring.clone()).await;
     let ring = ring.unwrap();
     let mail = json!({"type": "EMAIL", "to": ["ops@clinic.example"]});
-    let old = json!([hook("a", "one"), mail, hook("b", "two"), slack("three"), slack("four")]);
+    let old = json!([
+        hook("a", "one"),
+        mail,
+        hook("b", "two"),
+        slack("three"),
+        slack("four"),
+        named("day", "five"),
+        named("night", "six")
+    ]);
     write(&process, Action::Create(told_by(old.clone()))).await.unwrap();
     let mask = "***";
     // What is sent, and what is kept, or where it is not known which secret is meant.
-    let cases: [(Value, Result<&[&str], &str>); 11] = [
+    let cases: [(Value, Result<&[&str], &str>); 15] = [
         (json!([hook("b", mask), hook("a", mask)]), Ok(&["two", "one"])),
         (json!([mail, hook("b", mask), slack("new"), hook("a", mask)]), Ok(&["two", "new", "one"])),
         (json!([{"type": "WEBHOOK", "url": "HTTPS://A.example/", "secret": mask, "to": null}]), Ok(&["one"])),
-        (json!([slack(mask), hook("a", mask), slack(mask)]), Ok(&["three", "one", "four"])),
-        (
-            json!([hook("a", mask), mail, hook("b", mask), slack("new"), slack(mask)]),
-            Ok(&["one", "two", "new", "four"]),
-        ),
+        (json!([named("night", mask), slack("new"), named("day", mask)]), Ok(&["six", "new", "five"])),
+        // One may have gone and another come: nothing says which is which.
+        (json!([slack(mask), hook("a", mask), slack(mask)]), Err("channels[0].secret")),
+        (json!([hook("a", mask), mail, hook("b", mask), slack("new"), slack(mask)]), Err("channels[4].secret")),
+        (json!([hook("a", mask), named("evening", mask)]), Err("channels[1].secret")),
+        (json!([named("day", mask), named("day", mask)]), Err("channels[0].secret")),
+        (json!([slack("new"), slack("newer"), named("day", "newest")]), Ok(&["new", "newer", "newest"])),
         (json!([hook("a", mask), hook("c", mask)]), Err("channels[1].secret")),
         (json!([hook("c", mask), mail, hook("b", mask), slack(mask), slack(mask)]), Err("channels[0].secret")),
         (json!([slack(mask), mail, hook("b", mask), slack(mask), slack(mask)]), Err("channels[0].secret")),

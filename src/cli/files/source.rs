@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::io::Read as _;
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,11 +16,14 @@ const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 const SCHEMAS: &str = "schemas";
 const STDIN: &str = "-";
 
+/// Bytes of standard input or of a pipe, at most: as many as one request of `apply` has.
+const MOST_KEPT: u64 = 512 << 20;
+
 /// A file that was read, and can be read again.
 #[derive(Debug)]
 pub(super) struct Source {
     path: PathBuf,
-    /// Standard input is there once.
+    /// Standard input is there once, and so is a pipe.
     kept: Option<Vec<u8>>,
     /// The place of its first resource among all.
     pub first: usize,
@@ -26,18 +31,41 @@ pub(super) struct Source {
 
 impl Source {
     pub fn of(path: PathBuf, first: usize) -> Result<Source, Exit> {
-        let kept = if path.as_os_str() == STDIN { Some(stdin()?) } else { None };
-        Ok(Source { path, kept, first })
+        let source = Source { path, kept: None, first };
+        let kept = match std::fs::metadata(&source.path) {
+            _ if source.is_stdin() => Some(source.kept_of(Ok(std::io::stdin().lock()))?),
+            Ok(there) if !there.is_file() => Some(source.kept_of(File::open(&source.path))?),
+            _ => None,
+        };
+        Ok(Source { kept, ..source })
+    }
+
+    fn is_stdin(&self) -> bool {
+        self.path.as_os_str() == STDIN
+    }
+
+    /// What comes, once.
+    fn kept_of(&self, input: io::Result<impl Read>) -> Result<Vec<u8>, Exit> {
+        let mut bytes = Vec::new();
+        match input.and_then(|input| input.take(MOST_KEPT + 1).read_to_end(&mut bytes)) {
+            Ok(_) if bytes.len() as u64 <= MOST_KEPT => Ok(bytes),
+            Ok(_) => Err(self.unreadable(format!("is longer than {} MiB: put it into files", MOST_KEPT >> 20))),
+            Err(e) => Err(self.unreadable(e)),
+        }
+    }
+
+    fn unreadable(&self, why: impl Display) -> Exit {
+        Exit::Usage(format!("{}: {why}", self.name()))
     }
 
     /// For people.
     pub fn name(&self) -> Arc<str> {
-        if self.kept.is_some() { "standard input".into() } else { self.path.display().to_string().into() }
+        if self.is_stdin() { "standard input".into() } else { self.path.display().to_string().into() }
     }
 
     /// What paths in it begin at.
     pub fn folder(&self) -> &Path {
-        let folder = self.path.parent().filter(|_| self.kept.is_none());
+        let folder = self.path.parent().filter(|_| !self.is_stdin());
         folder.unwrap_or(Path::new(""))
     }
 
@@ -49,9 +77,7 @@ impl Source {
     pub fn bytes(&self) -> Result<Cow<'_, [u8]>, Exit> {
         match &self.kept {
             Some(bytes) => Ok(Cow::Borrowed(bytes)),
-            None => std::fs::read(&self.path)
-                .map(Cow::Owned)
-                .map_err(|e| Exit::Usage(format!("{}: {e}", self.path.display()))),
+            None => std::fs::read(&self.path).map(Cow::Owned).map_err(|e| self.unreadable(e)),
         }
     }
 }
@@ -109,10 +135,4 @@ pub(super) fn decoded(bytes: &[u8]) -> Result<&str, (u64, String)> {
         let byte = bytes.get(at).copied().unwrap_or_default();
         (line, format!("is not UTF-8 (byte 0x{byte:02x}): save it as UTF-8, which editors name among encodings"))
     })
-}
-
-fn stdin() -> Result<Vec<u8>, Exit> {
-    let mut bytes = Vec::new();
-    std::io::stdin().lock().read_to_end(&mut bytes).map_err(|e| Exit::Usage(format!("standard input: {e}")))?;
-    Ok(bytes)
 }

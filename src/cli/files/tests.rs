@@ -294,3 +294,21 @@ fn a_line_is_that_of_its_own_file_among_many_and_none_where_the_file_was_changed
     std::fs::remove_file(found.path().join("c.yaml")).unwrap();
     assert_eq!(places(&all)[0].1, None);
 }
+
+#[test]
+fn a_pipe_with_a_fault_in_it_is_read_once_and_the_fault_told_with_its_line() {
+    let folder = folder(&[]);
+    let pipe = folder.path().join("pipe.yaml");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (told, reads) = std::sync::mpsc::sync_channel(1);
+    let from = pipe.clone();
+    let reading = std::thread::spawn(move || {
+        let Ok(found) = read(&[from]) else { return };
+        let _ = told.send(found.wrong().iter().map(Wrong::to_string).collect::<Vec<_>>());
+    });
+    std::fs::write(&pipe, format!("{CLINIC}---\nkind: EventType\nid: e\nspec:\n  orgId: '648'\n")).unwrap();
+    let wrong = reads.recv_timeout(std::time::Duration::from_secs(20)).expect("it waits for what comes no more");
+    let at = format!("{}:", pipe.display());
+    assert!(wrong.len() == 1 && wrong[0].starts_with(&at) && wrong[0].contains("spec.eventType"), "{wrong:?}");
+    reading.join().unwrap();
+}

@@ -234,3 +234,13 @@ proptest! {
         prop_assert_eq!((&all.state, all.rank), (&last.state, last.rank));
     }
 }
+
+#[test]
+fn an_event_whose_attributes_have_another_type_is_kept_as_it_was_delivered() {
+    let event = r#"{"specversion":"1.0","id":7,"source":8,"type":"a.b","orgid":648,"subject":true,"data":{}}"#;
+    let mut batch = Batch::default();
+    batch.take(Topic::Events, &received(3, event, &[("content-type", "application/cloudevents+json")]));
+    assert_eq!((batch.events.len(), batch.unreadable), (1, 0));
+    let EventRow { id, source, org, entity_id, .. } = &batch.events[0];
+    assert_eq!((&**id, &**source, &**org, entity_id.as_deref()), ("7", "8", "648", Some("true")));
+}

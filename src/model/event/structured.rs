@@ -32,14 +32,19 @@ pub struct Structured<'a> {
 }
 
 impl<'a> Structured<'a> {
-    /// Takes apart `json`, which must lie inside `whole`: the payload becomes a slice of it.
-    pub fn parse(whole: &Bytes, json: &'a str) -> Result<Structured<'a>, NotAnEvent> {
+    /// Takes apart `json` from a record, which must lie inside `whole`: the payload becomes a slice of it. An attribute is the text
+    /// of whatever scalar its producer wrote: nobody is there to be told, and what was matched once is read so for ever.
+    fn logged(whole: &Bytes, json: &'a str) -> Result<Structured<'a>, NotAnEvent> {
         let members: Members<'a> = serde_json::from_str(json).map_err(|e| NotAnEvent::NotJson(json_fault(&e)))?;
-        Structured::of(whole, members.list()?)
+        Structured::apart(whole, members.list()?, |_| Scalar::Any)
     }
 
-    /// The event in the members of a JSON object, which must lie inside `whole`.
+    /// The event in the members of a JSON object of a request, which must lie inside `whole`: its attributes have their types.
     pub fn of(whole: &Bytes, members: Vec<Member<'a>>) -> Result<Structured<'a>, NotAnEvent> {
+        Structured::apart(whole, members, Scalar::of)
+    }
+
+    fn apart(whole: &Bytes, members: Vec<Member<'a>>, form: fn(&str) -> Scalar) -> Result<Structured<'a>, NotAnEvent> {
         let mut attributes: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::with_capacity(members.len());
         let (mut data, mut data_base64) = (None, None);
         for (name, value) in members {
@@ -52,7 +57,7 @@ impl<'a> Structured<'a> {
                 return Err(NotAnEvent::Duplicate(shown(&name)));
             }
             if !matches!(&*name, "data" | "data_base64")
-                && let Some(text) = attribute_text(&name, value)?
+                && let Some(text) = scalar_text(&name, value, form(&name))?
             {
                 attributes.push((name, text));
             }
@@ -90,7 +95,7 @@ pub(super) fn to_binary(content_type: &str, record: &Record) -> Result<Record, N
     }
     let value = record.value.clone().unwrap_or_default();
     let json = std::str::from_utf8(&value).map_err(|_| NotAnEvent::NotJson("it is not UTF-8".to_owned()))?;
-    let event = Structured::parse(&value, json)?;
+    let event = Structured::logged(&value, json)?;
     let mut headers = Headers::with_capacity(event.attributes.len() + 2);
     for (name, text) in &event.attributes {
         let text = Bytes::copy_from_slice(text.as_bytes());
@@ -179,7 +184,11 @@ impl fmt::Display for Scalar {
 
 /// The text of an attribute's JSON value; `null` is an attribute that is not there. Whole numbers have 64 bits.
 pub fn attribute_text<'a>(attribute: &str, value: &'a RawValue) -> Result<Option<Cow<'a, str>>, NotAnEvent> {
-    let (json, form) = (value.get(), Scalar::of(attribute));
+    scalar_text(attribute, value, Scalar::of(attribute))
+}
+
+fn scalar_text<'a>(attribute: &str, value: &'a RawValue, form: Scalar) -> Result<Option<Cow<'a, str>>, NotAnEvent> {
+    let json = value.get();
     let bad = || NotAnEvent::BadValue(shown(attribute), form);
     match json.as_bytes().first() {
         Some(b'"') => serde_json::from_str::<Text<'a>>(json).map(|t| Some(t.0)).map_err(|_| bad()),

@@ -166,16 +166,17 @@ fn a_record_that_is_no_event_is_refused_with_its_reason() {
         (structured("[]"), "not_an_object"),
         (structured("{\"id\":\"\u{1}\"}"), "not_json"),
         (structured(r#"{"specversion":"1.0"}"#), "missing_header"),
-        (structured(r#"{"specversion":1.0}"#), "bad_attribute"),
+        (structured(r#"{"specversion":1.0}"#), "unknown_specversion"),
+        (structured(r#"{"specversion":{}}"#), "bad_attribute"),
         (structured(r#"{"id":"a","id":"a"}"#), "duplicate_attribute"),
         (structured(r#"{"data":1,"data":1}"#), "duplicate_attribute"),
         (structured(r#"{"data":1,"data_base64":"YQ=="}"#), "bad_data"),
         (structured(r#"{"data_base64":"%"}"#), "bad_data"),
         (structured(r#"{"datacontenttype":"text/plain","data":{}}"#), "bad_data"),
-        // A type of the payload that would be the word `false`.
-        (structured(r#"{"datacontenttype":false,"data":{}}"#), "bad_attribute"),
-        (structured(r#"{"source":7,"data":{}}"#), "bad_attribute"),
-        (structured(r#"{"id":true,"data":{}}"#), "bad_attribute"),
+        // The word `false` is no JSON.
+        (structured(r#"{"datacontenttype":false,"data":{}}"#), "bad_data"),
+        (structured(r#"{"source":[7],"data":{}}"#), "bad_attribute"),
+        (structured(r#"{"id":7.5,"data":{}}"#), "bad_attribute"),
         (structured(&format!(r#"{{"data":{}}}"#, "[".repeat(101) + &"]".repeat(101))), "too_deep"),
     ];
     for (record, reason) in cases {
@@ -230,6 +231,22 @@ fn structured_mode_means_what_binary_mode_means() {
     assert_eq!(&event.payload[..], br#"{"b" :1,  "a":[1.50]}"#);
     let binary = canonical(&sent).unwrap();
     assert_eq!(binary.record.headers.text(header::CONTENT_TYPE), Some(JSON));
+}
+
+#[test]
+fn what_producers_wrote_as_another_type_is_read_from_the_log_as_it_was_before() {
+    let sent =
+        r#"{"specversion":"1.0","id":true,"source":7,"type":8,"orgid":648,"subject":false,"namespace":7.0,"data":{}}"#;
+    let event = Event::from_record(&structured(sent)).unwrap();
+    let read = (event.id.as_str(), event.source.as_str(), event.event_type.as_str(), event.org.as_str());
+    assert_eq!(read, ("true", "7", "8", "648"));
+    let read = (event.entity_id.as_ref().map(EntityId::as_str), event.namespace.as_ref().map(Label::as_str));
+    assert_eq!(read, (Some("false"), Some("7")));
+    // A request is told.
+    let body = bytes::Bytes::from_static(sent.as_bytes());
+    let members: Members = serde_json::from_slice(&body).unwrap();
+    let refused = Structured::of(&body, members.list().unwrap()).unwrap_err();
+    assert_eq!(refused.reason(), "bad_attribute");
 }
 
 #[test]
