@@ -69,5 +69,5 @@ pub fn created(path: &str, resource: &Resource, shown: Shown) -> Response {
 }
 
 fn with_etag(status: StatusCode, resource: &Resource, shown: Shown) -> Response {
-    (status, [(header::ETAG, etag(resource.revision.version))], Json(shown)).into_response()
+    (status, [(header::ETAG, etag(&resource.revision))], Json(shown)).into_response()
 }

@@ -51,7 +51,7 @@ impl Draft {
     pub fn only_same(mut self, name: &str, value: &str) -> Self {
         let Value::Object(map) = &self.json else { return self };
         if let Some(other) = text(map, name).filter(|other| other != value) {
-            self.problems.push(Problem::new(name, format!("is `{other}` here and `{value}` in the URL")));
+            self.problems.push(Problem::new(name, format!("is `{other}` here, and this request is of `{value}`")));
         }
         self
     }

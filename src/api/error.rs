@@ -162,10 +162,11 @@ impl From<Refusal> for ApiError {
             Refusal::Exists(key) => {
                 let details = vec![Problem::new(
                     key.kind.id_field(),
-                    "is taken; choose another, or change the existing one with PUT",
+                    "is taken; choose another, or change the one that has it with PUT where it is yours",
                 )];
                 ApiError { details, ..ApiError::new(Code::Conflict, message) }
             }
+            Refusal::Taken(problem) => ApiError { details: vec![problem], ..ApiError::new(Code::Conflict, message) },
             Refusal::VersionMismatch { .. } | Refusal::LastAdmin(_) => ApiError::new(Code::Conflict, message),
             Refusal::Referenced { by, .. } => {
                 let details = by.into_iter().map(|key| Problem::new(key.to_string(), "uses it")).collect();

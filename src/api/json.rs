@@ -24,18 +24,17 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        received(request, state).await.map(JsonBody)
+        read(&received(request, state).await?).map(JsonBody)
     }
 }
 
-async fn received<S: Send + Sync>(request: Request, state: &S) -> Result<Value, ApiError> {
+async fn received<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
     must_be_json(request.headers())?;
     let received = timeout(WITHIN, Bytes::from_request(request, state)).await.map_err(|_| late(WITHIN))?;
-    let bytes = received.map_err(|rejection| match rejection.into_response().status() {
+    received.map_err(|rejection| match rejection.into_response().status() {
         StatusCode::PAYLOAD_TOO_LARGE => too_large(),
         _ => broken_off(),
-    })?;
-    read(&bytes).map_err(|problem| ApiError::invalid(vec![problem]))
+    })
 }
 
 /// 415 for a body that is not said to be JSON.
@@ -58,15 +57,16 @@ pub fn broken_off() -> ApiError {
     ApiError::new(Code::ValidationError, "the body could not be read to its end")
 }
 
-/// A body that may be left out: without a content type there is none.
+/// A body that may be left out: an empty one, too, is none.
 impl<S: Send + Sync> OptionalFromRequest<S> for JsonBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Option<Self>, ApiError> {
-        match request.headers().contains_key(header::CONTENT_TYPE) {
-            true => <JsonBody as FromRequest<S>>::from_request(request, state).await.map(Some),
-            false => Ok(None),
+        if !request.headers().contains_key(header::CONTENT_TYPE) {
+            return Ok(None);
         }
+        let bytes = received(request, state).await?;
+        if bytes.is_empty() { Ok(None) } else { read(&bytes).map(|json| Some(JsonBody(json))) }
     }
 }
 
@@ -77,9 +77,11 @@ fn says_json(headers: &HeaderMap) -> bool {
 }
 
 /// Reads one JSON document and nothing after it.
-fn read(bytes: &[u8]) -> Result<Value, Problem> {
-    if bytes.is_empty() {
-        return Err(Problem::new("", "the body is empty; it must be a JSON document"));
-    }
-    serde_json::from_slice(bytes).map_err(|error| Problem::new("", format!("the body {}", not_json(&error))))
+fn read(bytes: &[u8]) -> Result<Value, ApiError> {
+    let message = match serde_json::from_slice(bytes) {
+        Ok(json) => return Ok(json),
+        Err(_) if bytes.is_empty() => "the body is empty; it must be a JSON document".to_owned(),
+        Err(error) => format!("the body {}", not_json(&error)),
+    };
+    Err(ApiError::invalid(vec![Problem::new("", message)]))
 }

@@ -1,12 +1,11 @@
 //! Pages of a list: `{<items>, total, page, limit, hasMore, nextCursor?}`.
 
-use std::collections::BTreeMap;
-
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
 use crate::api::door::Param;
 use crate::api::params::Params;
+use crate::catalog::resource::Resource;
 
 pub(super) const DEFAULT_LIMIT: usize = 50;
 pub(super) const MAX_LIMIT: usize = 500;
@@ -17,7 +16,7 @@ pub(super) const MAX_PAGE: usize = 1_000_000;
 pub(super) fn params() -> Vec<Param> {
     vec![
         Param::text("name", "Those whose name has this part, whatever its case."),
-        Param::text("search", "The same as `name`."),
+        Param::text("search", "Those whose id, or whatever else they are known by, has this part, whatever its case."),
         Param::number("page", "Which page, from 1.", (1, MAX_PAGE)),
         Param::number("limit", "How many items a page has.", (DEFAULT_LIMIT, MAX_LIMIT)),
         Param::text("label", "Those that have this label: `team`, or with its value `team:erp`.").many(),
@@ -29,33 +28,38 @@ pub(super) fn params() -> Vec<Param> {
 pub struct Listing {
     page: usize,
     limit: usize,
-    /// In lower case.
-    search: Vec<String>,
-    /// `(name, value)`; without a value the label has to be there.
-    labels: Vec<(String, Option<String>)>,
+    /// In lower case, as the next one.
+    name: Option<String>,
+    search: Option<String>,
+    /// `team:erp`, `team=erp` or `team`, which has to be there with any value.
+    labels: Vec<String>,
 }
 
 impl Listing {
     pub fn of(params: &mut Params) -> Self {
-        let search = [params.text("name"), params.text("search")];
+        let mut part = |name| params.text(name).map(|text| text.to_lowercase());
+        let (name, search) = (part("name"), part("search"));
         Listing {
             page: params.number("page", 1, MAX_PAGE),
             limit: params.number("limit", DEFAULT_LIMIT, MAX_LIMIT),
-            search: search.into_iter().flatten().map(|text| text.to_lowercase()).collect(),
+            name,
+            search,
             labels: labels(params),
         }
     }
 
-    /// Do the filters let through what has this name and these labels?
-    pub fn takes(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
-        let labelled = |(key, value): &(String, Option<String>)| {
-            labels.get(key).is_some_and(|is| value.as_ref().is_none_or(|value| value == is))
+    /// Do the filters let it through?
+    pub fn takes(&self, resource: &Resource) -> bool {
+        let labelled = |asked: &String| {
+            let is = |(name, value): (&String, &String)| {
+                let rest = asked.strip_prefix(name.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix([':', '=']) == Some(value))
+            };
+            resource.labels().iter().any(is)
         };
-        let found = || {
-            let name = name.to_lowercase();
-            self.search.iter().all(|part| name.contains(part))
-        };
-        self.labels.iter().all(labelled) && (self.search.is_empty() || found())
+        let named = |part: &String| resource.names().iter().any(|name| name.to_lowercase().contains(part));
+        let known = |part: &String| named(part) || resource.key().id.as_str().to_lowercase().contains(part);
+        self.labels.iter().all(labelled) && self.name.iter().all(named) && self.search.iter().all(known)
     }
 
     /// The page of `all`, of which only its own items are turned into their form.
@@ -121,18 +125,10 @@ impl<F: Serialize> Serialize for Page<F> {
     }
 }
 
-fn labels(params: &mut Params) -> Vec<(String, Option<String>)> {
+fn labels(params: &mut Params) -> Vec<String> {
     let given = params.all("label");
     if given.iter().any(String::is_empty) {
         params.wrong("label", "must not be empty; leave it out");
     }
-    given.iter().map(|label| parse_label(label)).collect()
-}
-
-/// `team:erp`, `team=erp` or `team`.
-fn parse_label(text: &str) -> (String, Option<String>) {
-    match text.split_once([':', '=']) {
-        Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-        None => (text.to_owned(), None),
-    }
+    given
 }

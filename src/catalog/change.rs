@@ -9,7 +9,7 @@ use crate::catalog::seal::Keyring;
 use crate::catalog::snapshot::Snapshot;
 use crate::catalog::{keep, merge};
 use crate::model::ids::OrgId;
-use crate::model::problem::Problem;
+use crate::model::problem::{Problem, summary};
 use crate::model::time::Timestamp;
 
 /// How many referrers an error names.
@@ -49,7 +49,26 @@ pub enum Condition {
     #[default]
     None,
     /// One of these versions.
-    Versions(Vec<u64>),
+    Versions(Vec<Tag>),
+}
+
+/// A version as callers name it: its ETag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tag {
+    pub version: u64,
+    /// When the resource was made: versions begin anew with one that is made under the id of a deleted one. `None`: whichever
+    /// has the id.
+    pub made_at: Option<Timestamp>,
+}
+
+impl Tag {
+    pub const fn of(revision: &Revision) -> Tag {
+        Tag { version: revision.version, made_at: Some(revision.created_at) }
+    }
+
+    fn names(&self, revision: &Revision) -> bool {
+        self.version == revision.version && self.made_at.is_none_or(|made_at| made_at == revision.created_at)
+    }
 }
 
 /// JSON as a client sent it: what it may leave out or mask (`***`) is taken from the resource as it is when it is changed.
@@ -88,8 +107,11 @@ pub enum Refusal {
     NotFound(Key),
     #[error("{} exists already", .0.told())]
     Exists(Key),
-    #[error("{} is at version {actual}, not at the one given in If-Match", key.told())]
-    VersionMismatch { key: Key, actual: u64 },
+    /// Another one of its kind has what only one may have.
+    #[error("{}", summary(std::slice::from_ref(.0)))]
+    Taken(Problem),
+    #[error("{} is at version {actual} of what was made at {made_at}, not at the one given in If-Match", key.told())]
+    VersionMismatch { key: Key, actual: u64, made_at: Timestamp },
     /// `by` names at most 20 of `count`.
     #[error("{} is used by {count} other resources; delete them first", key.told())]
     Referenced { key: Key, by: Vec<Key>, count: usize },
@@ -253,7 +275,11 @@ impl Change {
                 if self.action.is_written() && last.is_some_and(|last| last.revision == is.revision) =>
             {
                 let problems = misfits(is, before, after);
-                if problems.is_empty() { Ok(()) } else { Err(Refusal::Invalid(problems)) }
+                match &problems[..] {
+                    [] => Ok(()),
+                    [only] if is.taken(after).as_ref() == Some(only) => Err(Refusal::Taken(only.clone())),
+                    _ => Err(Refusal::Invalid(problems)),
+                }
             }
             Decision::Remove(_) if last.is_none() => {
                 let by: Vec<Key> = after.referrers(&self.key).take(NAMED).cloned().collect();
@@ -268,10 +294,10 @@ impl Change {
     }
 
     fn check_version(&self, was: &Resource) -> Result<(), Refusal> {
-        let actual = was.revision.version;
         match &self.condition {
-            Condition::Versions(versions) if !versions.contains(&actual) => {
-                Err(Refusal::VersionMismatch { key: self.key.clone(), actual })
+            Condition::Versions(tags) if !tags.iter().any(|tag| tag.names(&was.revision)) => {
+                let Revision { version: actual, created_at: made_at, .. } = was.revision;
+                Err(Refusal::VersionMismatch { key: self.key.clone(), actual, made_at })
             }
             Condition::Versions(_) | Condition::None => Ok(()),
         }

@@ -54,6 +54,12 @@ fn marked(kind: Kind, json: &Value) -> Value {
     kind.secrets().iter().for_each(|path| each(&mut marked, path, &mut mark));
     each_sealed(&mut marked, &mut mark);
     if let Value::Object(fields) = &mut marked {
+        for (name, told) in kind.audited() {
+            if let Some(mut hidden @ Value::String(_)) = fields.shift_remove(*name) {
+                mark(&mut hidden);
+                fields.insert((*told).to_owned(), hidden);
+            }
+        }
         READ_ONLY.iter().chain(kind.hidden()).for_each(|name| drop(fields.shift_remove(*name)));
     }
     marked

@@ -33,6 +33,8 @@ pub trait Spec: Clone + PartialEq + fmt::Debug + Send + Sync + 'static {
     const EXAMPLE: &'static str;
     /// Fields that are in its record and in no answer, and that no client can send.
     const HIDDEN: &'static [&'static str] = &[];
+    /// What the audit calls those of them whose change it tells, and what is never told of them but that.
+    const AUDITED: &'static [(&'static str, &'static str)] = &[];
     /// Fields that the gateway gives: they are shown, and stay as they are whatever a client sends.
     const GIVEN: &'static [&'static str] = &[];
 
@@ -52,6 +54,11 @@ pub trait Spec: Clone + PartialEq + fmt::Debug + Send + Sync + 'static {
 
     /// By what people find it in a list.
     fn title(&self) -> &str;
+
+    /// By what else, beside their id.
+    fn names(&self) -> Vec<&str> {
+        vec![self.title()]
+    }
 
     fn labels(&self) -> &Labels;
 
@@ -174,6 +181,11 @@ macro_rules! kinds {
                 match self { $(Kind::$kind => <$kind as Spec>::HIDDEN,)* }
             }
 
+            /// Hidden fields whose change the audit tells, and what it calls them.
+            pub const fn audited(self) -> &'static [(&'static str, &'static str)] {
+                match self { $(Kind::$kind => <$kind as Spec>::AUDITED,)* }
+            }
+
             /// Fields that the gateway gives.
             pub const fn given(self) -> &'static [&'static str] {
                 match self { $(Kind::$kind => <$kind as Spec>::GIVEN,)* }
@@ -242,6 +254,10 @@ impl Resource {
         each!(&self.body, spec => Spec::title(&**spec))
     }
 
+    pub fn names(&self) -> Vec<&str> {
+        each!(&self.body, spec => Spec::names(&**spec))
+    }
+
     pub fn labels(&self) -> &Labels {
         each!(&self.body, spec => Spec::labels(&**spec))
     }
@@ -279,14 +295,16 @@ impl Resource {
             Problem::new(path, format!("names {}, which does not exist", to.told()))
         };
         let mut problems: Vec<_> = self.references().into_iter().filter(missing).map(told).collect();
-        let own = self.key();
-        if let Some((path, value)) = self.unique()
-            && snapshot.holders(own.kind, &value).any(|other| *other != own)
-        {
-            problems.push(Problem::new(path, format!("is that of another {} already", own.kind.noun())));
-        }
+        problems.extend(self.taken(snapshot));
         problems.extend(each!(&self.body, spec => spec.check(snapshot)));
         problems
+    }
+
+    /// Another one has what only one of its kind may have.
+    pub fn taken(&self, snapshot: &Snapshot) -> Option<Problem> {
+        let (own, (path, value)) = (self.key(), self.unique()?);
+        let is_taken = snapshot.holders(own.kind, &value).any(|other| *other != own);
+        is_taken.then(|| Problem::new(path, format!("is that of another {} already", own.kind.noun())))
     }
 
     /// The JSON form, with its secrets sealed and its hidden fields.

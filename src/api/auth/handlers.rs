@@ -18,10 +18,11 @@ use crate::api::error::{ApiError, Code};
 use crate::api::json::JsonBody;
 use crate::api::params::Params;
 use crate::catalog::audit::Origin;
-use crate::catalog::change::{Action, Change, Condition};
+use crate::catalog::change::{Action, Change, Condition, Refusal, Tag};
 use crate::catalog::kind::Kind;
 use crate::catalog::kinds::User;
 use crate::catalog::resource::{Body, Resource};
+use crate::catalog::writer::WriteError;
 use crate::model::problem::Problem;
 use crate::model::time::Timestamp;
 
@@ -91,7 +92,7 @@ pub async fn logout(
     let was = account(&state, &who)?;
     let user = user_of(&was).ok_or_else(gone)?;
     let patch = json!({"tokensFrom": user.tokens_end(was.revision.created_at, state.credentials.clock.now())});
-    change(&state, &was, (Condition::None, patch), &by).await?;
+    state.writer.write(Change::of(&was, Condition::None, Action::Merge(patch)), &by).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -117,19 +118,15 @@ pub async fn password(
     let hash = state.auth.passwords.hash(new).await?;
     let patch = json!({"passwordHash": hash});
     // The old password was compared with this version of the account.
-    let condition = Condition::Versions(vec![was.revision.version]);
-    let changed = change(&state, &was, (condition, patch), &by).await?;
+    let condition = Condition::Versions(vec![Tag::of(&was.revision)]);
+    let written = state.writer.write(Change::of(&was, condition, Action::Merge(patch)), &by).await;
+    let changed = written.map_err(|error| match error {
+        WriteError::Refused { refusal: Refusal::VersionMismatch { .. }, .. } => {
+            ApiError::new(Code::Conflict, "the account was changed meanwhile: nothing was done; try again")
+        }
+        error => error.into(),
+    })?;
     session(&state, &changed, now)
-}
-
-async fn change(
-    state: &ApiState,
-    was: &Resource,
-    (condition, patch): (Condition, serde_json::Value),
-    by: &Origin,
-) -> Result<Resource, ApiError> {
-    let change = Change::of(was, condition, Action::Merge(patch));
-    Ok(state.writer.write(change, by).await?)
 }
 
 fn session(state: &ApiState, resource: &Resource, now: Timestamp) -> Result<Json<Session>, ApiError> {

@@ -54,6 +54,7 @@ pub(super) fn routes(door: &mut Door, state: &ApiState) {
         .takes(BODY_LIMIT)
         .body(form("NewPassword"))
         .example(json!({"old": "correct horse battery", "new": "a longer horse battery"}))
-        .answers(Answer::json(200, "Changed.", form("Session")));
+        .answers(Answer::json(200, "Changed.", form("Session")))
+        .fails(&[409]);
     door.add(password, handlers::password, state.clone());
 }

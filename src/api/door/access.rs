@@ -17,7 +17,9 @@ pub enum Access {
     Read,
     /// To change what an organization has.
     Write,
-    /// To look after an organization: its keys, its audit.
+    /// To see who comes in and what was changed: the keys of an organization, its audit.
+    Oversee,
+    /// To look after an organization: its keys.
     Manage,
     /// To see and change everything.
     Admin,
@@ -32,6 +34,7 @@ impl Access {
             Access::Publish => "USER, ADMIN, and keys with the scope `publish` or `write`.",
             Access::Read => "VIEWER, USER, ADMIN, and keys with the scope `read` or `write`.",
             Access::Write => "USER, ADMIN, and keys with the scope `write`.",
+            Access::Oversee => "VIEWER, USER and ADMIN.",
             Access::Manage => "USER and ADMIN.",
             Access::Admin => "ADMIN.",
         }
@@ -76,7 +79,7 @@ impl Grant {
             Grant::User(role) => *role,
         };
         match access {
-            Access::Open | Access::Session | Access::Read => true,
+            Access::Open | Access::Session | Access::Read | Access::Oversee => true,
             Access::Publish | Access::Write | Access::Manage => role != Role::Viewer,
             Access::Admin => role == Role::Admin,
         }
@@ -98,7 +101,7 @@ fn keys(scopes: Scopes, access: Access) -> bool {
         Access::Publish => scopes.publish || scopes.write,
         Access::Read => scopes.read || scopes.write,
         Access::Write => scopes.write,
-        Access::Session | Access::Manage | Access::Admin => false,
+        Access::Session | Access::Oversee | Access::Manage | Access::Admin => false,
     }
 }
 

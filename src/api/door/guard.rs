@@ -100,6 +100,7 @@ fn denied(access: Access, principal: &Principal) -> &'static str {
         Access::Publish => "this credential may not bring events in; a key needs the scope `publish`",
         Access::Read => "this credential may not read; a key needs the scope `read`",
         Access::Write => "this credential may not change anything; a key needs the scope `write`",
+        Access::Oversee => "this route is for people, and no key opens it",
         Access::Manage => "this route is for people with the role USER or ADMIN",
         Access::Admin => "this route is for administrators",
     }

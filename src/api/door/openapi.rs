@@ -6,7 +6,7 @@ use axum::http::Method;
 use serde_json::{Map, Value, json};
 
 use crate::api::door::access::Access;
-use crate::api::door::route::{Budget, Route};
+use crate::api::door::route::{Answer, Budget, Route};
 use crate::api::error::Code;
 use crate::catalog::kind::Kind;
 
@@ -149,7 +149,7 @@ fn conditional(route: &Route) -> bool {
 fn responses(route: &Route, routes: &[Route]) -> Value {
     let mut responses = Map::new();
     for answer in &route.answers {
-        let mut response = json!({"description": answer.about, "headers": headers(route, answer.status)});
+        let mut response = json!({"description": answer.about, "headers": headers(route, answer)});
         if let Some(schema) = &answer.schema {
             response["content"][answer.media]["schema"] = schema.clone();
         }
@@ -167,13 +167,14 @@ fn responses(route: &Route, routes: &[Route]) -> Value {
     Value::Object(responses)
 }
 
-fn headers(route: &Route, status: u16) -> Value {
-    let own: &[&str] = match status {
-        201 if route.gives.is_some() => &["Location", "ETag"],
-        200 if route.from_snapshot => &["Age"],
-        _ => &[],
-    };
-    named_headers(own, route.budget != Budget::None)
+fn headers(route: &Route, answer: &Answer) -> Value {
+    let own = [
+        ("Location", answer.status == 201 && route.gives.is_some()),
+        ("ETag", answer.has_etag),
+        ("Age", answer.status == 200 && route.from_snapshot),
+    ];
+    let own: Vec<&str> = own.into_iter().filter_map(|(name, is_there)| is_there.then_some(name)).collect();
+    named_headers(&own, route.budget != Budget::None)
 }
 
 /// What routes refuse with: once for those that are limited, and once for the others.

@@ -74,15 +74,21 @@ pub struct Answer {
     pub schema: Option<Value>,
     /// Not JSON.
     pub media: &'static str,
+    /// It is a resource as it is, with its version as the ETag.
+    pub has_etag: bool,
 }
 
 impl Answer {
     pub fn json(status: u16, about: &'static str, schema: Value) -> Answer {
-        Answer { status, about, schema: Some(schema), media: "application/json" }
+        Answer { status, about, schema: Some(schema), media: "application/json", has_etag: false }
+    }
+
+    pub fn with_etag(self) -> Answer {
+        Answer { has_etag: true, ..self }
     }
 
     pub fn nothing(status: u16, about: &'static str) -> Answer {
-        Answer { status, about, schema: None, media: "" }
+        Answer { status, about, schema: None, media: "", has_etag: false }
     }
 }
 

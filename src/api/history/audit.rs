@@ -33,15 +33,17 @@ pub(super) struct Item {
     at: crate::model::time::Timestamp,
     /// Who: `user:ada`, `key:till`, `admin-key`.
     actor: String,
-    /// What was done: `CREATE`, `UPDATE`, `ENABLE`, `DISABLE`, `DELETE`, `RESTORE`, `RESEAL`; or `VIEW`: a payload was seen.
+    /// What was done: `CREATE`, `UPDATE`, `ENABLE`, `DISABLE`, `DELETE`, `RESTORE`, `RESEAL`; or `VIEW`: a payload was seen; or
+    /// `REDRIVE`: a dead letter was put back.
     action: String,
-    /// The kind of the resource; of a view `Event`, `Delivery` or `Rejected`.
+    /// The kind of the resource; of a view `Event`, `Delivery` or `Rejected`; of what was put back `Delivery`.
     kind: String,
-    /// The resource; of a view the event, the delivery, or the first and the last of the records.
+    /// The resource; of a view the event, the delivery, or the first and the last of the records; of what was put back the
+    /// delivery.
     resource_id: String,
     /// The organization that it belongs to.
     org_id: Option<String>,
-    /// Its version afterwards or, deleted, the last one. 0 of a view.
+    /// Its version afterwards or, deleted, the last one. 0 where there is no resource.
     version: u64,
     /// As it was, secrets masked; null: it was made, or its kind is not known here.
     #[schemars(with = "Option<Value>")]
@@ -49,7 +51,8 @@ pub(super) struct Item {
     /// As it is afterwards, secrets masked; null: it was deleted, or its kind is not known here.
     #[schemars(with = "Option<Value>")]
     after: Option<Shown>,
-    /// Fields that changed, of one that was there before and after.
+    /// Fields that changed, of one that was there before and after. That a password or the sessions of a user are others now is
+    /// told as `password` and `sessions`, and nothing more of them.
     changes: Vec<Changed>,
     /// From which address.
     address: Option<String>,
@@ -70,7 +73,7 @@ fn params() -> Vec<Param> {
 }
 
 pub(super) fn routes(door: &mut Door, state: &ApiState) {
-    let many = get("/api/v1/admin/audit", Access::Manage)
+    let many = get("/api/v1/admin/audit", Access::Oversee)
         .says(
             "Audit",
             "Changes of the configuration and views of payloads, newest first: who, what, from where. A page of large resources ends \

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::forms::{self, Event, Log, Payload};
 use super::paging::{self, Paging};
 use super::views::{Viewed, viewed};
-use super::{dates, org, own, span, store};
+use super::{dates, event_type, event_types, org, own, span, store};
 use crate::api::ApiState;
 use crate::api::door::{Access, Answer, Door, Param, Principal, form, get};
 use crate::api::error::{ApiError, Code};
@@ -26,9 +26,9 @@ use crate::model::time::Timestamp;
 pub(super) fn routes(door: &mut Door, state: &ApiState) {
     let many = get("/api/v1/events", Access::Read)
         .says("Events", "Events that came in, newest first.")
+        .params(event_types())
         .params([
             org(),
-            Param::text("type", "Of this event type."),
             Param::text("entityId", "About this entity."),
             Param::text("correlationId", "With this correlation id."),
             Param::text("search", "Whose id, entity id or correlation id is this."),
@@ -48,7 +48,7 @@ pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<J
     let (since, until) = span(&mut params);
     let filter = EventFilter {
         org: params.org(),
-        event_type: params.text("type"),
+        event_type: event_type(&mut params),
         entity_id: params.text("entityId"),
         correlation_id: params.text("correlationId"),
         since,

@@ -11,7 +11,7 @@ use super::forms::{self, Log, OUTBOUND, Payload, Tried};
 use super::paging::{self, Paging};
 use super::sent::{Sent, curl};
 use super::views::{Viewed, viewed};
-use super::{one_word, org, own, span, store, visible, words};
+use super::{event_type, event_types, one_word, org, own, span, store, visible, words};
 use crate::api::ApiState;
 use crate::api::door::{Access, Answer, Door, Param, Principal, form, get};
 use crate::api::error::ApiError;
@@ -34,7 +34,6 @@ pub(super) fn params() -> Vec<Param> {
         Param::one_of("direction", "Only OUTBOUND yet.", OUTBOUND),
         org(),
         Param::text("integrationId", "Those of this integration."),
-        Param::text("eventType", "Those of events of this type."),
         Param::text("eventId", "Those of this event."),
         Param::text("entityId", "Those about this entity."),
         Param::text("correlationId", "Those with this correlation id."),
@@ -44,7 +43,7 @@ pub(super) fn params() -> Vec<Param> {
             "Whose event, entity, correlation or own id is this, or whose integration or error has this part.",
         ),
     ];
-    own.into_iter().chain(super::dates()).chain(paging::params(true)).collect()
+    event_types().into_iter().chain(own).chain(super::dates()).chain(paging::params(true)).collect()
 }
 
 /// What lists of deliveries have in common; the status is each one's own.
@@ -58,7 +57,7 @@ pub(super) fn filter(params: &mut Params) -> DeliveryFilter {
         org: params.org(),
         statuses: Vec::new(),
         integration_id: params.text("integrationId"),
-        event_type: params.text("eventType"),
+        event_type: event_type(params),
         event_id: params.text("eventId"),
         entity_id: params.text("entityId"),
         correlation_id: params.text("correlationId"),

@@ -99,6 +99,19 @@ fn moment(text: &str) -> Result<(Timestamp, Timestamp), &'static str> {
     Ok((at, Timestamp(at.0.saturating_add(1))))
 }
 
+/// Parameters by which the type of events is asked for.
+fn event_types() -> [Param; 2] {
+    [Param::text("eventType", "Of this event type."), Param::text("type", "Another name of `eventType`.")]
+}
+
+fn event_type(params: &mut Params) -> Option<String> {
+    let (one, other) = (params.text("eventType"), params.text("type"));
+    if one.is_some() && other.is_some() {
+        params.wrong("type", "is another name of `eventType`: give one of them");
+    }
+    one.or(other)
+}
+
 /// A parameter with a word of a fixed list.
 fn one_word<T: serde::de::DeserializeOwned>(params: &mut Params, name: &'static str, known: &str) -> Option<T> {
     params.parsed(name, |word| from_word(word).ok_or_else(|| format!("must be one of {known}")))

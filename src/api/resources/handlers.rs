@@ -59,19 +59,13 @@ pub async fn create(
     let (key, json) = draft.named()?;
     let made =
         served.write(Change { key, of: None, condition: Condition::None, action: Action::Create(json) }, &by).await?;
-    let shown = served.shown(&made);
-    let shown = match issued.once {
-        Some((name, value)) => shown.once(name, value),
-        None => shown,
-    };
+    let shown = served.told(&made).await;
+    let shown = issued.once.into_iter().fold(shown, |shown, (name, value)| shown.once(name, value));
     Ok(answer::created(served.of.path, &made, shown))
 }
 
 pub async fn one(State(served): State<Served>, Found(is): Found) -> Response {
-    let mut shown = [served.shown(&is)];
-    served.tell_uses(&mut shown).await;
-    let [shown] = shown;
-    answer::found(&is, shown)
+    answer::found(&is, served.told(&is).await)
 }
 
 pub async fn replace(
@@ -95,7 +89,7 @@ pub async fn merge(
     JsonBody(mut body): JsonBody,
 ) -> Result<Response, ApiError> {
     let issued = issue(&served.api, served.of.kind, (&mut body, Some(&was))).await?;
-    let draft = Draft::new(served.of.kind, body).only_same(served.of.kind.id_field(), was.key().id.as_str());
+    let draft = served.changed(body).only_same(served.of.kind.id_field(), was.key().id.as_str());
     let patch = draft.made(issued.fields).patch()?;
     served.change(&was, (if_match(&headers), Action::Merge(patch)), &by).await
 }
@@ -132,7 +126,7 @@ pub async fn duplicate(
     if let Some(JsonBody(changes)) = body {
         crate::catalog::merge::merge(&mut json, changes);
     }
-    let draft = Draft::new(kind, json).default(kind.id_field(), || new.into());
+    let draft = served.draft(json).default(kind.id_field(), || new.into());
     let draft = match was.org() {
         Some(org) => draft.default("orgId", || org.as_str().into()),
         None => draft,
@@ -150,6 +144,14 @@ pub async fn duplicate(
 impl Served {
     pub(super) fn shown(&self, resource: &Resource) -> Shown {
         Shown::of(&self.api.as_it_holds(resource))
+    }
+
+    /// One resource, and when it came in last.
+    pub(super) async fn told(&self, resource: &Resource) -> Shown {
+        let mut shown = [self.shown(resource)];
+        self.tell_uses(&mut shown).await;
+        let [shown] = shown;
+        shown
     }
 
     /// Says when each came in last: what history knows, where it is here. An id that another had before knows nothing of it.
@@ -175,6 +177,14 @@ impl Served {
         }
     }
 
+    /// A body that changes what it names: what it says is null gets its default back.
+    fn changed(&self, body: Value) -> Draft {
+        match body.get("retry") {
+            Some(Value::Null) => self.draft(body),
+            _ => Draft::new(self.of.kind, body),
+        }
+    }
+
     async fn set_active(&self, active: bool, (Found(was), headers, by): Ask) -> Result<Response, ApiError> {
         self.change(&was, (if_match(&headers), Action::SetActive(active)), &by).await
     }
@@ -186,7 +196,7 @@ impl Served {
         by: &Origin,
     ) -> Result<Response, ApiError> {
         let made = self.write(Change::of(was, condition, action), by).await?;
-        Ok(answer::found(&made, self.shown(&made)))
+        Ok(answer::found(&made, self.told(&made).await))
     }
 
     pub(super) async fn write(&self, change: Change, by: &Origin) -> Result<Resource, ApiError> {

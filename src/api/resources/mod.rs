@@ -56,7 +56,7 @@ struct Spoken {
 
 /// An answer with the whole resource.
 fn whole(kind: Kind, status: u16, about: &'static str) -> Answer {
-    Answer::json(status, about, form(kind.name()))
+    Answer::json(status, about, form(kind.name())).with_etag()
 }
 
 /// The state of the routes of one collection.
@@ -81,7 +81,7 @@ fn org_of(kind: Kind) -> Option<Param> {
 /// Who reads and who changes. Keys are looked after by those whose organization they open.
 fn access(of: &Collection) -> (Access, Access) {
     match of.kind {
-        Kind::ApiKey => (Access::Manage, Access::Manage),
+        Kind::ApiKey => (Access::Oversee, Access::Manage),
         _ if of.path.starts_with("/api/v1/admin/") => (Access::Admin, Access::Admin),
         _ => (Access::Read, Access::Write),
     }
@@ -114,7 +114,9 @@ fn of_all(door: &mut Door, served: &Served, (reads, changes): (Access, Access)) 
         .params(org_of(kind))
         .body(form(&bodies::new(kind)))
         .gives(kind.id_field())
-        .answers(Answer::json(201, "Made, with its defaults.", issue::told(kind).unwrap_or_else(|| form(tag))))
+        .answers(
+            Answer::json(201, "Made, with its defaults.", issue::told(kind).unwrap_or_else(|| form(tag))).with_etag(),
+        )
         .fails(&[409]);
     door.add(create, handlers::create, served.clone());
     let many = post(format!("{path}/bulk"), changes)

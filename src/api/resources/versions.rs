@@ -84,7 +84,7 @@ pub(super) fn routes(door: &mut Door, served: &Served, (reads, changes): (Access
         .params(super::org_of(kind))
         .body(schema())
         .example(json!({"version": 1}))
-        .answers(Answer::json(200, "As it is now.", issue::told(kind).unwrap_or_else(|| form(tag))))
+        .answers(Answer::json(200, "As it is now.", issue::told(kind).unwrap_or_else(|| form(tag))).with_etag())
         .fails(&[409]);
     door.add(back, restore, served.clone());
 }
@@ -163,7 +163,7 @@ async fn restore(
     let mut state = served.state_at(&of, version).await?;
     let once = issue::reissue(&served.api, key.kind, &mut state).await?;
     let made = served.write(Change { key, of: None, condition, action: Action::Remake(state) }, &by).await?;
-    let shown = once.into_iter().fold(served.shown(&made), |shown, (name, value)| shown.once(name, value));
+    let shown = once.into_iter().fold(served.told(&made).await, |shown, (name, value)| shown.once(name, value));
     Ok(answer::found(&made, shown))
 }
 

@@ -1,5 +1,6 @@
 //! What every collection has, whatever its kind.
 
+use super::login::USERS;
 use super::*;
 use crate::api::resources::COLLECTIONS;
 use crate::catalog::schema::example;
@@ -34,7 +35,7 @@ async fn every_kind_is_made_listed_read_replaced_and_deleted_by_the_same_routes(
         let list = api.get(of.path).await.body;
         assert_eq!((&list[of.items][0], &list["total"]), (&made.body, &json!(1)), "{}", of.kind);
         let put = api.put(&uri, made.body.clone()).await;
-        assert_eq!((put.status.as_u16(), put.header("etag")), (200, "\"2\""), "{}: {}", of.kind, put.body);
+        assert_eq!((put.status.as_u16(), put.version()), (200, 2), "{}: {}", of.kind, put.body);
     }
     for of in COLLECTIONS.iter().rev() {
         let list = api.get(of.path).await.body;
@@ -54,7 +55,7 @@ async fn a_patch_changes_what_it_names_and_null_brings_the_default_back() {
         async move { api.write("PATCH", uri, &[("content-type", "application/merge-patch+json")], body.to_string()).await }
     };
     let changed = patch(json!({"timeoutMs": 500, "labels": {"team": "erp"}})).await;
-    assert_eq!((changed.status.as_u16(), changed.header("etag")), (200, "\"2\""), "{}", changed.body);
+    assert_eq!((changed.status.as_u16(), changed.version()), (200, 2), "{}", changed.body);
     assert_eq!((&changed.body["timeoutMs"], &changed.body["name"]), (&json!(500), &json!("Bills")));
     let back = patch(json!({"timeoutMs": null, "labels": {"tier": "1"}})).await;
     assert_eq!((&back.body["timeoutMs"], &back.body["labels"]), (&json!(30_000), &json!({"team": "erp", "tier": "1"})));
@@ -69,7 +70,7 @@ async fn a_patch_changes_what_it_names_and_null_brings_the_default_back() {
         assert_error(&answer, 400, "VALIDATION_ERROR");
         assert_eq!(answer.paths()[0], path, "{wrong}: {}", answer.body);
     }
-    assert_eq!(api.get(&uri).await.header("etag"), "\"3\"");
+    assert_eq!(api.get(&uri).await.version(), 3);
 }
 
 #[tokio::test]
@@ -184,7 +185,7 @@ async fn what_only_one_may_have_is_refused_to_a_second() {
     let row = |id: &str, unit: Option<&str>| json!({"id": id, "orgId": "648", "orgUnitRid": unit, "type": "department", "source": {"id": 7}, "target": {"id": "C"}});
     assert_eq!(api.post(LOOKUPS, row("one", None)).await.status, 201);
     let second = api.post(LOOKUPS, row("two", None)).await;
-    assert_eq!((second.status.as_u16(), second.paths()), (400, vec!["source.id"]), "{}", second.body);
+    assert_eq!((second.status.as_u16(), second.paths()), (409, vec!["source.id"]), "{}", second.body);
     api.post(UNITS, json!({"rid": "ward", "orgId": "648", "name": "Ward"})).await;
     assert_eq!(api.post(LOOKUPS, row("two", Some("ward"))).await.status, 201, "a unit's own row goes before");
     assert_eq!(
@@ -263,4 +264,71 @@ async fn a_whole_number_is_one_however_it_is_written() {
         let answer = api.write("PATCH", &uri, &[], format!(r#"{{"timeoutMs": {wrong}}}"#)).await;
         assert_eq!(answer.paths(), ["timeoutMs"], "{wrong}");
     }
+}
+
+#[tokio::test]
+async fn what_a_list_is_asked_for_is_found_by_whatever_it_is_known_by() {
+    let api = Api::with_ada().await;
+    let unit = json!({"rid": "heart", "orgId": "648", "name": "Heart centre", "code": "HC"});
+    let made = [
+        (UNITS, unit),
+        (
+            LOOKUPS,
+            json!({"id": "dep-7", "orgId": "648", "type": "department", "orgUnitRid": "heart",
+                "source": {"id": "7", "label": "Cardiology"}, "target": {"id": "CARD"}, "labels": {"team:x": "erp"}}),
+        ),
+    ];
+    for (path, body) in made {
+        let answer = api.post(path, body).await;
+        assert_eq!(answer.status, 201, "{}", answer.body);
+    }
+    let named = api.write("PATCH", &format!("{USERS}/ada"), &[], r#"{"name": "Ada Example"}"#).await;
+    assert_eq!(named.status, 200, "{}", named.body);
+    let cases = [
+        (
+            "/api/v1/admin/users",
+            vec!["name=example", "search=EXAMPLE", "search=ada", "email=ada@CLINIC.example", "role=USER"],
+        ),
+        (ORGS, vec!["name=city", "search=648"]),
+        (UNITS, vec!["search=hc", "search=heart"]),
+        (
+            LOOKUPS,
+            vec![
+                "search=cardio",
+                "name=card",
+                "search=dep-7",
+                "orgUnitRid=heart",
+                "label=team:x",
+                "label=team:x:erp",
+                "label=team:x=erp",
+            ],
+        ),
+        (INTEGRATIONS, vec!["search=bills", "eventType=bill.created"]),
+    ];
+    for (path, questions) in cases {
+        for question in questions {
+            let found = api.get(&format!("{path}?{question}")).await;
+            assert_eq!(found.body["total"], 1, "{path}?{question}: {}", found.body);
+        }
+    }
+    let none =
+        ["/api/v1/lookups?name=dep-7", "/api/v1/lookups?label=team", "/api/v1/outbound-integrations?orgUnitRid=heart"];
+    for uri in none {
+        assert_eq!(api.get(uri).await.body["total"], 0, "{uri}");
+    }
+    let wrong = api.get("/api/v1/admin/users?role=viewer").await;
+    assert_error(&wrong, 400, "VALIDATION_ERROR");
+    assert_eq!(wrong.paths(), ["role"]);
+}
+
+#[tokio::test]
+async fn what_only_one_may_have_and_another_has_is_a_conflict() {
+    let api = Api::with_ada().await;
+    let second = json!({"id": "eve", "email": "ADA@clinic.example", "role": "VIEWER", "orgId": "648"});
+    let taken = api.post(USERS, second).await;
+    assert_error(&taken, 409, "CONFLICT");
+    assert_eq!(taken.paths(), ["email"]);
+    // With anything else that is wrong it is a request that is not valid.
+    let wrong = json!({"id": "eve", "email": "ada@clinic.example", "role": "VIEWER", "orgId": "nobody"});
+    assert_error(&api.post(USERS, wrong).await, 400, "VALIDATION_ERROR");
 }

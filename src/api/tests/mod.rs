@@ -132,6 +132,12 @@ impl Answer {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
+    /// The version that the ETag names, 0 without one.
+    fn version(&self) -> u64 {
+        let (version, _made_at) = self.header("etag").trim_matches('"').split_once('-').unwrap_or_default();
+        version.parse().unwrap_or_default()
+    }
+
     /// The paths of `details`.
     fn paths(&self) -> Vec<&str> {
         let details = self.body["details"].as_array();

@@ -5,7 +5,7 @@ async fn an_organization_is_made_changed_and_deleted() {
     let api = Api::start().await;
     let made = api.post(ORGS, json!({"orgId": 648, "name": "City Clinic", "tags": ["north"]})).await;
     assert_eq!(made.status, 201);
-    assert_eq!((made.header("location"), made.header("etag")), ("/api/v1/admin/organizations/648", "\"1\""));
+    assert_eq!((made.header("location"), made.version()), ("/api/v1/admin/organizations/648", 1));
     assert_eq!((&made.body["orgId"], &made.body["version"]), (&json!("648"), &json!(1)));
     assert_eq!(made.body["createdAt"], "2025-11-21T08:15:30.250Z");
     assert_eq!(api.get(&format!("{ORGS}/648")).await.body, made.body);
@@ -17,7 +17,7 @@ async fn an_organization_is_made_changed_and_deleted() {
     let mut body = made.body.clone();
     body["name"] = json!("Town Clinic");
     let put = api.put(&format!("{ORGS}/648"), body).await;
-    assert_eq!((put.status.as_u16(), put.header("etag"), &put.body["name"]), (200, "\"2\"", &json!("Town Clinic")));
+    assert_eq!((put.status.as_u16(), put.version(), &put.body["name"]), (200, 2, &json!("Town Clinic")));
     let put = api.put(&format!("{ORGS}/649"), json!({"name": "No"})).await;
     assert_error(&put, 404, "NOT_FOUND");
     let put = api.put(&format!("{ORGS}/648"), json!({"orgId": "649", "name": "No"})).await;
@@ -50,7 +50,7 @@ async fn an_integration_is_answered_as_it_was_sent_with_its_defaults() {
 
     sent["name"] = json!("Bills 2");
     let put = api.put(&format!("{INTEGRATIONS}/{id}"), sent).await;
-    assert_eq!((put.status.as_u16(), &put.body["name"], put.header("etag")), (200, &json!("Bills 2"), "\"2\""));
+    assert_eq!((put.status.as_u16(), &put.body["name"], put.version()), (200, &json!("Bills 2"), 2));
     assert_eq!(put.body["orgId"], "648", "a body need not repeat the organization");
     assert_eq!(api.delete(&format!("{INTEGRATIONS}/{id}")).await.status, 204);
     assert_error(&api.get(&format!("{INTEGRATIONS}/{id}")).await, 404, "NOT_FOUND");
@@ -61,9 +61,9 @@ async fn enabling_and_disabling_changes_that_and_nothing_else() {
     let api = Api::with_bills().await;
     let bills = format!("{INTEGRATIONS}/bills");
     let off = api.call("POST", &format!("{bills}/disable"), &[("x-api-key", KEY)], "").await;
-    assert_eq!((off.status.as_u16(), &off.body["isActive"], off.header("etag")), (200, &json!(false), "\"2\""));
+    assert_eq!((off.status.as_u16(), &off.body["isActive"], off.version()), (200, &json!(false), 2));
     let again = api.call("POST", &format!("{bills}/disable"), &[("x-api-key", KEY)], "").await;
-    assert_eq!(again.header("etag"), "\"2\"");
+    assert_eq!(again.version(), 2);
     let on = api.call("POST", &format!("{bills}/enable"), &[("x-api-key", KEY)], "").await;
     assert_eq!((&on.body["isActive"], &on.body["name"]), (&json!(true), &json!("Bills")));
 }
@@ -82,7 +82,22 @@ async fn a_change_over_a_version_that_has_moved_on_is_a_conflict() {
         let answer = api.write(method, &uri, &[("if-match", "\"1\"")], "").await;
         assert_error(&answer, 409, "CONFLICT");
     }
-    assert_eq!(api.get(uri).await.header("etag"), "\"3\"");
+    assert_eq!(api.get(uri).await.version(), 3);
+}
+
+#[tokio::test]
+async fn an_etag_of_what_was_deleted_is_none_of_what_has_its_id_since() {
+    let api = Api::with_bills().await;
+    let uri = format!("{INTEGRATIONS}/bills");
+    let before = api.get(&uri).await.header("etag").to_owned();
+    assert_eq!(api.delete(&uri).await.status, 204);
+    api.clock.advance(std::time::Duration::from_millis(1));
+    let again = api.post(&format!("{INTEGRATIONS}?orgId=648"), bills()).await;
+    assert_eq!((again.status.as_u16(), again.version()), (201, 1), "{}", again.body);
+    let late = api.write("PUT", &uri, &[("if-match", &before)], bills().to_string()).await;
+    assert_error(&late, 409, "CONFLICT");
+    let known = api.write("PUT", &uri, &[("if-match", again.header("etag"))], bills().to_string()).await;
+    assert_eq!(known.status, 200, "{}", known.body);
 }
 
 #[tokio::test]
@@ -203,6 +218,22 @@ async fn an_integration_that_says_nothing_of_retries_has_those_of_the_topology()
     own["retry"] = json!({"maxAttempts": 9, "delays": ["1s"]});
     assert_eq!(api.put(&uri, own).await.body["retry"]["maxAttempts"], 9);
     assert_eq!(api.put(&uri, bills()).await.body["retry"]["maxAttempts"], 3);
+    let patch = |retry: Value| api.write("PATCH", &uri, &[], json!({"retry": retry}).to_string());
+    assert_eq!(patch(json!({"maxAttempts": 8})).await.body["retry"]["maxAttempts"], 8);
+    let renamed = api.write("PATCH", &uri, &[], r#"{"name": "Other"}"#).await;
+    assert_eq!(renamed.body["retry"]["maxAttempts"], 8);
+    let copies = format!("{uri}/duplicate");
+    let copy = |body: Value| api.post(&copies, body);
+    assert_eq!(copy(json!({"retry": null})).await.body["retry"]["maxAttempts"], 3);
+    assert_eq!(copy(json!({})).await.body["retry"]["maxAttempts"], 8);
+    assert_eq!(patch(Value::Null).await.body["retry"]["maxAttempts"], 3);
+}
+
+#[tokio::test]
+async fn a_copy_whose_body_is_left_out_is_made_whatever_the_content_type_says() {
+    let api = Api::with_bills().await;
+    let copy = api.write("POST", &format!("{INTEGRATIONS}/bills/duplicate"), &[], "").await;
+    assert_eq!((copy.status.as_u16(), &copy.body["name"]), (201, &json!("Bills (copy)")), "{}", copy.body);
 }
 
 /// The gateway gives up what waits a day before the log would delete it: 168 hours were shown, and 144 held.

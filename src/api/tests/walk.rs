@@ -40,6 +40,7 @@ fn asked(method: &str, path: &str) -> Access {
     match (method, path) {
         _ if OPEN.contains(&format!("{method} {path}").as_str()) => Access::Open,
         _ if path.starts_with("/api/v1/auth/") => Access::Session,
+        ("GET", _) if own.iter().any(|own| path.starts_with(own)) => Access::Oversee,
         _ if own.iter().any(|own| path.starts_with(own)) => Access::Manage,
         _ if path.starts_with("/api/v1/admin/") => Access::Admin,
         ("POST", "/api/v1/events" | "/api/v1/events/batch") => Access::Publish,
@@ -172,7 +173,7 @@ async fn person(api: &Api, id: &str, role: &str) -> String {
 }
 
 async fn callers(api: &Api) -> Vec<Caller> {
-    use Access::{Admin, Manage, Open, Publish, Read, Session, Write};
+    use Access::{Admin, Manage, Open, Oversee, Publish, Read, Session, Write};
     let bearer = |value: String| ("authorization", value);
     let old = person(api, "old", "ADMIN").await;
     let over = key(api, "over", json!({"scopes": ["write"], "expiresAt": "2025-11-22T00:00:00Z"})).await;
@@ -210,15 +211,23 @@ async fn callers(api: &Api) -> Vec<Caller> {
         Caller::stranger("a token with alg none", "authorization", none),
         Caller::stranger("a token under another key", "authorization", format!("Bearer {forged}")),
         Caller::stranger("a token that is none", "authorization", "Bearer x.y.z"),
-        Caller::of("the admin key", ("x-api-key", KEY.to_owned()), &[Open, Publish, Read, Write, Manage, Admin])
+        Caller::of(
+            "the admin key",
+            ("x-api-key", KEY.to_owned()),
+            &[Open, Publish, Read, Write, Oversee, Manage, Admin],
+        )
+        .everywhere()
+        .seeing_bodies(),
+        Caller::of("ADMIN", bearer(admin), &[Open, Session, Publish, Read, Write, Oversee, Manage, Admin])
             .everywhere()
             .seeing_bodies(),
-        Caller::of("ADMIN", bearer(admin), &[Open, Session, Publish, Read, Write, Manage, Admin])
-            .everywhere()
-            .seeing_bodies(),
-        Caller::of("USER", bearer(person(api, "user", "USER").await), &[Open, Session, Publish, Read, Write, Manage])
-            .seeing_bodies(),
-        Caller::of("VIEWER", bearer(person(api, "viewer", "VIEWER").await), &[Open, Session, Read]),
+        Caller::of(
+            "USER",
+            bearer(person(api, "user", "USER").await),
+            &[Open, Session, Publish, Read, Write, Oversee, Manage],
+        )
+        .seeing_bodies(),
+        Caller::of("VIEWER", bearer(person(api, "viewer", "VIEWER").await), &[Open, Session, Read, Oversee]),
         Caller::of("a key to read", scoped("reads", json!(["read"])).await, &[Open, Read]),
         Caller::of("a key to write", scoped("writes", json!(["write"])).await, &[Open, Publish, Read, Write]),
         Caller::of("a key to publish", scoped("publishes", json!(["publish"])).await, &[Open, Publish]),

@@ -75,6 +75,11 @@ impl Spec for Lookup {
         &self.table
     }
 
+    fn names(&self) -> Vec<&str> {
+        let sides = [&self.source, &self.target].into_iter().flat_map(|side| [Some(&side.id), side.label.as_ref()]);
+        [Some(&self.table)].into_iter().chain(sides).flatten().map(String::as_str).collect()
+    }
+
     fn active(&self) -> Option<bool> {
         Some(self.is_active)
     }

@@ -78,6 +78,10 @@ impl Spec for Organization {
         &self.name
     }
 
+    fn names(&self) -> Vec<&str> {
+        [Some(self.name.as_str()), self.contact.code.as_deref()].into_iter().flatten().collect()
+    }
+
     fn labels(&self) -> &Labels {
         &self.labels
     }

@@ -24,6 +24,9 @@ pub enum Role {
 const ROLES: &[(&str, Role)] = &[("ADMIN", Role::Admin), ("USER", Role::User), ("VIEWER", Role::Viewer)];
 
 impl Role {
+    /// The words of all.
+    pub const WORDS: &str = "ADMIN, USER, VIEWER";
+
     pub fn as_str(self) -> &'static str {
         word(ROLES, &self)
     }
@@ -100,6 +103,8 @@ impl Spec for User {
     const EXAMPLE: &'static str =
         r#"{"id": "ada", "email": "ada@clinic.example", "name": "Ada Example", "role": "USER", "orgId": "648"}"#;
     const HIDDEN: &'static [&'static str] = &["passwordHash", "tokensFrom", "epoch"];
+    const AUDITED: &'static [(&'static str, &'static str)] =
+        &[("passwordHash", "password"), ("tokensFrom", "sessions")];
 
     const TOLD: Option<(&'static str, &'static str)> = Some((
         "lastLoginAt",
@@ -164,6 +169,10 @@ impl Spec for User {
 
     fn title(&self) -> &str {
         &self.email
+    }
+
+    fn names(&self) -> Vec<&str> {
+        vec![&self.email, &self.name]
     }
 
     fn labels(&self) -> &Labels {

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::process::{Process, bills, bills_key, change, create, org, process};
-use crate::catalog::change::{Action, Change, Condition, Refusal};
+use super::process::{Process, at, bills, bills_key, change, create, org, process};
+use crate::catalog::change::{Action, Change, Condition, Refusal, Tag};
 use crate::catalog::fake::SharedFake;
 use crate::catalog::kind::{Key, Kind};
 use crate::catalog::resource::Resource;
@@ -53,7 +53,7 @@ async fn one_that_is_behind() -> (Process, Process) {
 #[tokio::test(start_paused = true)]
 async fn a_writer_that_was_fenced_and_is_behind_makes_no_version_twice() {
     let (one, _two) = one_that_is_behind().await;
-    let late = Change { condition: Condition::Versions(vec![1]), ..change(bills_key(), labelled(json!({}))) };
+    let late = Change { condition: at(&[1]), ..change(bills_key(), labelled(json!({}))) };
     let write = one.write(late);
     tokio::pin!(write);
     assert!(timeout(A_WHILE, write.as_mut()).await.is_err(), "decided over a snapshot that is behind");
@@ -117,7 +117,7 @@ fn asked(process: &Process, step: &Step, token: &str) -> Change {
     let mut json = was.to_json();
     let count: usize = was.labels().get("count").unwrap().parse().unwrap();
     json["labels"]["count"] = (count + 1).to_string().into();
-    Change { condition: Condition::Versions(vec![was.revision.version]), ..change(key, Action::Replace(json)) }
+    Change { condition: Condition::Versions(vec![Tag::of(&was.revision)]), ..change(key, Action::Replace(json)) }
 }
 
 async fn play(rounds: Vec<Round>) -> Result<(), TestCaseError> {

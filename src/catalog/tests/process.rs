@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::catalog::audit::Origin;
-use crate::catalog::change::{Action, Change, Condition};
+use crate::catalog::change::{Action, Change, Condition, Tag};
 use crate::catalog::fake::SharedFake;
 use crate::catalog::kind::{Key, Kind};
 use crate::catalog::resource::Resource;
@@ -100,4 +100,9 @@ impl Process {
     pub fn has_bills(&self) -> bool {
         self.catalog.snapshot().get(&bills_key()).is_some()
     }
+}
+
+/// One of these versions, whichever resource has the id.
+pub fn at(versions: &[u64]) -> Condition {
+    Condition::Versions(versions.iter().map(|version| Tag { version: *version, made_at: None }).collect())
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::process::{Process, somebody};
+use super::process::{Process, at, somebody};
 use crate::catalog::change::{Action, Change, Condition, Refusal};
 use crate::catalog::fake::SharedFake;
 use crate::catalog::keep::mask;
@@ -225,8 +225,7 @@ async fn what_was_deleted_comes_back_once_and_never_over_what_a_client_believes_
     write(&process, Action::Create(rule(&[]))).await.unwrap();
     let first = earlier(&process, rule(&["hunter2"])).await;
     write(&process, Action::Delete).await.unwrap();
-    let change =
-        Change { key: key(), of: None, condition: Condition::Versions(vec![2]), action: Action::Remake(first.clone()) };
+    let change = Change { key: key(), of: None, condition: at(&[2]), action: Action::Remake(first.clone()) };
     let error = process.writer.write(change, &somebody()).await.unwrap_err();
     assert!(matches!(error, WriteError::Refused { refusal: Refusal::NotFound(_), .. }), "{error}");
     let error = write(&process, Action::Restore(first.clone())).await.unwrap_err();

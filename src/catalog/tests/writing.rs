@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::process::{SOON, bills, bills_key, change, create, org, org_key, process, process_with, record, somebody};
+use super::process::{
+    SOON, at, bills, bills_key, change, create, org, org_key, process, process_with, record, somebody,
+};
 use crate::catalog::apply::{Desired, plan};
-use crate::catalog::change::{Action, Basis, Change, Condition, Refusal};
+use crate::catalog::change::{Action, Basis, Change, Refusal};
 use crate::catalog::fake::{Fault, SharedFake};
 use crate::catalog::kind::{Key, Kind};
 use crate::catalog::samples::{integration, organization};
@@ -149,7 +151,7 @@ async fn a_change_that_was_begun_never_falls_on_what_has_the_id_since() {
     let process = process(&SharedFake::default()).with_org().await;
     process.write(create(bills())).await.unwrap();
     let was = process.catalog.snapshot().get(&bills_key()).cloned().unwrap();
-    let late = |action| Change::of(&was, Condition::Versions(vec![1]), action);
+    let late = |action| Change::of(&was, at(&[1]), action);
     process.write(change(bills_key(), Action::Delete)).await.unwrap();
     process.clock.advance(Duration::from_secs(1));
     let is = process.write(create(bills())).await.unwrap();
@@ -177,12 +179,7 @@ async fn what_is_nested_deeper_than_an_export_can_say_is_refused() {
 async fn a_version_that_has_moved_on_is_a_conflict() {
     let process = process(&SharedFake::default()).with_org().await;
     process.write(create(bills())).await.unwrap();
-    let with = |versions: &[u64], action| Change {
-        condition: Condition::Versions(versions.to_vec()),
-        of: None,
-        key: bills_key(),
-        action,
-    };
+    let with = |versions: &[u64], action| Change { condition: at(versions), of: None, key: bills_key(), action };
     process.write(with(&[7, 1], Action::Replace(bills().to_json()))).await.unwrap();
     for action in [Action::Replace(bills().to_json()), Action::Delete, Action::SetActive(false)] {
         let error = process.write(with(&[1], action)).await.unwrap_err();
