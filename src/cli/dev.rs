@@ -1,6 +1,7 @@
 //! `tidegate dev`: a gateway to try, with something to deliver to.
 
 mod keys;
+mod made;
 mod receiver;
 mod sample;
 mod told;
@@ -157,7 +158,7 @@ async fn session(config: Config, (key, login): (Key, String), command: &Dev) -> 
     let (receiver, mut shown) = receiver::Shown::start(&command.receiver, stop.clone()).await.map_err(Exit::usage)?;
     let api = format!("http://{}", config.listen);
     let kept = Kept::of(&config);
-    let sample = sample::Sample { api: &api, key: &key, login: &login, receiver: &receiver };
+    let sample = sample::Sample { config: &config, api: &api, key: &key, login: &login, receiver: &receiver };
     let demonstration = async {
         match sample.run(&mut shown, &kept).await {
             Ok(()) => println!("{}", sample.what_to_try(&kept)),
@@ -172,7 +173,7 @@ async fn session(config: Config, (key, login): (Key, String), command: &Dev) -> 
     let watch = Some(Watch { topics: told::TOPICS, seen: Box::new(seen) });
     let extras = Extras { watch, fresh: command.fresh };
     let gateway = async {
-        let serving = app::serve(config, Roles::all(), extras, stop.clone()).inspect(|_| stop.cancel());
+        let serving = app::serve(config.clone(), Roles::all(), extras, stop.clone()).inspect(|_| stop.cancel());
         let (ended, failed) = tokio::join!(serving, demonstrated(demonstration, &stop));
         ended.map_err(exit)?;
         failed.map_or(Ok(()), |error| Err(Exit::failed(error)))
