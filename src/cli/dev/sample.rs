@@ -7,10 +7,12 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::Kept;
+use super::access::{Key, Login};
 use super::made::{Made, REQUEST, Step, TARGET};
 use super::receiver::Shown;
-use super::{Kept, Key};
 use crate::catalog::{self, Kind};
+use crate::cli::output::say;
 use crate::config::Config;
 
 const ORG: &str = "648";
@@ -37,14 +39,15 @@ const INTEGRATIONS: [Integration; 3] = [
         path: "/appointments",
     },
     Integration {
-        id: "sample-flaky",
+        id: FLAKY,
         name: "New patients to a receiver that fails twice",
         event_type: "patient.created",
         path: "/flaky",
     },
 ];
 /// Of those, what the event of the start goes to.
-const SENT_TO: [&str; 2] = ["sample-patients", "sample-flaky"];
+const SENT_TO: [&str; 2] = ["sample-patients", FLAKY];
+const FLAKY: &str = "sample-flaky";
 /// A gateway that is new to its Kafka makes topics and joins groups first.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
@@ -53,39 +56,58 @@ pub(super) struct Sample<'a> {
     pub config: &'a Config,
     pub api: &'a str,
     pub key: &'a Key,
-    /// Who may log in, as a line.
-    pub login: &'a str,
-    pub receiver: &'a str,
+    pub login: &'a Login,
+    /// Its base URL.
+    pub receiver: String,
 }
 
 impl Sample<'_> {
-    /// Sets the sample up, sends an event and waits until the receiver has it.
+    /// Sets the sample up, sends an event, waits until the receiver has it, and says what to try.
     pub async fn run(&self, receiver: &mut Shown, kept: &Kept) -> anyhow::Result<()> {
         let client = Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
         self.ready(&client).await?;
-        println!(
-            "Tidegate is up at {}  (admin key: {})\n{}\n{}\n",
-            self.api,
-            self.key.shown(),
-            self.login,
-            kept.engine()
-        );
+        let login = self.login.line(self.can_log_in(&client).await?);
+        let (key, engine) = (self.key.shown(), kept.engine());
+        say(&format!("Tidegate is up at {}  (admin key: {key})\n{login}\n{engine}\n", self.api));
         let waiting = self.set_up(&client).await?;
         if waiting.is_empty() {
-            println!("No event is sent: nothing of the sample sends to {} any more, as you left it.", self.receiver);
-            return Ok(());
+            say(&format!(
+                "No event is sent: nothing of the sample sends to {} any more, as you left it.",
+                self.receiver
+            ));
+        } else {
+            let refuses = if waiting.contains(&FLAKY) { ", which refuses the last twice" } else { "" };
+            let to = waiting.join(" and ");
+            say(&format!("One event, on its way to {to} at {}{refuses}:", self.receiver));
+            let event = json!({"eventType": "patient.created", "entityId": "Patient/1", "payload": {"id": 1, "name": "Ada Sample"}});
+            self.done(&client, (Method::POST, &format!("events?orgId={ORG}")), &event).await?;
+            if !receiver.first(ARRIVES_WITHIN).await {
+                say(&format!("It was accepted but has not arrived after {ARRIVES_WITHIN:?}: `logs` below tells why."));
+            }
         }
-        println!("One event, on its way to {} at {}:", waiting.join(" and "), self.receiver);
-        let event = json!({"eventType": "patient.created", "entityId": "Patient/1", "payload": {"id": 1, "name": "Ada Sample"}});
-        self.done(&client, (Method::POST, &format!("events?orgId={ORG}")), &event).await?;
-        if !receiver.first(ARRIVES_WITHIN).await {
-            bail!("the event was accepted but has not arrived after {ARRIVES_WITHIN:?}; look at the log above");
-        }
+        say(&self.what_to_try(kept));
         Ok(())
     }
 
+    /// Whether the first administrator has the password still that they were made with.
+    async fn can_log_in(&self, client: &Client) -> anyhow::Result<bool> {
+        let deadline = Instant::now() + READY_WITHIN;
+        let mut tick = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            tick.tick().await;
+            let there = self.get(client, "admin/users?limit=1").await?;
+            // They are made beside what is ready.
+            let is_made = there.is_some_and(|page| page["users"].as_array().is_some_and(|users| !users.is_empty()));
+            if is_made || Instant::now() > deadline {
+                break;
+            }
+        }
+        let login = json!({"email": self.login.email, "password": self.login.password});
+        Ok(self.call(client, (Method::POST, "auth/login"), Some(&login)).await?.0.is_success())
+    }
+
     /// What to do next, ready to be copied.
-    pub fn what_to_try(&self, kept: &Kept) -> String {
+    fn what_to_try(&self, kept: &Kept) -> String {
         let (api, key) = (self.api, self.key.shown());
         // As it was called, so that the line works where nothing is installed.
         let program = std::env::args().next().unwrap_or_else(|| "tidegate".to_owned());
