@@ -82,7 +82,8 @@ async fn a_start_that_is_refused_leaves_no_folder_and_no_keys() {
         (setup.clone(), &taken, "cannot listen"),
     ];
     for (setup, receiver, said) in cases {
-        let ended = setup.arguments(&["dev", "--receiver", receiver]).run(SOON).await;
+        let setup = setup.arguments(&["dev", "--receiver", receiver]);
+        let ended = setup.run(SOON).await;
         assert_eq!(ended.code, Some(2), "{said}: {}", ended.log);
         assert!(ended.log.contains(said), "{said}: {}", ended.log);
         assert!(setup.data().is_some_and(|dir| !dir.exists()), "{said}: something was made");
