@@ -305,6 +305,8 @@ fn a_rule_that_catches_nothing_is_noticed() {
         ("src/a.rs", "sleep(d).await;\n#[cfg(test)]\nmod tests { fn f() { sleep(d) } }", 1),
         ("src/a/tests.rs", "tokio::time::sleep(d).await", 1),
         ("tests/a.rs", "thread::sleep(d)", 1),
+        ("src/cli/a.rs", "fn f() { println!(); print!() }", 1),
+        ("src/cli/a.rs", "fn f() { eprintln!(); output::print(s); }", 0),
         ("src/a.rs", "let s = \"todo!\"; // todo!\nguard.allow(host); r#\"#[ignore\"#; 'a'; '\"'", 0),
     ];
     for (path, text, expected) in marked {
