@@ -178,6 +178,9 @@ fn marks(source: &Source) -> Vec<String> {
                 found(mark, advice);
             }
         }
+        if source.room() == "cli" && prints(line) {
+            found("print!", "it panics where a pipe was closed: use `output::print`, or `output::say` in what goes on");
+        }
         if at >= tests_from && line.contains("sleep(") {
             found(
                 "sleep(",
@@ -186,6 +189,12 @@ fn marks(source: &Source) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// To standard output; what goes to standard error has a letter more.
+fn prints(line: &str) -> bool {
+    let at = |mark: &str| line.match_indices(mark).any(|(start, _)| !line[..start].ends_with('e'));
+    at("println!") || at("print!")
 }
 
 /// A statement that is nothing but a spawn: nobody will join the task, stop it, or hear that it died.
@@ -296,6 +305,8 @@ fn a_rule_that_catches_nothing_is_noticed() {
         ("src/a.rs", "sleep(d).await;\n#[cfg(test)]\nmod tests { fn f() { sleep(d) } }", 1),
         ("src/a/tests.rs", "tokio::time::sleep(d).await", 1),
         ("tests/a.rs", "thread::sleep(d)", 1),
+        ("src/cli/a.rs", "fn f() { println!(); print!() }", 1),
+        ("src/cli/a.rs", "fn f() { eprintln!(); output::print(s); }", 0),
         ("src/a.rs", "let s = \"todo!\"; // todo!\nguard.allow(host); r#\"#[ignore\"#; 'a'; '\"'", 0),
     ];
     for (path, text, expected) in marked {

@@ -15,22 +15,25 @@ use crate::model::time::Clock;
 use crate::stream::log::{Log, LogError};
 use crate::topology::Declared;
 
-/// Deletes what earlier processes left in the data folder, unless one uses it. `Configuration`: nothing was deleted.
-pub(super) fn start_over(config: &Config) -> Result<(), AppError> {
+/// Whether this engine's log is one to be deleted from here.
+pub(super) fn may_start_over(config: &Config) -> Result<(), AppError> {
     match config.engine {
-        config::Engine::Embedded => {
-            let (_, history) = claim_history(config)?;
-            let log =
-                EmbeddedLog::claim(&config.data_dir).map_err(|error| AppError::Configuration(error.to_string()))?;
-            // The history first: a log without one is projected anew, a history without its log tells of what is not there.
-            history.delete().and_then(|_| log.delete()).map_err(|fault| AppError::Failed(fault.to_string()))?;
-            Ok(())
-        }
+        config::Engine::Embedded => Ok(()),
         config::Engine::Kafka => Err(AppError::Configuration(
             "Kafka's topics are not deleted from here: give another --prefix, or end a broker of `compose/local` with `down`"
                 .into(),
         )),
     }
+}
+
+/// Deletes what earlier processes left in the data folder, unless one uses it. `Configuration`: nothing was deleted.
+pub(super) fn start_over(config: &Config) -> Result<(), AppError> {
+    may_start_over(config)?;
+    let (_, history) = claim_history(config)?;
+    let log = EmbeddedLog::claim(&config.data_dir).map_err(|error| AppError::Configuration(error.to_string()))?;
+    // The history first: a log without one is projected anew, a history without its log tells of what is not there.
+    history.delete().and_then(|_| log.delete()).map_err(|fault| AppError::Failed(fault.to_string()))?;
+    Ok(())
 }
 
 pub(super) enum Engine {

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::seal::Keyring;
 use crate::config::Config;
-use crate::deliver::egress::AllowError;
+use crate::deliver::egress::{AllowError, EgressAllow};
 use crate::deliver::stage::DeliverConfig;
 use crate::history::History;
 use crate::model::time::{Clock, SystemClock};
@@ -67,15 +67,40 @@ pub struct Extras {
     pub fresh: bool,
 }
 
+/// What a process begins with: what can be wrong with its start has been looked at, and nothing was touched.
+pub struct Ground {
+    listener: TcpListener,
+    declared: Declared,
+    allow: EgressAllow,
+}
+
+impl Ground {
+    /// `fresh`: as in `Extras`. A secret key that is missing may yet be made.
+    pub async fn of(config: &Config, fresh: bool) -> Result<Ground, AppError> {
+        let listener = listen(config).await?;
+        let declared = reach::declared(config)?;
+        let allow =
+            config.egress.allow.join(",").parse().map_err(|e: AllowError| AppError::Configuration(e.to_string()))?;
+        if config.secret_key.is_some() {
+            keyring(config)?;
+        }
+        if fresh {
+            engine::may_start_over(config)?;
+        }
+        Ok(Ground { listener, declared, allow })
+    }
+}
+
 /// Runs the gateway until `stop`, then drains. What `watch` asks for is told meanwhile.
-pub async fn serve(config: Config, roles: Roles, extras: Extras, stop: CancellationToken) -> Result<(), AppError> {
-    let listener = listen(&config).await?;
+pub async fn serve(
+    config: Config,
+    Ground { listener, declared, allow }: Ground,
+    (roles, extras): (Roles, Extras),
+    stop: CancellationToken,
+) -> Result<(), AppError> {
+    let keyring = keyring(&config)?;
     raise_file_limit();
     let metrics = telemetry::metrics::install().map_err(|e| AppError::Failed(e.to_string()))?;
-    let declared = reach::declared(&config)?;
-    let allow =
-        config.egress.allow.join(",").parse().map_err(|e: AllowError| AppError::Configuration(e.to_string()))?;
-    let keyring = keyring(&config)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     if extras.fresh {
         engine::start_over(&config)?;

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::exit::Exit;
 use super::serve::exit;
-use super::{Common, runtime};
+use super::{Common, output, runtime};
 use crate::app::reach;
 use crate::bench::{self, Options};
 use crate::config::Flags;
@@ -52,7 +52,7 @@ pub(super) fn run(common: &Common, command: Bench) -> Result<(), Exit> {
         admin.actual(&options.prefix).await.map_err(|e| exit(reach::admin_error(e)))?;
         bench::run(options).await.map_err(Exit::failed)
     })?;
-    print!("{report}");
+    output::print(&report.to_string())?;
     if let Some(path) = &command.json {
         let json = serde_json::to_string_pretty(&report).map_err(Exit::failed)?;
         std::fs::write(path, json + "\n").map_err(|e| Exit::Failed(format!("{}: {e}", path.display())))?;

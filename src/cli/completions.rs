@@ -1,12 +1,10 @@
 //! `tidegate completions`.
 
-use std::io::Write as _;
-
 use clap::{Args, CommandFactory as _, ValueEnum};
 use clap_complete::Shell as Dialect;
 
-use super::Cli;
 use super::exit::Exit;
+use super::{Cli, output};
 
 /// Print a script that completes commands and flags in a shell
 #[derive(Args, Debug)]
@@ -30,7 +28,7 @@ enum Shell {
 }
 
 pub(super) fn run(command: &Completions) -> Result<(), Exit> {
-    std::io::stdout().write_all(&script(command.shell)).map_err(Exit::failed)
+    output::print(&String::from_utf8_lossy(&script(command.shell)))
 }
 
 fn script(shell: Shell) -> Vec<u8> {
@@ -56,7 +54,7 @@ mod tests {
     #[test]
     fn what_a_command_has_to_say_is_not_hidden_by_its_line_in_the_list() {
         let cli = Cli::command();
-        for command in ["publish", "tail", "logs", "redrive", "bench"] {
+        for command in ["dev", "publish", "tail", "logs", "redrive", "bench"] {
             let command = cli.find_subcommand(command).unwrap();
             let (short, long) =
                 (command.get_about().unwrap().to_string(), command.get_long_about().unwrap().to_string());

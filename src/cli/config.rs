@@ -77,7 +77,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::config::Origin;
+    use crate::config::{self, Origin};
 
     #[test]
     fn what_is_shown_is_a_file_that_says_the_same() {
@@ -95,5 +95,27 @@ mod tests {
         use figment::providers::Format as _;
         let read = figment::Figment::from(figment::providers::Toml::string(&shown));
         assert_eq!(read.extract_inner::<Vec<String>>("egress.allow").unwrap(), ["::1/128", "a"]);
+    }
+
+    #[test]
+    fn the_whole_of_what_is_shown_can_be_read_back() {
+        let env = [("TIDEGATE_LIMITS__ORG_PER_MINUTE", "7"), ("TIDEGATE_INSTANCE", "a")];
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("tidegate.toml");
+        let read = |toml: &str, env: &[(&str, &str)]| {
+            std::fs::write(&file, toml).unwrap();
+            let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            config::load(&Config::default(), Some(&file), env, &Flags::new()).unwrap().settings
+        };
+        let settings = read("", &env);
+        let again = read(&lines(&settings), &[]);
+        let values = |settings: &[Setting]| -> Vec<_> {
+            settings.iter().map(|setting| (setting.key.clone(), setting.value.clone())).collect()
+        };
+        assert_eq!(values(&again), values(&settings));
+        for (key, number) in [("limits.org_per_minute", 7), ("limits.address_per_minute", 1_000)] {
+            let setting = settings.iter().find(|setting| setting.key == key).unwrap();
+            assert_eq!(setting.value, json!(number), "{key}");
+        }
     }
 }

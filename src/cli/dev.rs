@@ -1,6 +1,8 @@
 //! `tidegate dev`: a gateway to try, with something to deliver to.
 
+mod access;
 mod keys;
+mod made;
 mod receiver;
 mod sample;
 mod told;
@@ -14,17 +16,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::Common;
 use super::exit::Exit;
+use super::output::say;
 use super::serve::{exit, start_telemetry, stop_on_signal, until_ended};
-use crate::api::auth::password;
-use crate::app::first_admin::EMAIL;
 use crate::app::tail::Watch;
-use crate::app::{self, Extras, Roles};
-use crate::catalog::seal;
+use crate::app::{self, Extras, Ground, Roles};
 use crate::config::{Config, Engine};
 use crate::model::record::Received;
+use access::Access;
+use sample::Sample;
 
-/// Try it: a gateway with a sample organization, three integrations, and a receiver that shows each request as it arrives. What
-/// is rejected, or becomes a dead letter, is shown too. It needs nothing else: everything is kept in one folder.
+/// Try it: a gateway with three sample integrations, and a receiver that shows what arrives and what goes wrong
+///
+/// It needs nothing else. Everything is kept in one folder, and the next start goes on from there: what was changed or deleted of
+/// the sample stays so. What is rejected, or becomes a dead letter, is shown as well as each request to the receiver.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  tidegate dev                              everything in ./.tidegate, there again next time\n  \
@@ -48,58 +52,9 @@ pub(super) struct Dev {
 
 pub(super) fn run(common: &Common, command: Dev) -> Result<(), Exit> {
     let flags = command.listen.clone().map(|address| ("listen", address)).into_iter().collect();
-    let mut config = common.load_over(&defaults(common), flags)?;
-    let key = match &config.admin_key {
-        Some(key) => Key::Theirs(key.clone()),
-        None => Key::Made(keys::kept(&config.data_dir, "admin.key", keys::new_admin_key).map_err(unwritable(&config))?),
-    };
-    config.admin_key = Some(key.secret().to_owned());
-    let login = login(&mut config).map_err(unwritable(&config.clone()))?;
-    if config.secret_key.is_none() {
-        let sealing = keys::kept(&config.data_dir, "secret.key", seal::new_key).map_err(unwritable(&config))?;
-        config.secret_key = Some(sealing);
-    }
+    let config = common.load_over(&defaults(common), flags)?;
     start_telemetry(&config)?;
-    until_ended(session(config, (key, login), &command))
-}
-
-/// The first administrator, whose password is made once and kept where the key is. One who changed it since knows it.
-fn login(config: &mut Config) -> std::io::Result<String> {
-    let email = config.admin_email.clone().unwrap_or_else(|| EMAIL.to_owned());
-    if config.admin_password.is_some() {
-        return Ok(format!("login: {email}, with $TIDEGATE_ADMIN_PASSWORD"));
-    }
-    let kept = keys::kept(&config.data_dir, "admin.password", || password::random().unwrap_or_default())?;
-    let line = format!("login: {email}, password {kept}");
-    config.admin_password = Some(kept);
-    Ok(line)
-}
-
-fn unwritable(config: &Config) -> impl Fn(std::io::Error) -> Exit {
-    let folder = config.data_dir.display().to_string();
-    move |e| Exit::usage(format!("{folder}: {e}; set TIDEGATE_DATA_DIR to a folder that can be written"))
-}
-
-/// The key of the API: one that `dev` made is shown, one that was configured may be worth more.
-enum Key {
-    Made(String),
-    Theirs(String),
-}
-
-impl Key {
-    fn secret(&self) -> &str {
-        match self {
-            Key::Made(key) | Key::Theirs(key) => key,
-        }
-    }
-
-    /// As it stands in a command to be copied.
-    fn shown(&self) -> &str {
-        match self {
-            Key::Made(key) => key,
-            Key::Theirs(_) => "$TIDEGATE_ADMIN_KEY",
-        }
-    }
+    until_ended(session(config, &command))
 }
 
 /// For one person on one machine. A topology file of one's own need not have a profile `small`.
@@ -152,34 +107,32 @@ impl Kept {
 }
 
 /// The gateway, the receiver and the sample, until ctrl-C.
-async fn session(config: Config, (key, login): (Key, String), command: &Dev) -> Result<(), Exit> {
+async fn session(mut config: Config, command: &Dev) -> Result<(), Exit> {
     let stop = CancellationToken::new();
-    let (receiver, mut shown) = receiver::Shown::start(&command.receiver, stop.clone()).await.map_err(Exit::usage)?;
+    let mut shown = receiver::Shown::start(&command.receiver, stop.clone()).await.map_err(Exit::usage)?;
+    // Whatever else may be reached: without it nothing of the sample would arrive.
+    config.egress.allow.push(shown.network());
+    let ground = Ground::of(&config, command.fresh).await.map_err(exit)?;
+    // The first that is written: what is wrong with the start has been found by now.
+    let Access { key, login } = Access::of(&mut config)?;
     let api = format!("http://{}", config.listen);
     let kept = Kept::of(&config);
-    let sample = sample::Sample { api: &api, key: &key, login: &login, receiver: &receiver };
+    let sample = Sample { config: &config, api: &api, key: &key, login: &login, receiver: shown.url() };
     let demonstration = async {
-        match sample.run(&mut shown, &kept).await {
-            Ok(()) => println!("{}", sample.what_to_try(&kept)),
-            Err(error) => {
-                stop.cancel();
-                return Some(format!("the sample could not be set up: {error:#}"));
-            }
-        }
-        None
+        let failed = sample.run(&mut shown, &kept).await.err();
+        failed.inspect(|_| stop.cancel()).map(|error| format!("the sample could not be set up: {error:#}"))
     };
-    let seen = |topic, received: &Received| println!("{}", told::lines(topic, received));
-    let watch = Some(Watch { topics: told::TOPICS, seen: Box::new(seen) });
-    let extras = Extras { watch, fresh: command.fresh };
+    let seen = |topic, received: &Received| say(&told::lines(topic, received));
+    let extras = Extras { watch: Some(Watch { topics: told::TOPICS, seen: Box::new(seen) }), fresh: command.fresh };
     let gateway = async {
-        let serving = app::serve(config, Roles::all(), extras, stop.clone()).inspect(|_| stop.cancel());
-        let (ended, failed) = tokio::join!(serving, demonstrated(demonstration, &stop));
+        let serving = app::serve(config.clone(), ground, (Roles::all(), extras), stop.clone());
+        let (ended, failed) = tokio::join!(serving.inspect(|_| stop.cancel()), demonstrated(demonstration, &stop));
         ended.map_err(exit)?;
         failed.map_or(Ok(()), |error| Err(Exit::failed(error)))
     };
     tokio::select! {
         ended = gateway => ended,
-        again = stop_on_signal(&stop, || println!("{}", kept.goodbye())) => Err(again),
+        again = stop_on_signal(&stop, || say(&kept.goodbye())) => Err(again),
     }
 }
 

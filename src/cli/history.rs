@@ -2,9 +2,9 @@
 
 use clap::{Args, Subcommand};
 
-use super::Common;
 use super::exit::Exit;
 use super::serve::exit;
+use super::{Common, output};
 use crate::app;
 use crate::config::Flags;
 
@@ -32,7 +32,6 @@ enum Action {
 pub(super) fn run(common: &Common, command: &History) -> Result<(), Exit> {
     let config = common.load(Flags::new())?;
     match command.action {
-        Action::Rebuild => println!("{}", app::drop_history(&config).map_err(exit)?),
+        Action::Rebuild => output::print(&format!("{}\n", app::drop_history(&config).map_err(exit)?)),
     }
-    Ok(())
 }

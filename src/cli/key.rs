@@ -67,7 +67,7 @@ struct Create {
     #[arg(long, value_enum, value_name = "SCOPE,...", value_delimiter = ',', required = true, ignore_case = true)]
     scope: Vec<Scope>,
     /// From when on it is refused: a day (2027-01-01), a time, or so long from now (90d) [default: never]
-    #[arg(long, value_name = "WHEN")]
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
     expires: Option<String>,
     /// An id of one's own [default: a UUID]
     #[arg(long)]

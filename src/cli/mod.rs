@@ -39,7 +39,6 @@ use exit::Exit;
 #[command(
     name = "tidegate",
     version,
-    about,
     max_term_width = 100,
     after_help = "Examples:\n  \
                   tidegate dev                  try it: no Kafka, no configuration\n  \
@@ -79,7 +78,6 @@ struct Common {
 enum Command {
     /// Run the gateway: the production process
     Serve(serve::Serve),
-    /// Try it: a gateway with a sample integration, and a receiver that shows what arrives and what goes wrong
     Dev(dev::Dev),
     Publish(publish::Publish),
     Tail(tail::Command),

@@ -34,6 +34,12 @@ pub(super) fn print_more(text: &str) -> Result<bool, Exit> {
     }
 }
 
+/// Lines of a process that goes on: whoever does not listen any more misses them.
+pub(super) fn say(lines: &str) {
+    // The end of a pipe is no reason to stop, and there is nobody to tell of another fault.
+    let _ = print_more(&format!("{lines}\n"));
+}
+
 /// Does a terminal do something at this character other than to show it? Controls, and the marks that turn the direction of the
 /// text around (UAX #9), behind which a text can look like another.
 fn is_obeyed(c: char) -> bool {

@@ -55,7 +55,7 @@ pub(super) struct Publish {
     /// Publish one event of this type
     #[arg(short = 't', long = "type", value_name = "TYPE")]
     event_type: Option<String>,
-    /// Organization of every event that names none
+    /// Organization of the events; one that names another is refused
     #[arg(short, long, value_name = "ORG")]
     org: Option<String>,
     /// What the one event is about: `Patient/1`

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::exit::Exit;
 use super::{Common, runtime};
-use crate::app::{self, AppError, Extras, Role, Roles};
+use crate::app::{self, AppError, Extras, Ground, Role, Roles};
 use crate::config::{Config, Flags};
 use crate::telemetry;
 
@@ -39,10 +39,15 @@ pub(super) fn run(common: &Common, command: Serve) -> Result<(), Exit> {
     let stop = CancellationToken::new();
     until_ended(async {
         tokio::select! {
-            ended = app::serve(config, roles, Extras::default(), stop.clone()) => ended.map_err(exit),
+            ended = serving(config, roles, stop.clone()) => ended.map_err(exit),
             again = stop_on_signal(&stop, || tracing::info!("draining; a second signal stops at once")) => Err(again),
         }
     })
+}
+
+async fn serving(config: Config, roles: Roles, stop: CancellationToken) -> Result<(), AppError> {
+    let ground = Ground::of(&config, false).await?;
+    app::serve(config, ground, (roles, Extras::default()), stop).await
 }
 
 /// Runs a command that people end with signals; what still blocks a thread then is left behind.

@@ -62,7 +62,7 @@ pub(super) struct Command {
     #[arg(short, long, value_name = "STATUS")]
     status: Option<String>,
     /// Where to begin: `beginning`, `end`, a time in RFC 3339, a day, or so long ago: `10m`
-    #[arg(long, value_name = "WHEN", value_parser = when, conflicts_with = "count")]
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true, value_parser = when, conflicts_with = "count")]
     from: Option<When>,
     /// Begin with so many of the last records [default: 10]
     #[arg(short = 'n', long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(0..=10_000))]

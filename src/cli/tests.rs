@@ -87,3 +87,19 @@ fn a_folder_without_its_flag_is_what_somebody_meant() {
         assert!(refused.contains("<PATH>"), "{refused}");
     }
 }
+
+#[test]
+fn so_long_ago_may_be_written_with_a_minus_wherever_a_time_is_taken() {
+    for line in
+        [&["tail", "events", "--from", "-1h"][..], &["logs", "--from", "-1h"], &["redrive", "--all", "--to", "-1h"]]
+    {
+        let parsed = Cli::try_parse_from([&["tidegate"], line].concat());
+        assert!(parsed.is_ok(), "{line:?}: {}", parsed.err().map(|error| error.to_string()).unwrap_or_default());
+    }
+}
+
+#[test]
+fn the_first_help_says_what_is_there() {
+    let help = <Cli as clap::CommandFactory>::command().render_help().to_string();
+    assert!(help.starts_with("Tidegate, a Kafka-native event gateway: events in from REST and Kafka"), "{help}");
+}

@@ -103,9 +103,9 @@ async fn compare(config: &Config, declared: &Declared) -> Result<(), Exit> {
     let actual = admin.actual(&config.kafka.topic_prefix).await.map_err(|e| exit(reach::admin_error(e)))?;
     let findings = check(declared, &actual);
     if !findings.is_empty() {
-        println!("{}", report(&findings));
+        output::print(&format!("{}\n", report(&findings)))?;
     }
-    verdict(&findings, declared.topics().len()).map(|sentence| println!("{sentence}"))
+    output::print(&format!("{}\n", verdict(&findings, declared.topics().len())?))
 }
 
 /// What the findings come to. A missing topic is no harm, for `serve` makes it, but the brokers are not as declared, and a
@@ -128,11 +128,9 @@ async fn create(config: &Config, declared: &Declared) -> Result<(), Exit> {
     let admin = reach::admin(config).await.map_err(exit)?;
     let prefix = &config.kafka.topic_prefix;
     let created = admin.create_missing(declared, prefix).await.map_err(|e| exit(reach::admin_error(e)))?;
-    for topic in &created {
-        println!("created {}", topic.full_name(prefix));
-    }
-    println!("{} created, {} were there.", created.len(), declared.topics().len() - created.len());
-    Ok(())
+    let mut said: String = created.iter().map(|topic| format!("created {}\n", topic.full_name(prefix))).collect();
+    said += &format!("{} created, {} were there.\n", created.len(), declared.topics().len() - created.len());
+    output::print(&said)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub struct History {
     /// How long deliveries are kept after their last change.
     pub deliveries: DurationText,
     pub attempts: DurationText,
-    /// How long payloads and bodies of answers are kept.
+    /// How long payloads, of what was rejected too, and bodies of answers are kept.
     pub bodies: DurationText,
     /// How long changes of the configuration are kept: who, what, from where, and versions of resources to go back to.
     pub audit: DurationText,

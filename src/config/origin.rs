@@ -14,7 +14,7 @@ use super::keys::{FLAG, explain};
 /// What stands in the place of a secret.
 const MASK: &str = "***";
 /// Words in the names of librdkafka properties that carry credentials, `sasl.password` and `ssl.key.pem` among them.
-const SECRET_WORDS: [&str; 6] = ["password", "secret", "key", "token", "jaas", "credential"];
+const SECRET_WORDS: [&str; 7] = ["password", "secret", "key", "token", "jaas", "credential", "oauthbearer.config"];
 
 /// Who said it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -106,7 +106,11 @@ fn plain(value: &Value) -> serde_json::Value {
         Value::Bool(_, b) => json!(b),
         Value::Num(_, Num::F32(n)) => json!(n),
         Value::Num(_, Num::F64(n)) => json!(n),
-        Value::Num(_, n) => n.to_i128().map_or_else(|| json!(n.to_u128().map(|n| n.to_string())), |n| json!(n as i64)),
+        // A number of a type without a sign has no form with one.
+        Value::Num(_, n) => match n.to_u128() {
+            Some(n) => json!(u64::try_from(n).ok()),
+            None => json!(n.to_i128().and_then(|n| i64::try_from(n).ok())),
+        },
         Value::Array(_, items) => items.iter().map(plain).collect(),
         Value::Empty(..) => serde_json::Value::Null,
         Value::Dict(_, dict) => dict.iter().map(|(name, value)| (name.clone(), plain(value))).collect(),

@@ -69,13 +69,18 @@ impl Project {
     /// Until `stop`. What was read and not written by then is read again.
     pub async fn run(self, stop: CancellationToken) {
         let work = async {
-            let store = self.until_done("the history is not kept", || (self.open)()).await;
+            let store = self.until_done("the history is not kept", || self.opened()).await;
             self.history.set(Ok(store.clone()));
             tokio::join!(self.follow(&*store), self.keep(&*store));
         };
         stop.run_until_cancelled(work).await;
         // The file is closed when the last request that reads it has its answer.
         self.history.set(Err(StoreError::Away("the process is ending; try again in a moment".into())));
+    }
+
+    /// Whoever asks for the store meanwhile is told why it is not there.
+    async fn opened(&self) -> Result<Arc<dyn Store>, StoreError> {
+        (self.open)().await.inspect_err(|why| self.history.set(Err(why.clone())))
     }
 
     /// Tries until it is done, and tells of each failure and of its end.

@@ -123,6 +123,12 @@ impl Setup {
         self
     }
 
+    /// Its standard output is a pipe that nobody reads any more.
+    pub fn through_a_closed_pipe(mut self) -> Setup {
+        self.within = ["bash", "-c", "exec \"$@\" > >(exec true)", "bash"].map(str::to_owned).to_vec();
+        self
+    }
+
     /// Another command or more flags.
     pub fn arguments(mut self, arguments: &[&str]) -> Setup {
         self.arguments = arguments.iter().map(ToString::to_string).collect();

@@ -47,13 +47,14 @@ pub(super) fn routes(door: &mut Door, state: &ApiState) {
 }
 
 pub async fn list(State(state): State<ApiState>, mut params: Params) -> Result<Json<Page<impl Serialize>>, ApiError> {
-    let mut statuses: Vec<DeliveryStatus> = words(&mut params, "status", "FAILED, ABANDONED");
+    let statuses: Vec<DeliveryStatus> = words(&mut params, "status", "FAILED, ABANDONED");
     if statuses.iter().any(|status| !DEAD.contains(status)) {
         params.wrong("status", "must be FAILED or ABANDONED: others are no dead letters");
     }
-    if statuses.len() != 1 {
-        statuses = DEAD.to_vec();
-    }
+    let statuses = match statuses.first() {
+        Some(first) if statuses.iter().all(|status| status == first) => vec![*first],
+        _ => DEAD.to_vec(),
+    };
     let filter = DeliveryFilter { statuses, ..filter(&mut params) };
     listed(&state, ("entries", &filter), params, Entry::of).await
 }

@@ -186,6 +186,9 @@ async fn a_dead_letter_is_put_back_once() {
     let entry = &list["entries"][0];
     assert_eq!((&list["total"], &entry["id"], &entry["maxAttempts"]), (&json!(1), &json!(DEAD), &json!(3)));
     assert_eq!((&entry["lastError"], &entry["attemptCount"]), (&json!("answered 404"), &json!(1)));
+    for (status, count) in [("ABANDONED&status=ABANDONED", 0), ("FAILED,FAILED", 1), ("FAILED&status=ABANDONED", 1)] {
+        assert_eq!(told.get(&format!("dlq?status={status}")).await.body["total"], count, "{status}");
+    }
     assert_eq!(told.get(&format!("dlq/{DEAD}")).await.body["attempts"].as_array().map(Vec::len), Some(1));
     assert_error(&told.get(&format!("dlq/{SENT}")).await, 404, "NOT_FOUND");
     assert_error(&told.retry(SENT).await, 409, "CONFLICT");

@@ -190,7 +190,8 @@ async fn a_store_that_is_away_is_told_and_caught_up_with() {
     scene.append((0..10).map(queued)).await;
     let told = running.told.wait_for(Option::is_some).await.unwrap().clone();
     assert_eq!(told, Some(Err("the disk is full".to_owned())));
-    assert!(running.history.store().is_err());
+    let why = running.history.store().err();
+    assert_eq!(why, Some(StoreError::Away("the disk is full".into())), "who asks is told the same");
     fails.store(false, Ordering::SeqCst);
     running.count("PENDING", 10).await;
     assert_eq!(*running.told.borrow(), Some(Ok(())));

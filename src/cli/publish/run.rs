@@ -54,6 +54,10 @@ pub(super) async fn lines(command: &Publish, api: Api, stop: &CancellationToken)
         Ok(()) if !stop.is_cancelled() => reader.await.map_err(Exit::failed)?,
         _ => None,
     };
+    if end.is_some() {
+        // An empty input has no answer, and no refused line either.
+        told.answered()?;
+    }
     if let Some(kept) = &mut input.kept {
         kept.save(end, totals)?;
     }
@@ -237,6 +241,7 @@ impl Sending<'_> {
     }
 
     fn answered(&mut self, (place, answered): (Place, Answered)) -> Result<(), Exit> {
+        self.told.answered()?;
         for refused in &answered.refused {
             self.told.refused(refused)?;
         }

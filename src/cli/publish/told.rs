@@ -29,7 +29,7 @@ impl Totals {
 
 pub(super) struct Told {
     bar: ProgressBar,
-    errors: Option<(String, BufWriter<File>)>,
+    errors: Option<Errors>,
     shown: u64,
     began: Instant,
     last: Instant,
@@ -37,19 +37,38 @@ pub(super) struct Told {
     earlier: Totals,
 }
 
+/// The file of the refused lines.
+struct Errors {
+    path: String,
+    file: BufWriter<File>,
+    /// What is in it is of another publication.
+    is_stale: bool,
+}
+
+impl Errors {
+    /// `append`: what is in it is of this publication. Nothing of the file changes yet.
+    fn open(path: &Path, append: bool) -> Result<Errors, Exit> {
+        let about = |e: io::Error| Exit::Usage(format!("--errors {}: {e}", path.display()));
+        let file = File::options().create(true).append(true).open(path).map_err(about)?;
+        // A pipe or a terminal holds nothing.
+        let is_stale = !append && file.metadata().map_err(about)?.is_file();
+        Ok(Errors { path: path.display().to_string(), file: BufWriter::new(file), is_stale })
+    }
+
+    fn write(&mut self, refused: &Refused) -> io::Result<()> {
+        serde_json::to_writer(&mut self.file, refused)?;
+        self.file.write_all(b"\n")
+    }
+
+    fn fault(&self, error: &io::Error) -> Exit {
+        Exit::Failed(format!("--errors {}: {error}", self.path))
+    }
+}
+
 impl Told {
     /// `length`: of the input, where it is known. `errors`: appended to, for a publication that is gone on with.
     pub(super) fn new(length: Option<u64>, errors: Option<&Path>, earlier: Totals) -> Result<Told, Exit> {
-        let errors = match errors {
-            None => None,
-            Some(path) => {
-                let mut options = File::options();
-                let append = earlier != Totals::default();
-                let opened = options.create(true).write(true).append(append).truncate(!append).open(path);
-                let file = opened.map_err(|e| Exit::Usage(format!("--errors {}: {e}", path.display())))?;
-                Some((path.display().to_string(), BufWriter::new(file)))
-            }
-        };
+        let errors = errors.map(|path| Errors::open(path, earlier != Totals::default())).transpose()?;
         let bar = match length {
             Some(length) => output::bar(
                 ProgressBar::new(length),
@@ -73,6 +92,14 @@ impl Told {
     pub(super) fn resumed(&self, place: Place) {
         self.bar.set_position(place.bytes);
         self.bar.reset_eta();
+    }
+
+    /// The gateway has answered: what another publication left in the file of refused lines goes. A wrong key, or a gateway
+    /// that is not there, leaves it.
+    pub(super) fn answered(&mut self) -> Result<(), Exit> {
+        let Some(errors) = self.errors.as_mut().filter(|errors| errors.is_stale) else { return Ok(()) };
+        errors.is_stale = false;
+        errors.file.get_ref().set_len(0).map_err(|e| errors.fault(&e))
     }
 
     /// Everything up to `place` was answered.
@@ -99,18 +126,14 @@ impl Told {
             self.bar.suspend(|| eprintln!("{line}"));
         }
         self.shown += 1;
-        if let Some((path, file)) = &mut self.errors {
-            let fault = |e: io::Error| Exit::Failed(format!("--errors {path}: {e}"));
-            serde_json::to_writer(&mut *file, refused).map_err(|e| fault(e.into()))?;
-            file.write_all(b"\n").map_err(fault)?;
-        }
-        Ok(())
+        let Some(errors) = &mut self.errors else { return Ok(()) };
+        errors.write(refused).map_err(|e| errors.fault(&e))
     }
 
     /// Nothing that was told of is only in memory.
     pub(super) fn flush(&mut self) -> Result<(), Exit> {
-        let Some((path, file)) = &mut self.errors else { return Ok(()) };
-        file.flush().map_err(|e| Exit::Failed(format!("--errors {path}: {e}")))
+        let Some(errors) = &mut self.errors else { return Ok(()) };
+        errors.file.flush().map_err(|e| errors.fault(&e))
     }
 
     /// The end of it, as a sentence.
@@ -120,7 +143,7 @@ impl Told {
         if self.shown > SHOWN {
             let more = HumanCount(self.shown - SHOWN);
             match &self.errors {
-                Some((path, _)) => eprintln!("{more} more were refused; {path} has all of them"),
+                Some(errors) => eprintln!("{more} more were refused; {} has all of them", errors.path),
                 None => eprintln!("{more} more were refused; --errors FILE writes down all of them"),
             }
         }
@@ -210,5 +233,20 @@ mod tests {
             assert!(summary.starts_with(&format!("1 accepted, {lines} refused")), "{summary}");
             assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count() as u64, lines);
         }
+    }
+
+    #[test]
+    fn what_another_publication_refused_stays_until_the_gateway_has_answered() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("errors.jsonl");
+        std::fs::write(&path, "of yesterday\n").unwrap();
+        let mut told = Told::new(None, Some(&path), Totals::default()).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "of yesterday\n");
+        told.answered().unwrap();
+        told.refused(&Refused { line: 1, code: "C".into(), error: "e".into(), details: json!(null) }).unwrap();
+        told.answered().unwrap();
+        told.flush().unwrap();
+        let left = std::fs::read_to_string(&path).unwrap();
+        assert!(!left.contains("yesterday") && left.lines().count() == 1, "{left}");
     }
 }

@@ -113,7 +113,7 @@ impl SqliteStore {
 type Step = (&'static str, fn(&Cutoffs) -> i64);
 
 /// What retention does.
-const PRUNE: [Step; 10] = [
+const PRUNE: [Step; 11] = [
     ("DELETE FROM events WHERE rowid IN (SELECT rowid FROM events WHERE at < ? LIMIT ?)", |c| c.events.0),
     ("DELETE FROM skips WHERE rowid IN (SELECT rowid FROM skips WHERE at < ? LIMIT ?)", |c| c.events.0),
     ("DELETE FROM rejected WHERE rowid IN (SELECT rowid FROM rejected WHERE at < ? LIMIT ?)", |c| c.events.0),
@@ -136,6 +136,11 @@ const PRUNE: [Step; 10] = [
     (
         "UPDATE attempts SET response_body = NULL WHERE rowid IN
            (SELECT rowid FROM attempts WHERE at < ? AND response_body IS NOT NULL LIMIT ?)",
+        |c| c.bodies.0,
+    ),
+    (
+        "UPDATE rejected SET value = NULL WHERE rowid IN
+           (SELECT rowid FROM rejected WHERE at < ? AND value IS NOT NULL LIMIT ?)",
         |c| c.bodies.0,
     ),
 ];

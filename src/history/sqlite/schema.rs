@@ -1,7 +1,7 @@
 //! The tables, as steps that are only ever added to: a file's `user_version` is the number of steps that it has had.
 
-pub(super) const STEPS: [&str; 9] =
-    [FIRST, DEAD_LETTERS, KINDS, SHORT_KEYS, AUDIT, USES, REDRIVES, KINDS_FOR_GOOD, REJECTED];
+pub(super) const STEPS: [&str; 10] =
+    [FIRST, DEAD_LETTERS, KINDS, SHORT_KEYS, AUDIT, USES, REDRIVES, KINDS_FOR_GOOD, REJECTED, REJECTED_BODIES];
 
 /// Columns of bytes that may be large come last: a list reads rows without them. Indexes end in what lists are sorted by.
 const FIRST: &str = "
@@ -222,3 +222,6 @@ CREATE INDEX rejected_org ON rejected (org, at, record) WHERE org IS NOT NULL;
 CREATE INDEX rejected_stage ON rejected (stage, at, record);
 CREATE INDEX rejected_reason ON rejected (reason, at, record);
 ";
+
+/// What was rejected is a payload too, and is kept as long as one.
+const REJECTED_BODIES: &str = "CREATE INDEX rejected_bodies ON rejected (at) WHERE value IS NOT NULL;";

@@ -296,9 +296,11 @@ async fn retention_deletes_what_is_old_and_nothing_else(store: &dyn Store) {
     let keep = Cutoffs { events: never, deliveries: never, attempts: never, bodies: never, audit: never };
     assert_eq!(store.prune(keep, 100).await.unwrap(), 0);
     let bodies = Cutoffs { bodies: Timestamp(2), ..keep };
-    assert_eq!(store.prune(bodies, 100).await.unwrap(), 1);
+    assert_eq!(store.prune(bodies, 100).await.unwrap(), 2, "an event's payload, and one that was rejected");
     let payload = async |id| store.event(EventKey { org: None, source: None, id }).await.unwrap()[0].payload.clone();
     assert_eq!((payload("e1").await, payload("e2").await), (None, Some("{}".into())));
+    let rejected = store.rejected(&RejectedFilter::default(), &first(9)).await.unwrap().items;
+    assert_eq!((rejected.len(), &rejected[0].value), (1, &None));
     let old = Cutoffs {
         events: Timestamp(100),
         deliveries: Timestamp(200),
