@@ -13,13 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::History;
 use super::rows::Batch;
-use super::store::{Retention, Store, StoreError};
+use super::store::{Census, Connections, Retention, Store, StoreError};
 use crate::model::ids::{Offset, Partition};
 use crate::model::time::{Clock, Timestamp};
 use crate::model::topic::Topic;
 use crate::stream::log::{Follower, Log, LogError};
 use crate::telemetry::metrics::{
-    HISTORY_LAG, HISTORY_PRUNED, HISTORY_RECORDS, HISTORY_UNREADABLE, HISTORY_WRITE_SECONDS, LOG_SKIPPED,
+    DEAD_LETTERS_KEPT, HISTORY_LAG, HISTORY_PRUNED, HISTORY_RECORDS, HISTORY_UNREADABLE, HISTORY_WRITE_SECONDS,
+    LOG_SKIPPED, OLDEST_UNFINISHED, STORE_POOL,
 };
 
 /// What is followed together, and the topic whose times tell how far that is: the beginnings of deliveries, and their ends. Both are
@@ -177,6 +178,23 @@ impl Project {
                 }
             }
             behind.into_iter().for_each(|(topic, lag)| gauge!(HISTORY_LAG, "topic" => topic.name()).set(lag));
+            self.tell_of(store).await;
+        }
+    }
+
+    /// What nobody else can tell: how all deliveries stand, whichever process has them.
+    async fn tell_of(&self, store: &dyn Store) {
+        let Connections { in_use, idle } = store.connections();
+        for (state, count) in [("in_use", in_use), ("idle", idle)] {
+            gauge!(STORE_POOL, "state" => state).set(count as f64);
+        }
+        match store.census().await {
+            Ok(Census { dead, oldest_unfinished }) => {
+                let age = oldest_unfinished.map_or(0, |at| self.clock.now().0.saturating_sub(at.0).max(0));
+                gauge!(DEAD_LETTERS_KEPT).set(dead as f64);
+                gauge!(OLDEST_UNFINISHED, "topic" => Topic::Deliveries.name()).set(age as f64 / 1_000.0);
+            }
+            Err(error) => tracing::debug!(%error, "deliveries were not counted; they are again later"),
         }
     }
 

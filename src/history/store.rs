@@ -165,6 +165,22 @@ pub struct Listed<T> {
     pub has_more: bool,
 }
 
+/// How all deliveries stand together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Dead letters, counted up to `COUNTED`.
+    pub dead: u64,
+    /// When the oldest delivery that has not ended was made.
+    pub oldest_unfinished: Option<Timestamp>,
+}
+
+/// Connections that answer questions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connections {
+    pub in_use: usize,
+    pub idle: usize,
+}
+
 /// An event by its id; org and source tell apart those that share it.
 #[derive(Clone, Copy, Debug)]
 pub struct EventKey<'a> {
@@ -184,6 +200,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Deletes at most `most` rows of each table that are older than the cut-offs; answers how many went.
     async fn prune(&self, before: Cutoffs, most: u32) -> Result<u64, StoreError>;
+
+    async fn census(&self) -> Result<Census, StoreError>;
+
+    fn connections(&self) -> Connections;
 
     /// Without payloads.
     async fn events(&self, filter: &EventFilter, page: &Page) -> Result<Listed<EventRow>, StoreError>;

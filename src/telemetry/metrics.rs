@@ -35,6 +35,9 @@ pub const HISTORY_UNREADABLE: &str = "tidegate_history_unreadable_total";
 pub const HISTORY_LAG: &str = "tidegate_history_lag_records";
 pub const HISTORY_WRITE_SECONDS: &str = "tidegate_history_write_seconds";
 pub const HISTORY_PRUNED: &str = "tidegate_history_pruned_rows_total";
+pub const DEAD_LETTERS_KEPT: &str = "tidegate_dead_letters";
+pub const OLDEST_UNFINISHED: &str = "tidegate_oldest_unfinished_seconds";
+pub const STORE_POOL: &str = "tidegate_store_pool";
 pub const CONSUMER_LAG: &str = "kafka_consumergroup_lag";
 
 /// Seconds, from half a millisecond (a receiver next door) to the longest time-out and the longest wait.
@@ -107,5 +110,15 @@ fn describe() {
         "Time until a batch was in the history store, waiting for a store that is away included"
     );
     describe_counter!(HISTORY_PRUNED, "Rows that retention deleted from the history store, or freed of their bodies");
+    describe_gauge!(
+        DEAD_LETTERS_KEPT,
+        "Dead letters that the history store has and nobody has put back, 100,000 at most"
+    );
+    describe_gauge!(
+        OLDEST_UNFINISHED,
+        Unit::Seconds,
+        "Age of the oldest delivery that the history store knows of and that has not ended, by topic; 0: none"
+    );
+    describe_gauge!(STORE_POOL, "Connections that read the history store, by state");
     describe_gauge!(CONSUMER_LAG, "Records between the committed and the last offset, by group, topic and partition");
 }

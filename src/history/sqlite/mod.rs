@@ -32,8 +32,8 @@ use self::seen::Seen;
 use self::write::Statements;
 use super::rows::{Attempt, Audited, Batch, DeadLetter, Delivery, EventRow, Rejected, Skip};
 use super::store::{
-    AuditFilter, Cutoffs, DeliveryFilter, EventFilter, EventKey, Lifetime, Listed, Page, RejectedFilter, Store,
-    StoreError, Use,
+    AuditFilter, COUNTED, Census, Connections, Cutoffs, DeliveryFilter, EventFilter, EventKey, Lifetime, Listed, Page,
+    RejectedFilter, Store, StoreError, Use,
 };
 use crate::model::ids::{DeliveryId, Offset, Partition};
 use crate::model::time::Timestamp;
@@ -48,6 +48,12 @@ const FEW: i64 = 10;
 /// Kinds of which no row is left.
 const UNUSED: &str = "DELETE FROM kinds WHERE NOT EXISTS (SELECT 1 FROM deliveries WHERE kind = kinds.id)
   AND NOT EXISTS (SELECT 1 FROM events WHERE kind = kinds.id) AND NOT EXISTS (SELECT 1 FROM audit WHERE kind = kinds.id)";
+/// By the index of kinds, whatever else there is.
+const CENSUS: &str = "SELECT
+  (SELECT min((SELECT created_at FROM deliveries WHERE kind = kinds.id ORDER BY created_at LIMIT 1))
+     FROM kinds WHERE status IN ('PENDING', 'RETRYING')),
+  (SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE kind IN
+     (SELECT id FROM kinds WHERE status IN ('FAILED', 'ABANDONED')) LIMIT ";
 /// Pages that are given back to the file system after rows were deleted.
 const VACUUM: &str = "PRAGMA incremental_vacuum(2000)";
 
@@ -185,6 +191,19 @@ impl Store for SqliteStore {
             sqlx::raw_sql(VACUUM).execute(&mut writer.connection).await.map_err(|e| self.fault(&e))?;
         }
         Ok(gone)
+    }
+
+    async fn census(&self) -> Result<Census, StoreError> {
+        let mut query = QueryBuilder::new(CENSUS);
+        query.push_bind(i64::try_from(COUNTED).unwrap_or(i64::MAX)).push("))");
+        let counted = self.asking().await?.one(&mut query, |row| Ok((row.try_get(0)?, row.try_get(1)?))).await?;
+        let (oldest, dead): (Option<i64>, i64) = counted.unwrap_or_default();
+        Ok(Census { dead: u64::try_from(dead).unwrap_or(0), oldest_unfinished: oldest.map(Timestamp) })
+    }
+
+    fn connections(&self) -> Connections {
+        let (all, idle) = (self.readers.size() as usize, self.readers.num_idle());
+        Connections { in_use: all.saturating_sub(idle), idle }
     }
 
     async fn events(&self, filter: &EventFilter, page: &Page) -> Result<Listed<EventRow>, StoreError> {

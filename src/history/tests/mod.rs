@@ -7,7 +7,7 @@ use super::rows::{
     Tried,
 };
 use super::store::{
-    AuditFilter, Cursor, Cutoffs, DeliveryFilter, EventFilter, EventKey, Lifetime, Page, RejectedFilter, Store,
+    AuditFilter, Census, Cursor, Cutoffs, DeliveryFilter, EventFilter, EventKey, Lifetime, Page, RejectedFilter, Store,
 };
 use crate::model::delivery::{DeliveryStatus, ErrorCategory};
 use crate::model::ids::{DeliveryId, Offset, OrgId, Partition};
@@ -17,7 +17,7 @@ use crate::model::topic::Topic;
 /// Each on an empty store of its own.
 pub(super) type Case<'a> = (&'static str, fn(&'a dyn Store) -> futures_util::future::BoxFuture<'a, ()>);
 
-pub(super) fn cases<'a>() -> [Case<'a>; 10] {
+pub(super) fn cases<'a>() -> [Case<'a>; 11] {
     [
         ("a_batch_written_twice_changes_nothing", |s| Box::pin(a_batch_written_twice_changes_nothing(s))),
         ("the_order_of_facts_does_not_matter", |s| Box::pin(the_order_of_facts_does_not_matter(s))),
@@ -26,6 +26,9 @@ pub(super) fn cases<'a>() -> [Case<'a>; 10] {
         ("no_row_is_lost_or_told_twice_between_pages", |s| Box::pin(no_row_is_lost_or_told_twice_between_pages(s))),
         ("retention_deletes_what_is_old_and_nothing_else", |s| {
             Box::pin(retention_deletes_what_is_old_and_nothing_else(s))
+        }),
+        ("what_waits_and_what_is_dead_is_counted_whatever_ended", |s| {
+            Box::pin(what_waits_and_what_is_dead_is_counted_whatever_ended(s))
         }),
         ("everything_of_an_event_is_found", |s| Box::pin(everything_of_an_event_is_found(s))),
         ("each_change_of_the_catalog_is_found_by_what_it_says", |s| {
@@ -317,6 +320,19 @@ async fn retention_deletes_what_is_old_and_nothing_else(store: &dyn Store) {
     assert!(!left.contains("EventRow") && !left.contains("Delivery {") && !left.contains("Attempt {"), "{left}");
     assert!(!left.contains("Audited"), "{left}");
     assert_eq!(store.offsets().await.unwrap(), batch().offsets);
+}
+
+async fn what_waits_and_what_is_dead_is_counted_whatever_ended(store: &dyn Store) {
+    use DeliveryStatus::{Abandoned, Cancelled, Failed, Pending, Retrying, Success};
+    assert_eq!(store.census().await.unwrap(), Census::default());
+    let all = [Success, Cancelled, Failed, Retrying, Abandoned, Pending, Failed];
+    let facts: Vec<Fact> = all.into_iter().zip(1..).map(|(status, n)| fact(n, 10, status)).collect();
+    let oldest = facts[3].at;
+    store.write(&Batch { facts: facts.into_iter().collect(), ..Batch::default() }).await.unwrap();
+    assert_eq!(store.census().await.unwrap(), Census { dead: 3, oldest_unfinished: Some(oldest) });
+    let ended = [fact(4, 18, Success), fact(6, 18, Success), fact(3, 18, Success)];
+    store.write(&Batch { facts: ended.into(), ..Batch::default() }).await.unwrap();
+    assert_eq!(store.census().await.unwrap(), Census { dead: 2, oldest_unfinished: None });
 }
 
 async fn everything_of_an_event_is_found(store: &dyn Store) {
