@@ -253,6 +253,7 @@ impl Api {
             404 | 405 => Exit::Usage(format!(
                 "what answers at {api} does not know this route ({status}{said}): is it a gateway, and one with the role `{role}`?"
             )),
+            409 => Exit::Failed(format!("nothing was done{}", said_of_fields(answer))),
             // 502 and 504 come from what stands before the gateway.
             429 | 502..=504 => {
                 Exit::Unreachable(format!("the gateway at {api} cannot answer now ({status}{said}); try again later"))

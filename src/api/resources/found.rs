@@ -11,6 +11,7 @@ use crate::api::error::{ApiError, Code};
 use crate::api::params::Params;
 use crate::catalog::audit::Origin;
 use crate::catalog::kind::{Key, Kind};
+use crate::catalog::kinds::typed;
 use crate::catalog::resource::Resource;
 use crate::model::ids::OrgId;
 
@@ -69,12 +70,17 @@ impl Served {
         (self.of.kind != Kind::Organization).then(|| params.org()).flatten()
     }
 
-    /// The resource of this id; one of another organization than the URL names is not there.
+    /// The resource of this id, or of this event type where it is known by that; one of another organization than the URL names
+    /// is not there.
     pub(super) fn visible(&self, id: &str, org: Option<&OrgId>) -> Result<Resource, ApiError> {
         let kind = self.of.kind;
         let snapshot = self.api.snapshot()?;
         let found = Key::of(kind, id).and_then(|key| snapshot.get(&key).cloned());
         let found = found.filter(|found| org.is_none_or(|org| found.org() == Some(org)));
+        let found = found.or_else(|| {
+            let key = snapshot.holders(kind, &typed(org.filter(|_| self.of.is_typed())?, id)).next()?;
+            snapshot.get(key).cloned()
+        });
         found.ok_or_else(|| ApiError::new(Code::NotFound, format!("there is no {} `{id}`", kind.noun())))
     }
 }

@@ -39,6 +39,11 @@ pub const COLLECTIONS: [Collection; 10] = [
 ];
 
 impl Collection {
+    /// Is each of its resources that of an event type, by which it is known as well as by its id?
+    fn is_typed(&self) -> bool {
+        matches!(self.kind, Kind::EventType | Kind::FieldSchema)
+    }
+
     fn spoken(&self) -> Spoken {
         let (kind, one) = (self.kind, format!("{}/{{id}}", self.path));
         Spoken { kind, tag: kind.name(), noun: kind.noun(), one }
@@ -132,11 +137,12 @@ fn of_all(door: &mut Door, served: &Served, (reads, changes): (Access, Access)) 
 /// The routes of one resource.
 fn of_one(door: &mut Door, served: &Served, (reads, changes): (Access, Access)) {
     let Spoken { kind, tag, noun, one } = served.of.spoken();
-    let read = get(&one, reads).says(tag, format!("One {noun}.")).params(org_of(kind)).from_snapshot().answers(whole(
-        kind,
-        200,
-        "As it is.",
-    ));
+    let by = if served.of.is_typed() { " The id may be its event type, where the organization is known." } else { "" };
+    let read = get(&one, reads)
+        .says(tag, format!("One {noun}.{by}"))
+        .params(org_of(kind))
+        .from_snapshot()
+        .answers(whole(kind, 200, "As it is."));
     door.add(read, handlers::one, served.clone());
     let replace = put(&one, changes)
         .says(tag, format!("Replaces one {noun}: what is left out gets its default; a secret sent as `***` stays."))

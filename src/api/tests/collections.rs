@@ -332,3 +332,29 @@ async fn what_only_one_may_have_and_another_has_is_a_conflict() {
     let wrong = json!({"id": "eve", "email": "ada@clinic.example", "role": "VIEWER", "orgId": "nobody"});
     assert_error(&api.post(USERS, wrong).await, 400, "VALIDATION_ERROR");
 }
+
+#[tokio::test]
+async fn a_credential_is_not_kept_in_clear_in_a_template() {
+    let api = Api::with_bills().await;
+    let template = |integration: Value| json!({"id": "erp", "orgId": "648", "name": "ERP", "integration": integration});
+    let wrong =
+        template(json!({"eventType": "*", "outgoingAuthType": "BEARER", "outgoingAuthConfig": {"token": "sekrit"}}));
+    let refused = api.post("/api/v1/templates", wrong).await;
+    assert_error(&refused, 400, "VALIDATION_ERROR");
+    assert_eq!(refused.paths(), ["integration.outgoingAuthType", "integration.outgoingAuthConfig"]);
+    assert!(!refused.text.contains("sekrit"), "{}", refused.text);
+    let neutral = template(json!({"eventType": "*", "outgoingAuthType": "NONE", "outgoingAuthConfig": {}}));
+    assert_eq!(api.post("/api/v1/templates", neutral).await.status, 201);
+}
+
+#[tokio::test]
+async fn what_is_of_an_event_type_is_found_by_it_and_only_in_its_organization() {
+    let api = Api::with_bills().await;
+    let (path, one) = ("/api/v1/field-schemas", "/api/v1/field-schemas/bill.created");
+    let made = api.post(path, json!({"orgId": "648", "eventType": "bill.created"})).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    assert_eq!(api.get(&format!("{one}?orgId=648")).await.body["id"], made.body["id"]);
+    assert_eq!(api.delete(&format!("{one}?orgId=649")).await.status, 404);
+    assert_eq!(api.get(one).await.status, 404, "whose is not said");
+    assert_eq!(api.delete(&format!("{one}?orgId=648")).await.status, 204);
+}

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::catalog::fields::Fields;
 use crate::catalog::kind::Kind;
 use crate::catalog::kinds::head::{Head, about, headed};
+use crate::catalog::kinds::typed;
 use crate::catalog::kinds::word;
 use crate::catalog::resource::Spec;
 use crate::model::ids;
@@ -79,7 +80,7 @@ impl Spec for EventType {
     }
 
     fn unique(&self) -> Option<(&'static str, String)> {
-        Some(("eventType", format!("{}\n{}", self.head.org_id, self.event_type)))
+        Some(("eventType", typed(&self.head.org_id, self.event_type.as_str())))
     }
 }
 

@@ -24,7 +24,14 @@ pub use template::Template;
 pub use unit::{OrgUnit, check_below, depth};
 pub use user::{Role, User};
 
+use crate::model::ids::OrgId;
+
 /// The first word of a choice.
 fn word<T: PartialEq>(words: &[(&'static str, T)], choice: &T) -> &'static str {
     words.iter().find(|(_, other)| other == choice).map_or("", |(word, _)| word)
+}
+
+/// What only one resource of a kind may have that is of an event type, in each organization.
+pub fn typed(org: &OrgId, event_type: &str) -> String {
+    format!("{org}\n{event_type}")
 }

@@ -1,7 +1,7 @@
 //! Fields of an integration whose features this version does not have. Their neutral values are taken, every other is
 //! refused: configuration is never silently ignored.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::catalog::fields::Fields;
 
@@ -56,10 +56,25 @@ pub fn read(fields: &mut Fields) {
     fields.alias("deliveryMode", "schedulingMode");
     for (name, neutral) in NEUTRAL {
         let Some(value) = fields.neutral(name, schema(*neutral)) else { continue };
-        if !is_neutral(&value, *neutral) {
-            fields.wrong(*name, format!("asks for what this version does not have yet; {}", remedy(*neutral)));
+        if let Some(wrong) = wrong(&value, *neutral) {
+            fields.wrong(*name, wrong);
         }
     }
+}
+
+/// The same of an object that is kept for an integration to come, at `path`: most secrets of one are in such fields, and none of
+/// them would be sealed there.
+pub fn kept(fields: &mut Fields, path: &str, integration: &Map<String, Value>) {
+    for (name, neutral) in NEUTRAL {
+        if let Some(wrong) = integration.get(*name).and_then(|value| wrong(value, *neutral)) {
+            fields.wrong(format!("{path}.{name}"), wrong);
+        }
+    }
+}
+
+fn wrong(value: &Value, neutral: Neutral) -> Option<String> {
+    let wrong = || format!("asks for what this version does not have yet; {}", remedy(neutral));
+    (!is_neutral(value, neutral)).then(wrong)
 }
 
 fn is_neutral(value: &Value, neutral: Neutral) -> bool {

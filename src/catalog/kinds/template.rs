@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use crate::catalog::fields::{Fields, Text};
 use crate::catalog::kind::Kind;
 use crate::catalog::kinds::head::{Head, about, headed};
+use crate::catalog::kinds::neutral;
 use crate::catalog::resource::Spec;
 
 /// Fields of an integration, to be completed by whoever makes one of it.
@@ -34,10 +35,12 @@ impl Spec for Template {
         fields.require("name");
         fields.require("integration");
         let head = Head::read(fields);
+        let integration = fields.map("integration").unwrap_or_default();
+        neutral::kept(fields, "integration", &integration);
         Some(Template {
             name: fields.text("name", &Text::line(200)).unwrap_or_default(),
             category: fields.text("category", &Text::line(64)),
-            integration: fields.map("integration").unwrap_or_default(),
+            integration,
             head: head?,
         })
     }
