@@ -26,6 +26,7 @@ RULES = [
     r"^endDate is before",
     r"^source must say which of the events",
     r"^cursor says where the page begins",
+    r"cannot stand beside",
     r"^orgId must be left out: an ADMIN",
     r"^orgId is required, but for an ADMIN",
     # Texts whose form is nobody's business but ours.

@@ -96,7 +96,11 @@ fn compare(path: String, (before, after): (&Value, &Value), found: &mut Vec<Chan
 
 /// Element by element, whatever place each has now; that they changed places is one change of the list.
 fn lists(path: &str, (old, new): (&[Value], &[Value]), found: &mut Vec<Changed>) {
-    let was = partners(old, new);
+    // Lists within a list are compared in their place: each level would read all below it once more.
+    let was = match path.contains('[') {
+        true => (0..new.len()).map(|at| Some(at).filter(|at| *at < old.len())).collect(),
+        false => partners(old, new),
+    };
     for (at, (element, was)) in new.iter().zip(&was).enumerate() {
         let before = was.and_then(|was| old.get(was)).unwrap_or(&Value::Null);
         compare(format!("{path}[{at}]"), (before, element), found);

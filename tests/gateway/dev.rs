@@ -121,7 +121,7 @@ async fn a_password_that_was_changed_is_not_shown_as_if_it_worked() {
     gateway.terminate();
     gateway.ended(SOON).await;
     let mut gateway = dev(&Broker::none(), &setup, &receiver).start().await;
-    gateway.says("login: admin@tidegate.example, with the password that was set since").await;
+    gateway.says("login: admin@tidegate.example, whose password is another one by now").await;
     gateway.terminate();
     gateway.ended(SOON).await;
 }

@@ -43,7 +43,7 @@ pub(super) fn routes(door: &mut Door, api: &ApiState) {
         .says(
             TAG,
             "Makes the catalog hold these resources as they are, in one transaction, or says what that would change. A process \
-             does two of these at a time: 503 where none of them ends within 15 s. Of the body come 256 KiB each 10 s, or its \
+             does two of these at a time: 503 where none of them ends within 15 s. Of the body come 64 KiB each 10 s, or its \
              end: 400 where it stalls.",
         )
         .body(ask::body())

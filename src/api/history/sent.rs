@@ -71,13 +71,29 @@ impl<'a> Sent<'a> {
     }
 }
 
-/// Parts of a header's name by which its value may be a credential.
-const CREDENTIALS: [&str; 10] =
-    ["authorization", "auth", "cookie", "key", "apikey", "token", "secret", "password", "signature", "session"];
+/// What is in a header's name where its value may be a credential. `key` counts as a word of its own and at the end of some.
+const CREDENTIALS: [&str; 14] = [
+    "auth",
+    "token",
+    "secret",
+    "passw",
+    "pwd",
+    "passphrase",
+    "credential",
+    "cookie",
+    "session",
+    "jwt",
+    "signature",
+    "apikey",
+    "accesskey",
+    "privatekey",
+];
 
 fn masked(name: &HeaderName, value: &HeaderValue) -> HeaderValue {
-    let mut parts = name.as_str().split(['-', '_']);
-    if parts.any(|part| CREDENTIALS.contains(&part)) { HeaderValue::from_static(MASK) } else { value.clone() }
+    let name = name.as_str();
+    let is_credential =
+        CREDENTIALS.iter().any(|word| name.contains(word)) || name.split(['-', '_']).any(|part| part == "key");
+    if is_credential { HeaderValue::from_static(MASK) } else { value.clone() }
 }
 
 /// A request for a shell; a body that is no text is left out.
@@ -153,6 +169,9 @@ mod tests {
             ("x-tenant", true),
             ("accept", true),
             ("x-monkey", true),
+            ("x-accesstoken", false),
+            ("x-clientsecret", false),
+            ("x-amz-credential", false),
         ] {
             assert_eq!(masked(&HeaderName::from_static(name), &value) == value, is_told, "{name}");
         }

@@ -1,10 +1,13 @@
 //! One resource, or a page of them.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::Served;
@@ -22,8 +25,11 @@ use crate::api::params::Params;
 use crate::catalog::audit::Origin;
 use crate::catalog::change::{Action, Change, Condition};
 use crate::catalog::kind::Kind;
+use crate::catalog::kinds::RETRY_DELAYS;
 use crate::catalog::resource::Resource;
 
+/// How long an answer waits for when something came in last.
+const TOLD_WITHIN: Duration = Duration::from_millis(250);
 /// Characters of a name that a copy keeps, so that its own is not too long.
 const LONGEST_TITLE: usize = 190;
 
@@ -103,7 +109,7 @@ pub async fn disable(State(served): State<Served>, ask: Ask) -> Result<Response,
 }
 
 pub async fn delete(State(served): State<Served>, (Found(was), headers, by): Ask) -> Result<StatusCode, ApiError> {
-    served.change(&was, (if_match(&headers), Action::Delete), &by).await?;
+    served.write(Change::of(&was, if_match(&headers), Action::Delete), &by).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -149,7 +155,8 @@ impl Served {
     /// One resource, and when it came in last.
     pub(super) async fn told(&self, resource: &Resource) -> Shown {
         let mut shown = [self.shown(resource)];
-        self.tell_uses(&mut shown).await;
+        // What was written is answered whether or not a busy history has the time to be asked.
+        let _ = timeout(TOLD_WITHIN, self.tell_uses(&mut shown)).await;
         let [shown] = shown;
         shown
     }
@@ -177,12 +184,18 @@ impl Served {
         }
     }
 
-    /// A body that changes what it names: what it says is null gets its default back.
-    fn changed(&self, body: Value) -> Draft {
-        match body.get("retry") {
-            Some(Value::Null) => self.draft(body),
-            _ => Draft::new(self.of.kind, body),
+    /// A body that changes what it names: retries that it says are null are the topology's, whole.
+    fn changed(&self, mut body: Value) -> Draft {
+        let retries = (self.of.kind == Kind::OutboundIntegration).then(|| body.get_mut("retry")).flatten();
+        if let Some(retry) = retries.filter(|retry| retry.is_null()) {
+            *retry = self.api.default_retry();
+            if let Value::Object(policy) = retry {
+                for delays in RETRY_DELAYS {
+                    policy.entry(delays).or_insert(Value::Null);
+                }
+            }
         }
+        Draft::new(self.of.kind, body)
     }
 
     async fn set_active(&self, active: bool, (Found(was), headers, by): Ask) -> Result<Response, ApiError> {

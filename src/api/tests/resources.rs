@@ -226,7 +226,15 @@ async fn an_integration_that_says_nothing_of_retries_has_those_of_the_topology()
     let copy = |body: Value| api.post(&copies, body);
     assert_eq!(copy(json!({"retry": null})).await.body["retry"]["maxAttempts"], 3);
     assert_eq!(copy(json!({})).await.body["retry"]["maxAttempts"], 8);
-    assert_eq!(patch(Value::Null).await.body["retry"]["maxAttempts"], 3);
+    let topology = patch(Value::Null).await.body["retry"].clone();
+    assert_eq!(topology["maxAttempts"], 3);
+    for other in [json!({"baseMs": 5, "factor": 2, "capMs": 10}), json!({"delays": ["7s"]})] {
+        let mut own = bills();
+        own["retry"] = other;
+        assert_eq!(api.put(&uri, own).await.status, 200);
+        let back = patch(Value::Null).await;
+        assert_eq!((back.status.as_u16(), &back.body["retry"]), (200, &topology), "{}", back.body);
+    }
 }
 
 #[tokio::test]

@@ -67,7 +67,6 @@ impl Spec for ApiKey {
     const EXAMPLE: &'static str = r#"{"id": "till", "orgId": "648", "name": "Till", "scopes": ["publish"],
         "prefix": "tg_ab12", "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}"#;
     const HIDDEN: &'static [&'static str] = &["hash"];
-    const AUDITED: &'static [(&'static str, &'static str)] = &[("hash", "key")];
     const GIVEN: &'static [&'static str] = &["prefix"];
 
     const TOLD: Option<(&'static str, &'static str)> =

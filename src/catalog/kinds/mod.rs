@@ -20,6 +20,7 @@ pub use api_key::{ApiKey, Scope};
 pub use event_type::{EventType, Validation};
 pub use field_schema::{Field, FieldSchema};
 pub use lookup::{Lookup, Side};
+pub use retry::RETRY_DELAYS;
 pub use template::Template;
 pub use unit::{OrgUnit, check_below, depth};
 pub use user::{Role, User};

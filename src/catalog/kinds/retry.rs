@@ -6,6 +6,9 @@ use crate::catalog::fields::Fields;
 use crate::model::duration::DurationText;
 use crate::model::retry::{ATTEMPTS, FACTOR, JITTER, LONGEST, RetryJson, RetryPolicy};
 
+/// Fields by which delays are told: those of one way stand beside none of the other.
+pub const RETRY_DELAYS: [&str; 4] = ["delays", "baseMs", "factor", "capMs"];
+
 pub fn read(fields: &mut Fields) -> Option<RetryPolicy> {
     fields.object("retry", |fields| {
         let longest = u64::try_from(LONGEST.as_millis()).unwrap_or(u64::MAX);

@@ -12,6 +12,8 @@ use crate::cli::output::{harmless, print};
 
 /// Characters of a value that are shown.
 const SHOWN: usize = 100;
+/// Elements of a list whose order is told one by one.
+const ORDERED: usize = 20;
 /// Bytes that are written at once, about.
 const PIECE: usize = 64 * 1_024;
 
@@ -101,6 +103,9 @@ fn line(change: &Changed, written: Option<&str>, new: bool) -> String {
 /// Of a list whose elements changed places: which of them, counted from 1, stands where now.
 fn order(from: &Value, to: &Value) -> Option<String> {
     let (Value::Array(from), Value::Array(to)) = (from, to) else { return None };
+    if to.len() > ORDERED {
+        return Some("the same in another order".to_owned());
+    }
     let mut left: Vec<_> = from.iter().enumerate().collect();
     let mut places = Vec::new();
     for element in to {

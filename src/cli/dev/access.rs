@@ -76,7 +76,7 @@ impl Login {
     /// A line for people. `good`: the password is taken still.
     pub fn line(&self, good: bool) -> String {
         let password = match (good, self.made) {
-            (false, _) => "with the password that was set since".to_owned(),
+            (false, _) => "whose password is another one by now".to_owned(),
             (true, true) => format!("password {}", self.password),
             (true, false) => "with $TIDEGATE_ADMIN_PASSWORD".to_owned(),
         };
@@ -92,9 +92,9 @@ mod tests {
     fn a_password_is_shown_where_it_was_made_here_and_works_still() {
         for (made, good, expected) in [
             (true, true, "login: a@b.example, password 123456789012"),
-            (true, false, "login: a@b.example, with the password that was set since"),
+            (true, false, "login: a@b.example, whose password is another one by now"),
             (false, true, "login: a@b.example, with $TIDEGATE_ADMIN_PASSWORD"),
-            (false, false, "login: a@b.example, with the password that was set since"),
+            (false, false, "login: a@b.example, whose password is another one by now"),
         ] {
             let login = Login { email: "a@b.example".to_owned(), password: "123456789012".to_owned(), made };
             assert_eq!(login.line(good), expected);

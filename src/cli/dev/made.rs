@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use anyhow::anyhow;
+use tokio::time::timeout;
+
 use crate::app::view::View;
 use crate::catalog::Key;
 use crate::catalog::audit::Entry;
 use crate::config::Config;
-use crate::model::ids::Partition;
+use crate::model::ids::{Offset, Partition};
 use crate::model::time::Timestamp;
 use crate::model::topic::Topic;
 
@@ -17,8 +20,10 @@ pub(super) const REQUEST: &str = "tidegate-dev-sample";
 pub(super) const TARGET: &str = "targetUrl";
 
 const BATCH: usize = 1_000;
-/// Records up to the end that do not come in this time are markers.
+/// Of one look at the log.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Of a partition, to its end.
+const WITHIN: Duration = Duration::from_secs(60);
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What the sample does about one of its resources.
@@ -43,14 +48,24 @@ impl Made {
         let mut made = Made::default();
         for partition in (0..view.partitions(Topic::Audit).await?).map(Partition) {
             let end = view.end(Topic::Audit, partition).await?;
-            let mut reader = view.since(Topic::Audit, partition, Timestamp(0)).await?;
-            loop {
-                let batch = reader.next(BATCH, PATIENCE).await?;
-                batch.records.iter().filter_map(|received| received.record.value.as_deref()).for_each(|v| made.take(v));
-                if batch.position >= end || batch.records.is_empty() {
-                    break;
-                }
+            if end == Offset(0) {
+                continue;
             }
+            let mut reader = view.since(Topic::Audit, partition, Timestamp(0)).await?;
+            let whole = async {
+                loop {
+                    let batch = reader.next(BATCH, PATIENCE).await?;
+                    let values = batch.records.iter().filter_map(|received| received.record.value.as_deref());
+                    values.for_each(|value| made.take(value));
+                    if batch.position >= end {
+                        return anyhow::Ok(());
+                    }
+                }
+            };
+            // What is not known to the end would be made again although somebody deleted it.
+            timeout(WITHIN, whole)
+                .await
+                .map_err(|_| anyhow!("the log's audit could not be read within {WITHIN:?}"))??;
         }
         view.close(GOODBYE).await;
         Ok(made)
