@@ -59,23 +59,17 @@ pub enum AppError {
     Failed(String),
 }
 
-/// What a process does beside its roles.
-#[derive(Default)]
-pub struct Extras {
-    pub watch: Option<Watch>,
-    /// Begin with an empty log and an empty history, once nothing else stands in the way of the start.
-    pub fresh: bool,
-}
-
 /// What a process begins with: what can be wrong with its start has been looked at, and nothing was touched.
 pub struct Ground {
     listener: TcpListener,
     declared: Declared,
     allow: EgressAllow,
+    fresh: bool,
 }
 
 impl Ground {
-    /// `fresh`: as in `Extras`. A secret key that is missing may yet be made.
+    /// `fresh`: begin with an empty log and an empty history, once nothing else stands in the way of the start. A secret key that
+    /// is missing may yet be made.
     pub async fn of(config: &Config, fresh: bool) -> Result<Ground, AppError> {
         let listener = listen(config).await?;
         let declared = reach::declared(config)?;
@@ -87,22 +81,22 @@ impl Ground {
         if fresh {
             engine::may_start_over(config)?;
         }
-        Ok(Ground { listener, declared, allow })
+        Ok(Ground { listener, declared, allow, fresh })
     }
 }
 
 /// Runs the gateway until `stop`, then drains. What `watch` asks for is told meanwhile.
 pub async fn serve(
     config: Config,
-    Ground { listener, declared, allow }: Ground,
-    (roles, extras): (Roles, Extras),
+    Ground { listener, declared, allow, fresh }: Ground,
+    (roles, watch): (Roles, Option<Watch>),
     stop: CancellationToken,
 ) -> Result<(), AppError> {
     let keyring = keyring(&config)?;
     raise_file_limit();
     let metrics = telemetry::metrics::install().map_err(|e| AppError::Failed(e.to_string()))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    if extras.fresh {
+    if fresh {
         engine::start_over(&config)?;
     }
     let engine = Engine::open(&config, &declared, (clock.clone(), REACH_WITHIN), &stop).await?;
@@ -111,7 +105,7 @@ pub async fn serve(
         Gateway { log: engine.log(), clock, catalog: Arc::default(), stop, answered: CancellationToken::new() };
     gateway.keep_metrics(&mut tasks, metrics.clone());
     gateway.follow_catalog(&mut tasks);
-    if let Some(watch) = extras.watch {
+    if let Some(watch) = watch {
         gateway.start_watch(&mut tasks, watch);
     }
     if roles.has(Role::Match) {

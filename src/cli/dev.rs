@@ -19,7 +19,7 @@ use super::exit::Exit;
 use super::output::say;
 use super::serve::{exit, start_telemetry, stop_on_signal, until_ended};
 use crate::app::tail::Watch;
-use crate::app::{self, Extras, Ground, Roles};
+use crate::app::{self, Ground, Roles};
 use crate::config::{Config, Engine};
 use crate::model::record::Received;
 use access::Access;
@@ -123,9 +123,9 @@ async fn session(mut config: Config, command: &Dev) -> Result<(), Exit> {
         failed.inspect(|_| stop.cancel()).map(|error| format!("the sample could not be set up: {error:#}"))
     };
     let seen = |topic, received: &Received| say(&told::lines(topic, received));
-    let extras = Extras { watch: Some(Watch { topics: told::TOPICS, seen: Box::new(seen) }), fresh: command.fresh };
+    let watch = Watch { topics: told::TOPICS, seen: Box::new(seen) };
     let gateway = async {
-        let serving = app::serve(config.clone(), ground, (Roles::all(), extras), stop.clone());
+        let serving = app::serve(config.clone(), ground, (Roles::all(), Some(watch)), stop.clone());
         let (ended, failed) = tokio::join!(serving.inspect(|_| stop.cancel()), demonstrated(demonstration, &stop));
         ended.map_err(exit)?;
         failed.map_or(Ok(()), |error| Err(Exit::failed(error)))

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::exit::Exit;
 use super::{Common, runtime};
-use crate::app::{self, AppError, Extras, Ground, Role, Roles};
+use crate::app::{self, AppError, Ground, Role, Roles};
 use crate::config::{Config, Flags};
 use crate::telemetry;
 
@@ -47,7 +47,7 @@ pub(super) fn run(common: &Common, command: Serve) -> Result<(), Exit> {
 
 async fn serving(config: Config, roles: Roles, stop: CancellationToken) -> Result<(), AppError> {
     let ground = Ground::of(&config, false).await?;
-    app::serve(config, ground, (roles, Extras::default()), stop).await
+    app::serve(config, ground, (roles, None), stop).await
 }
 
 /// Runs a command that people end with signals; what still blocks a thread then is left behind.
