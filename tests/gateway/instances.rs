@@ -101,7 +101,7 @@ async fn a_zombie_neither_sends_nor_commits() {
     let full = |log: &Log, path: &str| log.requests(path) - log.answers(path) == IN_FLIGHT;
     receiver.wait_for("both are full", SOON, |log| PATHS.iter().all(|path| full(log, path))).await;
     load.more(100, SOON).await;
-    zombie.freeze();
+    zombie.freeze().await;
     for path in PATHS {
         receiver.always(path, Answer::After(Duration::from_millis(20), 200));
         receiver.release(path);

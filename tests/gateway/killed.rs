@@ -104,7 +104,7 @@ async fn killed_between_the_answer_and_the_commit() {
     receiver.wait_for("all are in flight", SOON, |log| log.requests("/held") == IN_FLIGHT).await;
 
     // The gateway stands still while the receiver answers: every 200 has left, none can have been committed.
-    gateway.freeze();
+    gateway.freeze().await;
     receiver.always("/held", Answer::Status(200));
     receiver.release("/held");
     receiver.wait_for("all are answered", SOON, |log| log.answers("/held") == IN_FLIGHT).await;

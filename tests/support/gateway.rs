@@ -223,9 +223,18 @@ impl Gateway {
         self.signal(Signal::SIGTERM);
     }
 
-    /// SIGSTOP: it stands still, its sockets stay open.
-    pub fn freeze(&self) {
+    /// SIGSTOP: it stands still, its sockets stay open. Returns once every thread of it does: a signal is not awaited by who sends
+    /// it, and an answer that came before it took hold would be acted upon.
+    pub async fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
+        until("every thread stands still", SOON, async || {
+            let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid)).expect("a process");
+            let still = |stat: &str| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'));
+            // One that has ended meanwhile does nothing any more.
+            let mut stats = threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("stat")).ok());
+            stats.all(|stat| still(&stat)).then_some(())
+        })
+        .await;
     }
 
     /// SIGCONT.
